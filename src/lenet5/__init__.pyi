@@ -1,0 +1,30 @@
+from . import data as data
+from . import metrics as metrics
+from . import models as models
+from . import training as training
+from . import weights as weights
+from .data import Augment as Augment
+from .data import DataSplits as DataSplits
+from .data import ImageDataset as ImageDataset
+from .data import Preprocess as Preprocess
+from .data import TensorLoader as TensorLoader
+from .data import load_data as load_data
+from .metrics import Evaluation as Evaluation
+from .metrics import accuracy as accuracy
+from .metrics import classification_report as classification_report
+from .metrics import confidence_interval as confidence_interval
+from .metrics import confusion_matrix as confusion_matrix
+from .metrics import error_rate as error_rate
+from .metrics import expected_calibration_error as expected_calibration_error
+from .metrics import top_k_accuracy as top_k_accuracy
+from .models import LeNet5 as LeNet5
+from .training import Callback as Callback
+from .training import History as History
+from .training import Predictions as Predictions
+from .training import ProgressBar as ProgressBar
+from .training import Trainer as Trainer
+from .training import TrainerConfig as TrainerConfig
+from .weights import LeNet5_Weights as LeNet5_Weights
+from .weights import lenet5 as lenet5
+
+__version__: str

@@ -1,0 +1,106 @@
+"""Batches from a set that lies in memory as one tensor."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from .datasets import ImageDataset
+
+Augmentation: TypeAlias = Callable[[Tensor, Generator], Tensor]
+
+
+class TensorLoader:
+    """Batches of an ImageDataset by indexing one tensor, which is several times as fast as a DataLoader.
+
+    What a batch holds depends on (seed, epoch, step) alone: nothing has to be stored to continue an epoch in its
+    middle, and global random state is neither used nor changed.
+
+    Parameters
+    ----------
+    dataset
+        The images. Its transform is applied to whole batches, after `augment`.
+    batch_size
+        Images a batch; the last one of an epoch may be smaller.
+    shuffle
+        Whether each epoch has an order of its own.
+    augment
+        Called with uint8 images (N, C, H, W) and a generator on their device; returns images of the same kind.
+    device
+        Where the set is kept and the batches are made; None for where it lies.
+    seed
+        Of the order and the augmentation; not negative.
+
+    Raises
+    ------
+    ValueError
+        The dataset is empty, or `batch_size` or `seed` is out of its range.
+    """
+
+    def __init__(
+        self,
+        dataset: ImageDataset,
+        *,
+        batch_size: int,
+        shuffle: bool = False,
+        augment: Augmentation | None = None,
+        device: torch.device | str | None = None,
+        seed: int = 0,
+    ) -> None:
+        if not len(dataset):
+            raise ValueError("the dataset is empty; expected at least one image")
+        if batch_size < 1 or seed < 0:
+            raise ValueError(f"batch_size is {batch_size} and seed is {seed}; expected at least 1, and at least 0")
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.augment = augment
+        self.seed = seed
+        self.epoch = 0
+        self.to(device)
+
+    def to(self, device: torch.device | str | None) -> TensorLoader:
+        """Move the set to a device, where batches are made from then on; return self."""
+        self.images = self.dataset.images.to(device)
+        self.targets = self.dataset.targets.to(device)
+        return self
+
+    def __len__(self) -> int:
+        """Return the number of batches an epoch."""
+        return math.ceil(len(self.dataset) / self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the next epoch: images as the network takes them (N, C, H, W), and int64 targets (N,)."""
+        epoch, self.epoch = self.epoch, self.epoch + 1
+        return self.batches(epoch)
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the batches of one epoch, counted from 0, from batch `start` on."""
+        device = self.images.device
+        generator = Generator(device) if self.augment else None
+        order = self._order(epoch).to(device) if self.shuffle else None
+        for step in range(start, len(self)):
+            window = slice(step * self.batch_size, (step + 1) * self.batch_size)
+            index = window if order is None else order[window]
+            images = self.images[index]
+            if self.augment and generator:
+                images = self.augment(images, generator.manual_seed(derive_seed(self.seed, epoch, step)))
+            yield (self.dataset.transform or _unchanged)(images), self.targets[index]
+
+    def _order(self, epoch: int) -> Tensor:
+        generator = Generator().manual_seed(derive_seed(self.seed, epoch))
+        return torch.randperm(len(self.dataset), generator=generator)
+
+
+def derive_seed(*numbers: int) -> int:
+    """Mix numbers that are not negative into one seed of 63 bits; unlike a sum, neighbours give unrelated ones."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _unchanged(images: Tensor) -> Tensor:
+    return images

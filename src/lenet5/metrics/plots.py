@@ -1,0 +1,64 @@
+"""Pictures of a training and of its result; figures of their own, which no other plotting can disturb."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def plot_confusion_matrix(matrix: npt.NDArray[np.int64], classes: Sequence[str]) -> Figure:
+    """Draw counts, a row a true class and a column a label; the shade is the share of the row.
+
+    The right answers fill the diagonal whatever the classifier, so they stay unshaded and the errors are seen.
+    """
+    size = len(classes)
+    figure = Figure(figsize=(2 + 0.45 * size, 1.6 + 0.45 * size), layout="constrained")
+    axes = figure.add_subplot()
+    errors = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    np.fill_diagonal(errors, 0)
+    strongest = max(float(errors.max()), 1e-9)
+    picture = axes.imshow(errors, cmap="OrRd", vmin=0, vmax=strongest)
+    for (row, column), count in np.ndenumerate(matrix):
+        if count:
+            dark = errors[row, column] > 0.6 * strongest
+            weight = "bold" if row == column else "normal"
+            colour = "white" if dark else "black"
+            axes.text(column, row, str(count), ha="center", va="center", color=colour, weight=weight, fontsize=8)
+    rotation = 45 if max(map(len, classes)) > 3 else 0
+    axes.set_xticks(range(size), classes, rotation=rotation, ha="right" if rotation else "center")
+    axes.set_yticks(range(size), classes)
+    share = np.trace(matrix) / max(matrix.sum(), 1)
+    axes.set(xlabel="label", ylabel="true class", title=f"{np.trace(matrix)} of {matrix.sum()} right ({share:.2%})")
+    figure.colorbar(picture, ax=axes, label="share of the class", format="{x:.1%}", shrink=0.8)
+    return figure
+
+
+def plot_curves(frame: pd.DataFrame, best_epoch: int | None = None) -> Figure:
+    """Draw the losses, and the validation accuracy where there is one, by epoch; the frame is a History's."""
+    validated = "val_accuracy" in frame
+    figure = Figure(figsize=(9 if validated else 5, 3.6), layout="constrained")
+    axes = figure.subplots(1, 2 if validated else 1, squeeze=False)[0]
+    axes[0].plot(frame["epoch"], frame["train_loss"], marker=".", label="training")
+    if validated:
+        axes[0].plot(frame["epoch"], frame["val_loss"], marker=".", label="validation")
+        axes[1].plot(frame["epoch"], 100 * frame["val_accuracy"], marker=".", color="C1", label="validation")
+        axes[1].set(ylabel="accuracy (%)")
+    axes[0].set(ylabel="loss")
+    if (frame["train_loss"] > 0).all():
+        axes[0].set_yscale("log")
+    for panel in axes:
+        if best_epoch is not None:
+            panel.axvline(best_epoch, color="grey", linestyle=":", label=f"best: epoch {best_epoch}")
+        panel.set_xlabel("epoch")
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        panel.grid(alpha=0.3)
+        panel.legend()
+    return figure

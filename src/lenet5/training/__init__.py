@@ -1,0 +1,9 @@
+"""Training, evaluation and prediction, for any module and any source of batches."""
+
+from .callbacks import Callback, ProgressBar
+from .config import TrainerConfig
+from .history import History
+from .inference import Predictions
+from .trainer import Trainer
+
+__all__ = ["Callback", "History", "Predictions", "ProgressBar", "Trainer", "TrainerConfig"]

@@ -1,0 +1,137 @@
+"""Checkpoints: a weights folder, and beside the weights all else that makes a resumed run the same run.
+
+`state.json` holds the hashes of the other files and, under `digest`, its own; tensors lie in `state.safetensors`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .. import storage
+from ..models import save_model
+from ..models.pretrained import CONFIG, TENSORS
+
+_STATE = "state.json"
+_STATE_TENSORS = "state.safetensors"
+_FILES = (CONFIG, TENSORS, _STATE_TENSORS)
+_FORMAT = 1
+
+
+def write_checkpoint(path: str | os.PathLike[str], model: nn.Module, state: dict[str, Any]) -> None:
+    """Write a checkpoint folder; one of that name stays until the new one is on disk."""
+    with storage.written_folder(path) as folder:
+        save_model(model, folder)
+        tensors: dict[str, Tensor] = {}
+        packed = _pack(state, tensors, "state")
+        storage.write_tensors(folder / _STATE_TENSORS, tensors)
+        content = {"format": _FORMAT, "files": {name: _sha256(folder / name) for name in _FILES}, "state": packed}
+        storage.write_json(folder / _STATE, {"digest": _digest(content), **content})
+
+
+def read_checkpoint(folder: Path) -> dict[str, Any]:
+    """Return the state that a checkpoint holds, after checking every file in it.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no checkpoint.
+    ValueError
+        A file is damaged or missing, or another format.
+    """
+    content = storage.read_json(folder / _STATE)
+    if content.pop("digest", None) != _digest(content):
+        raise ValueError(f"{folder / _STATE} is damaged or was edited: its digest does not agree with its contents")
+    if content.get("format") != _FORMAT:
+        raise ValueError(f"{folder / _STATE} has format {content.get('format')}; expected {_FORMAT}")
+    for name, expected in content["files"].items():
+        if not (folder / name).is_file():
+            raise ValueError(f"{folder} is not whole: {name} is missing")
+        if (found := _sha256(folder / name)) != expected:
+            raise ValueError(f"{folder / name} is damaged or was edited: expected sha256 {expected}, found {found}")
+    state: dict[str, Any] = _unpack(content["state"], storage.read_tensors(folder / _STATE_TENSORS))
+    return state
+
+
+def find_checkpoint(path: Path) -> tuple[Path, dict[str, Any]]:
+    """Return the newest whole checkpoint at or below a path, and its state; of damaged ones it warns.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is none.
+    ValueError
+        The path is itself a checkpoint, and it is damaged.
+    """
+    if (path / _STATE).is_file():
+        return path, read_checkpoint(path)
+    for folder in sorted([*path.glob("step-*"), *path.glob("checkpoints/step-*")], key=_number, reverse=True):
+        try:
+            return folder, read_checkpoint(folder)
+        except (ValueError, FileNotFoundError) as error:
+            warnings.warn(f"the checkpoint {folder} is passed over: {error}", stacklevel=2)
+    raise FileNotFoundError(
+        f"there is no whole checkpoint at {path}; expected a checkpoint, or a folder of step-NUMBER"
+    )
+
+
+def add_checkpoint(directory: Path, step: int, model: nn.Module, state: dict[str, Any], *, keep: int) -> None:
+    """Write `directory/step-NUMBER`, then remove all but the newest `keep` and what a killed process left half done."""
+    write_checkpoint(directory / f"step-{step:08}", model, state)
+    old = sorted(directory.glob("step-*"), key=_number)[:-keep]
+    for folder in [*old, *directory.glob(".step-*")]:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _number(folder: Path) -> int:
+    digits = folder.name.rpartition("-")[2]
+    return int(digits) if digits.isdecimal() else -1
+
+
+def _pack(value: Any, tensors: dict[str, Tensor], path: str) -> Any:
+    """Return a value as JSON that `_unpack` turns back into the same types; tensors are put aside, named by path."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Tensor | np.ndarray):
+        tensors[path] = torch.as_tensor(value)
+        return {"tensor" if isinstance(value, Tensor) else "array": path}
+    if isinstance(value, dict):
+        return {"dict": [[_pack(k, tensors, path), _pack(v, tensors, f"{path}.{k}")] for k, v in value.items()]}
+    if isinstance(value, list | tuple):
+        items = [_pack(item, tensors, f"{path}.{index}") for index, item in enumerate(value)]
+        return items if isinstance(value, list) else {"tuple": items}
+    raise TypeError(
+        f"{path} is {type(value).__name__}, which a checkpoint cannot hold;"
+        " expected tensors, arrays, numbers, strings, None, and lists, tuples and dicts of these"
+    )
+
+
+def _unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
+    if isinstance(value, list):
+        return [_unpack(item, tensors) for item in value]
+    if not isinstance(value, dict):
+        return value
+    ((kind, content),) = value.items()
+    if kind == "dict":
+        return {_unpack(k, tensors): _unpack(v, tensors) for k, v in content}
+    if kind == "tuple":
+        return tuple(_unpack(item, tensors) for item in content)
+    return tensors[content] if kind == "tensor" else tensors[content].numpy()
+
+
+def _digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

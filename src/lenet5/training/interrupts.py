@@ -1,0 +1,36 @@
+"""Ctrl-C and SIGTERM as requests that a training answers when its step is done."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+
+class Interrupt:
+    """The signal that arrived, if one did."""
+
+    received: int | None = None
+
+    def handle(self, number: int, _frame: FrameType | None) -> None:
+        """Note a signal; a second Ctrl-C raises at once."""
+        if number == signal.SIGINT and self.received == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.received = number
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[Interrupt]:
+    """Catch SIGINT and SIGTERM during a block, where Python lets a thread do so: in the main one."""
+    interrupt = Interrupt()
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupt
+        return
+    before = {number: signal.signal(number, interrupt.handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield interrupt
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,133 @@
+"""How far a training is: everything that changes as it goes on, but for the model's own weights."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from .callbacks import Callback
+from .config import TrainerConfig
+from .history import History, Row
+from .randomness import random_state, restore_random_state
+
+_FREE_TO_CHANGE = ("device", "checkpoint_dir", "checkpoint_steps", "keep_checkpoints")  # none changes the result
+
+
+class TrainingState:
+    """The state of one training.
+
+    Attributes
+    ----------
+    optimizer, scheduler
+        Of this training.
+    history
+        Of the epochs that have ended.
+    best
+        The weights of the best of them, once there is one.
+    epoch, step
+        What comes next, counted from 0: the epoch, and the batch in it.
+    num_steps
+        Batches an epoch.
+    lr
+        Of the last optimizer step.
+    loss_sum, num_seen
+        Over this epoch's examples; the sum lies on the device.
+    window
+        Examples since the last optimizer step.
+    finished
+        Whether the training came to its end, and the model has its final weights.
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, scheduler: LRScheduler | None, num_steps: int, device: torch.device
+    ) -> None:
+        self.optimizer, self.scheduler = optimizer, scheduler
+        self.num_steps = num_steps
+        self.device = device
+        self.history = History()
+        self.best: dict[str, Tensor] | None = None
+        self.epoch = self.step = self.num_seen = self.window = 0
+        self.lr = 0.0
+        sum_dtype = torch.float32 if device.type == "mps" else torch.float64  # MPS has no float64
+        self.loss_sum = torch.zeros((), dtype=sum_dtype, device=device)
+        self.finished = False
+
+    def end_epoch(self, row: Row, model: nn.Module, monitor: str) -> None:
+        """Add an epoch's row, keep the weights if it is the best, and turn to the next epoch."""
+        self.history.rows.append(row)
+        if "val_loss" in row and self._is_best(row, monitor):
+            self.history.best_epoch = row["epoch"]
+            self.best = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+        self.epoch, self.step, self.num_seen = self.epoch + 1, 0, 0
+        self.loss_sum.zero_()
+
+    def is_over(self, config: TrainerConfig) -> bool:
+        """Whether all epochs are done, or the last `patience` of them were none of them the best."""
+        best_epoch = self.history.best_epoch
+        patient = config.patience is None or best_epoch is None or self.epoch - best_epoch < config.patience
+        return self.finished or self.epoch == config.max_epochs or not patient
+
+    def _is_best(self, row: Row, monitor: str) -> bool:
+        """Whether an epoch is better than the best so far; among equals the earlier one stays."""
+        if math.isnan(row["val_loss"]) or self.history.best_epoch is None:
+            return self.history.best_epoch is None
+        best = self.history[self.history.best_epoch - 1]
+        if monitor == "val_accuracy" and row["val_accuracy"] != best["val_accuracy"]:
+            return row["val_accuracy"] > best["val_accuracy"]
+        return row["val_loss"] < best["val_loss"]
+
+    def to_dict(self, config: TrainerConfig, callbacks: list[Callback]) -> dict[str, Any]:
+        """Return all of it, the settings, and the state of the callbacks and of every random generator."""
+        return {
+            "config": config.to_dict(),
+            "epoch": self.epoch,
+            "step": self.step,
+            "num_steps": self.num_steps,
+            "finished": self.finished,
+            "rows": [dict(row) for row in self.history.rows],
+            "best_epoch": self.history.best_epoch,
+            "best": self.best,
+            "lr": self.lr,
+            "loss_sum": self.loss_sum,
+            "num_seen": self.num_seen,
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict() if self.scheduler else None,
+            "callbacks": [callback.state_dict() for callback in callbacks],
+            "random": random_state(self.device),
+        }
+
+    def restore(self, saved: dict[str, Any], config: TrainerConfig, callbacks: list[Callback]) -> None:
+        """Take back what `to_dict` returned.
+
+        Raises
+        ------
+        ValueError
+            It is of another training: other settings, data of another length, other callbacks.
+        """
+        _check_same("the training data's batches an epoch", saved["num_steps"], self.num_steps)
+        _check_same("the number of callbacks", len(saved["callbacks"]), len(callbacks))
+        _check_same("a learning-rate schedule", saved["scheduler"] is not None, self.scheduler is not None)
+        for name, value in config.to_dict().items():
+            if name not in _FREE_TO_CHANGE:
+                _check_same(name, saved["config"].get(name), value)
+        self.optimizer.load_state_dict(saved["optimizer"])
+        if self.scheduler:
+            self.scheduler.load_state_dict(saved["scheduler"])
+        for callback, state in zip(callbacks, saved["callbacks"], strict=True):
+            callback.load_state_dict(state)
+        self.history = History(saved["rows"], saved["best_epoch"])
+        self.best = saved["best"] and {name: tensor.to(self.device) for name, tensor in saved["best"].items()}
+        self.loss_sum = saved["loss_sum"].to(self.loss_sum)
+        for name in ("epoch", "step", "finished", "lr", "num_seen"):
+            setattr(self, name, saved[name])
+        restore_random_state(saved["random"], self.device)
+
+
+def _check_same(name: str, saved: object, found: object) -> None:
+    if saved != found:
+        raise ValueError(f"the checkpoint is of another training: {name} was {saved!r} there and is {found!r} here")

@@ -1,0 +1,346 @@
+"""The Trainer: `fit` runs epochs, an epoch runs steps."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from ..metrics import Evaluation
+from ..models import load_model
+from ..models.pretrained import TENSORS, load_tensors
+from .callbacks import Callback
+from .checkpoint import add_checkpoint, find_checkpoint, write_checkpoint
+from .config import TrainerConfig
+from .device import autocast, resolve_device
+from .history import History, Row
+from .inference import BATCH_SIZE, Predictions, images_of, predict_logits, predict_pairs
+from .interrupts import Interrupt, interruptible
+from .optimization import OptimizerFactory, SchedulerFactory, make_optimizer
+from .randomness import seeded
+from .sources import Data, Source, as_source, check_finite, warn_unresumable
+from .state import TrainingState
+
+_LOSS_CHECK_STEPS = 100  # on an accelerator, where to look at a loss is to wait for it
+
+
+class Trainer:
+    """Train, evaluate and use a classifier.
+
+    Parameters
+    ----------
+    model
+        Any module that maps a batch of images to logits (N, num_classes). It is moved to the device.
+    config
+        The settings; None for the defaults.
+    callbacks
+        Called as the training goes on.
+    loss_fn
+        Maps logits and targets to the mean loss of a batch; None for cross-entropy.
+    optimizer
+        An optimizer of the model's parameters, or what makes one of them; None for AdamW. With an optimizer of your own
+        the learning rate stays as it says, unless a scheduler changes it.
+    lr_scheduler
+        A scheduler of that optimizer, or what makes one of (optimizer, number of optimizer steps); it is advanced after
+        each optimizer step. None for one cycle with AdamW.
+
+    Attributes
+    ----------
+    device
+        Where the model is.
+    state
+        How far the latest training is; None before the first.
+    should_stop
+        Set to True, it ends the training after the current step.
+
+    Raises
+    ------
+    ValueError
+        The device that the settings ask for is not here.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        config: TrainerConfig | None = None,
+        *,
+        callbacks: Sequence[Callback] = (),
+        loss_fn: Callable[[Tensor, Tensor], Tensor] | None = None,
+        optimizer: Optimizer | OptimizerFactory | None = None,
+        lr_scheduler: LRScheduler | SchedulerFactory | None = None,
+    ) -> None:
+        self.config = config or TrainerConfig()
+        self.device = resolve_device(self.config.device)
+        self.model = model.to(self.device)
+        self.callbacks = list(callbacks)
+        self.loss_fn = loss_fn or nn.CrossEntropyLoss()
+        if isinstance(self.loss_fn, nn.Module):
+            self.loss_fn.to(self.device)
+        self.optimizer, self.lr_scheduler = optimizer, lr_scheduler
+        self.state: TrainingState | None = None
+        self.should_stop = False
+        self._loaded: dict[str, Any] = {"config": self.config.to_dict(), "rows": [], "best_epoch": None}
+
+    @property
+    def history(self) -> History:
+        """The epochs of the latest training."""
+        return self.state.history if self.state else History(self._loaded["rows"], self._loaded["best_epoch"])
+
+    def fit(self, train: Data, val: Data | None = None, *, resume: str | os.PathLike[str] | None = None) -> History:
+        """Train the model on `train`, and look at `val` after each epoch.
+
+        Ctrl-C ends the training after the current step, with a checkpoint where the settings name a folder for them,
+        and the model as that step left it; a second Ctrl-C raises at once. SIGTERM does the same, then exits with 143.
+
+        Parameters
+        ----------
+        train, val
+            An ImageDataset, a TensorLoader, a torch Dataset or a DataLoader. Batches are pairs of images, as the model
+            takes them, and int64 targets (N,).
+        resume
+            A checkpoint or a folder of them to continue from, as if the training had never stopped; "auto" for the
+            newest one in the settings' `checkpoint_dir`, or a fresh start where there is none.
+
+        Returns
+        -------
+        History
+            A row an epoch. The model has the weights of the best epoch, if there was validation.
+
+        Raises
+        ------
+        ValueError
+            The data is empty or does not fit the model, or the checkpoint is of another training.
+        FloatingPointError
+            The loss became NaN or infinite; the message says where.
+        """
+        config = self.config
+        train_source = as_source(
+            train, batch_size=config.batch_size, shuffle=True, seed=config.seed, device=self.device
+        )
+        val_source = None if val is None else self._evaluation_source(val)
+        if config.checkpoint_dir is not None:
+            warn_unresumable(train_source)
+        self.should_stop = False
+        with seeded(config.seed, self.device), interruptible() as interrupt:
+            self.state = state = self._start(len(train_source), resume)
+            self._call("on_fit_start")
+            try:
+                while not (self.should_stop or state.is_over(config)):
+                    self._run_epoch(state, train_source, interrupt)
+                    if state.step == state.num_steps:
+                        self._end_epoch(state, val_source)
+                self._finish(state, interrupt)
+            finally:
+                self._call("on_fit_end", state.history)
+        if interrupt.received == signal.SIGTERM:
+            raise SystemExit(128 + signal.SIGTERM)
+        return state.history
+
+    def _start(self, num_steps: int, resume: str | os.PathLike[str] | None) -> TrainingState:
+        """Return the state of a training before its first step, or the one to resume, with the model's weights."""
+        num_updates = self.config.max_epochs * math.ceil(num_steps / self.config.accumulate_steps)
+        optimizer = make_optimizer(self.model, self.config, num_updates, self.optimizer, self.lr_scheduler)
+        state = TrainingState(*optimizer, num_steps, self.device)
+        if resume == "auto":
+            resume = self.config.checkpoint_dir
+            if resume is None:
+                raise ValueError("resume is 'auto', but the settings name no checkpoint_dir; expected one of the two")
+            if not any(Path(resume).glob("step-*")):
+                return state
+        if resume is not None:
+            folder, saved = find_checkpoint(Path(resume))
+            if "optimizer" not in saved:
+                raise ValueError(f"{folder} holds a Trainer that had not begun to train; expected a checkpoint")
+            state.restore(saved, self.config, self.callbacks)
+            load_tensors(self.model, folder / TENSORS, sha256=None)  # its hash was checked with the others
+        return state
+
+    def _run_epoch(self, state: TrainingState, train: Source, interrupt: Interrupt) -> None:
+        """Train to the end of the epoch, or to where a stop was asked for."""
+        every = self.config.checkpoint_steps
+        self.model.train()
+        for images, targets in train.pairs(state.epoch, state.step):
+            self._train_step(state, images, targets, train)
+            self._call("on_step_end")
+            if state.window:
+                continue
+            self.should_stop |= interrupt.received is not None
+            within = state.step < state.num_steps
+            if within and train.resumable and (self.should_stop or (every and state.step % every == 0)):
+                self._checkpoint(state)
+            if self.should_stop:
+                return
+
+    def _train_step(self, state: TrainingState, images: Tensor, targets: Tensor, train: Source) -> None:
+        """Take one batch: its gradients, and the optimizer's step if it completes a window."""
+        accumulate, count = self.config.accumulate_steps, len(targets)
+        images, targets = images.to(self.device), targets.to(self.device)
+        with autocast(self.device, self.config.precision):
+            logits = self.model(images)
+            if isinstance(self.loss_fn, nn.CrossEntropyLoss) and targets.ndim == 1:
+                train.check_targets(targets, logits.shape[1])
+            loss = self.loss_fn(logits, targets)
+        (loss if accumulate == 1 else loss * count).backward()
+        state.loss_sum += loss.detach() * count
+        state.num_seen += count
+        state.window += count
+        state.step += 1
+        last = state.step == state.num_steps
+        if self.device.type == "cpu" or last or state.step % _LOSS_CHECK_STEPS == 0:
+            self._check_loss(state, images)
+        if last or state.step % accumulate == 0:
+            self._update(state)
+
+    def _check_loss(self, state: TrainingState, images: Tensor) -> None:
+        if math.isfinite(state.loss_sum.item()):
+            return
+        check_finite(images)
+        earlier = "" if self.device.type == "cpu" else f", or in one of the {_LOSS_CHECK_STEPS} steps before"
+        raise FloatingPointError(
+            f"the loss became NaN or infinite in epoch {state.epoch + 1}, step {state.step} of {state.num_steps}"
+            f"{earlier}; a lower lr (it is {state.lr:.3g} now) or a max_grad_norm may help"
+        )
+
+    def _update(self, state: TrainingState) -> None:
+        """Take the optimizer's step with the mean gradient of the window."""
+        if self.config.accumulate_steps > 1:
+            for parameter in self.model.parameters():
+                if parameter.grad is not None:
+                    parameter.grad.div_(state.window)
+        if self.config.max_grad_norm is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)
+        state.lr = float(state.optimizer.param_groups[0]["lr"])
+        state.optimizer.step()
+        state.optimizer.zero_grad()
+        if state.scheduler is not None:
+            state.scheduler.step()
+        state.window = 0
+
+    def _end_epoch(self, state: TrainingState, val: Source | None) -> None:
+        """Validate, and write the epoch's checkpoint."""
+        row = Row(epoch=state.epoch + 1, lr=state.lr, train_loss=state.loss_sum.item() / state.num_seen)
+        if val is not None:
+            evaluation = self._evaluate(val)
+            assert evaluation.loss is not None
+            row["val_loss"], row["val_accuracy"] = evaluation.loss, evaluation.accuracy
+        state.end_epoch(row, self.model, self.config.monitor)
+        self._call("on_epoch_end", row)
+        self._checkpoint(state)
+
+    def _finish(self, state: TrainingState, interrupt: Interrupt) -> None:
+        """Give the model its best weights, unless the training is to be continued."""
+        state.history.interrupted = interrupt.received is not None and not state.is_over(self.config)
+        state.finished = not state.history.interrupted
+        if state.finished and state.best is not None and self.config.restore_best:
+            self.model.load_state_dict(state.best)
+        self.model.eval()
+
+    def _checkpoint(self, state: TrainingState) -> None:
+        if self.config.checkpoint_dir is not None:
+            content = state.to_dict(self.config, self.callbacks)
+            number = state.epoch * state.num_steps + state.step
+            directory = Path(self.config.checkpoint_dir)
+            add_checkpoint(directory, number, self.model, content, keep=self.config.keep_checkpoints)
+
+    def _call(self, hook: str, *arguments: Any) -> None:
+        for callback in self.callbacks:
+            getattr(callback, hook)(self, *arguments)
+
+    def evaluate(self, data: Data) -> Evaluation:
+        """Compare the model's answers with the targets of a whole set.
+
+        Parameters
+        ----------
+        data
+            As for `fit`.
+
+        Raises
+        ------
+        ValueError
+            The data is empty, does not fit the model, or holds NaN or infinite values.
+        """
+        return self._evaluate(self._evaluation_source(data))
+
+    def _evaluate(self, source: Source) -> Evaluation:
+        logits, targets = predict_pairs(self.model, source, self.device, self.config.precision)
+        source.check_targets(targets, logits.shape[1])
+        with torch.inference_mode():
+            loss = self.loss_fn(logits.to(self.device), targets.to(self.device)).item()
+        return Evaluation(targets, logits.double().softmax(1), classes=source.classes, loss=loss)
+
+    def predict(self, images: Tensor | Data) -> Predictions:
+        """Label images.
+
+        Parameters
+        ----------
+        images
+            A tensor or array as the model takes it, (N, C, H, W) and normalised; or data as for `fit`, with targets or
+            without.
+
+        Raises
+        ------
+        ValueError
+            The images do not fit the model, there are none, or a value is NaN or infinite.
+        """
+        if isinstance(images, Tensor | np.ndarray):
+            images = torch.split(torch.as_tensor(images), BATCH_SIZE) if len(images) else ()
+        batches = images_of(self._evaluation_source(images).epoch(0))
+        logits = predict_logits(self.model, batches, self.device, self.config.precision)
+        return Predictions(logits.argmax(1), logits.double().softmax(1).float())
+
+    def _evaluation_source(self, data: Data) -> Source:
+        return as_source(data, batch_size=BATCH_SIZE, shuffle=False, seed=0, device=self.device)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model and the state of its training to a folder; one that is there is replaced.
+
+        `from_pretrained` reads the folder too.
+        """
+        content = self.state.to_dict(self.config, self.callbacks) if self.state else self._loaded
+        write_checkpoint(path, self.model, content)
+
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike[str], *, model: nn.Module | None = None, device: str | None = None, **options: Any
+    ) -> Trainer:
+        """Make a Trainer of a folder that `save` or a training wrote, ready to evaluate and predict.
+
+        To go on training, call `fit` with `resume=path`.
+
+        Parameters
+        ----------
+        path
+            The folder.
+        model
+            A module whose tensors are to be replaced; None where the folder holds a model of this package.
+        device
+            Takes the place of the device in the saved settings.
+        options
+            As for the constructor: `callbacks`, `loss_fn`, `optimizer`, `lr_scheduler`.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is no such folder.
+        ValueError
+            A file is damaged, or the model is another.
+        """
+        folder, saved = find_checkpoint(Path(path))
+        if model is None:
+            model = load_model(folder)
+        else:
+            load_tensors(model, folder / TENSORS, sha256=None)  # its hash was checked with the others
+        config = TrainerConfig(**saved["config"])
+        trainer = cls(model.eval(), replace(config, device=device or config.device), **options)
+        trainer._loaded = saved
+        return trainer

@@ -1,0 +1,81 @@
+"""Which weights there are, what is known of them, and functions that build a model with them."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any
+
+from ..data import Preprocess
+from ..models import LeNet5, load_model, read_config
+
+
+class PretrainedWeights(Enum):
+    """Weights that are part of the package. A member's value is the name of its folder; names match in any case."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> PretrainedWeights:
+        member = cls.__members__.get(str(value).upper())
+        if member is None:
+            raise ValueError(f"{value!r} is not in {cls.__name__}; expected one of: {', '.join(cls.__members__)}")
+        return member
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """What is known of the weights.
+
+        `num_params`, `categories`, `recipe` (the command that makes them again), `metrics` (by set: what the published
+        numbers are), `sha256` (of the file of tensors), and more.
+        """
+        config = read_config(self.value)
+        return {**config["meta"], "sha256": config["sha256"]}
+
+    def transforms(self) -> Preprocess:
+        """Return what makes of any picture the images that these weights were trained on."""
+        return Preprocess(**read_config(self.value)["preprocess"])
+
+
+class LeNet5_Weights(PretrainedWeights):  # noqa: N801 (torchvision's convention)
+    """Weights of `LeNet5`."""
+
+    MNIST_V1 = "mnist_v1"
+    DEFAULT = MNIST_V1
+
+
+def lenet5(
+    *,
+    weights: LeNet5_Weights | str | None = None,
+    progress: bool = True,  # noqa: ARG001 (torchvision's convention)
+    **kwargs: Any,
+) -> LeNet5:
+    """Build LeNet-5, by torchvision's convention for such functions.
+
+    Parameters
+    ----------
+    weights
+        A member of LeNet5_Weights or its name in any case, such as "DEFAULT"; None for random weights.
+    progress
+        Whether to show a download; these weights are in the package, so there is none.
+    kwargs
+        As for LeNet5. Beside weights, they may only repeat what the weights are for.
+
+    Returns
+    -------
+    LeNet5
+        In evaluation mode with weights, in training mode without.
+
+    Raises
+    ------
+    ValueError
+        The weights are unknown or damaged, or are for other arguments.
+    """
+    if weights is None:
+        return LeNet5(**kwargs)
+    member = LeNet5_Weights(weights)
+    saved = read_config(member.value)["arguments"]
+    wanted = LeNet5(**kwargs).arguments() if kwargs else saved
+    differing = {name: value for name, value in wanted.items() if value != saved[name]}
+    if differing:
+        raise ValueError(f"{member.name} is for {saved}; found {differing}")
+    model = load_model(member.value)
+    assert isinstance(model, LeNet5)
+    return model
