@@ -11,7 +11,6 @@ import click
 
 if TYPE_CHECKING:
     import lenet5
-    from lenet5.recipes import Recipe
 
 _EXPECTED_ERRORS = (ValueError, TypeError, OSError, FloatingPointError)
 _DATA = click.Choice(["digits", "mnist", "fashion_mnist", "kmnist", "emnist", "qmnist"])
@@ -69,25 +68,23 @@ def train(
     written holds the weights, the history, the report and two pictures; `--weights FOLDER` of the other commands reads
     it.
     """
-    from lenet5.recipes import RECIPES
+    from lenet5.runs import Run, Settings
 
     if resume is not None:
         _refuse_settings("resume", "device")
-        return _resume_run(resume, device)
-    name = recipe or ("digits" if data == "digits" else "standard")
-    if name not in RECIPES:
-        raise ValueError(f"no recipe is named {name!r}; expected one of: {', '.join(RECIPES)}")
-    out = _free_folder(data) if out is None else _empty_folder(out)
-    changes = {"max_epochs": epochs, "batch_size": batch_size, "lr": lr}
-    settings = {
-        "data": data,
-        "root": None if root is None else str(root),
-        "recipe": name,
-        "seed": seed,
-        **{key: value for key, value in changes.items() if value is not None},
-    }
-    _train(out, settings, device, resume=None)
-    return None
+        run = Run.in_folder(resume, device)
+    else:
+        folder = _free_folder(data) if out is None else _empty_folder(out)
+        name = recipe or ("digits" if data == "digits" else "standard")
+        settings = Settings(data, None if root is None else str(root), name, seed, epochs, batch_size, lr)
+        run = Run(folder, settings, device)
+    click.echo(f"{len(run.splits.train)} images to train on, {len(run.splits.val)} to validate, {run.trainer.device}")
+    history = run.fit(resume=None if resume is None else "auto")
+    if history.interrupted:
+        click.echo(f"interrupted; lenet5 train --resume {run.folder} continues")
+        raise click.exceptions.Exit(130)
+    click.echo(f"\ntest set\n{run.report()}\n\nwritten to {run.folder}:")
+    click.echo("  " + ", ".join(sorted(path.name for path in run.folder.iterdir())))
 
 
 @main.command()
@@ -155,99 +152,6 @@ def info() -> None:
             low, high = metrics["accuracy_interval"]
             click.echo(f"    {name}: accuracy {metrics['accuracy']:.2%} (95 % confidence: {low:.2%} to {high:.2%})")
         click.echo(f"    {meta['recipe']}")
-
-
-def _train(out: Path, settings: dict[str, Any], device: str, *, resume: str | None) -> None:
-    """Train as the settings say, and fill the run's folder."""
-    import torch
-
-    import lenet5
-
-    recipe = _configured(settings, device, out)
-    splits = lenet5.load_data(settings["data"], settings["root"])
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.config.seed)
-        model = lenet5.LeNet5(num_classes=len(splits.train.classes))
-    trainer = lenet5.Trainer(model, recipe.config, callbacks=[lenet5.ProgressBar()])
-    loader = lenet5.TensorLoader(
-        splits.train, batch_size=recipe.config.batch_size, shuffle=True, augment=recipe.augment, seed=recipe.config.seed
-    )
-    _write_config(out, settings)
-    click.echo(f"{len(splits.train)} images of {settings['data']} to train on, {len(splits.val)} to validate; {out}")
-    history = trainer.fit(loader, splits.val, resume=resume)
-    if history.interrupted:
-        click.echo(f"interrupted; lenet5 train --resume {out} continues")
-        raise click.exceptions.Exit(130)
-    report = trainer.evaluate(splits.test)
-    _write_run(out, settings, model, splits.preprocess, history, report)
-    click.echo(f"\ntest set\n{report}\n\nwritten to {out}: {', '.join(sorted(p.name for p in out.iterdir()))}")
-
-
-def _resume_run(run: Path, device: str) -> None:
-    from lenet5 import storage
-
-    config = storage.read_json(run / "config.json")
-    if "settings" not in config:
-        raise ValueError(f"{run} holds weights but no run to resume; expected a folder that lenet5 train wrote")
-    _train(run, config["settings"], device, resume="auto")
-
-
-def _configured(settings: dict[str, Any], device: str, out: Path) -> Recipe:
-    from dataclasses import replace
-
-    from lenet5.recipes import RECIPES
-
-    recipe = RECIPES[settings["recipe"]]
-    changed = {key: settings[key] for key in ("max_epochs", "batch_size", "lr", "seed") if key in settings}
-    return replace(recipe, config=replace(recipe.config, **changed, device=device, checkpoint_dir=out / "checkpoints"))
-
-
-def _write_config(out: Path, settings: dict[str, Any]) -> None:
-    """Say at the start what the run is, so that it can be resumed."""
-    from lenet5 import storage
-
-    out.mkdir(parents=True, exist_ok=True)
-    if not (out / "config.json").exists():
-        storage.write_json(out / "config.json", {"settings": settings})
-
-
-def _write_run(
-    out: Path,
-    settings: dict[str, Any],
-    model: lenet5.LeNet5,
-    preprocess: lenet5.Preprocess,
-    history: lenet5.History,
-    report: lenet5.Evaluation,
-) -> None:
-    import dataclasses
-    import io
-
-    import torch
-
-    import lenet5
-    from lenet5 import storage
-
-    flags = {"max_epochs": "epochs", "batch_size": "batch-size", "lr": "lr", "seed": "seed"}
-    command = ["lenet5 train --data", settings["data"], *(["--root DIR"] if settings["data"] != "digits" else [])]
-    command += ["--recipe", settings["recipe"]]
-    command += [f"--{flag} {settings[key]}" for key, flag in flags.items() if key in settings]
-    metrics = ("accuracy", "accuracy_interval", "loss", "expected_calibration_error", "num_examples")
-    meta = {
-        "num_params": sum(parameter.numel() for parameter in model.parameters()),
-        "categories": list(report.classes),
-        "recipe": " ".join(command),
-        "metrics": {settings["data"]: {name: report.to_dict()[name] for name in metrics}},
-        "best_epoch": history.best_epoch,
-        "split_version": lenet5.data.SPLIT_VERSION,
-        "versions": {"lenet5": lenet5.__version__, "torch": torch.__version__.partition("+")[0]},
-    }
-    model.save_pretrained(out, preprocess=dataclasses.asdict(preprocess), meta=meta, settings=settings)
-    storage.write_file(out / "history.csv", history.to_frame().to_csv(index=False, lineterminator="\n").encode())
-    storage.write_file(out / "report.json", report.to_json().encode())
-    for name, figure in (("curves.png", history.plot()), ("confusion_matrix.png", report.plot())):
-        picture = io.BytesIO()
-        figure.savefig(picture, dpi=120)
-        storage.write_file(out / name, picture.getvalue())
 
 
 def _load(weights: str) -> tuple[lenet5.LeNet5, lenet5.Preprocess]:

@@ -14,7 +14,9 @@ from .callbacks import Callback
 from .config import TrainerConfig
 from .history import History, Row
 from .randomness import random_state, restore_random_state
+from .sources import check_finite
 
+LOSS_CHECK_STEPS = 100  # on an accelerator, where to look at a loss is to wait for it
 _FREE_TO_CHANGE = ("device", "checkpoint_dir", "checkpoint_steps", "keep_checkpoints")  # none changes the result
 
 
@@ -56,6 +58,32 @@ class TrainingState:
         sum_dtype = torch.float32 if device.type == "mps" else torch.float64  # MPS has no float64
         self.loss_sum = torch.zeros((), dtype=sum_dtype, device=device)
         self.finished = False
+
+    def check_loss(self, images: Tensor) -> None:
+        """Raise FloatingPointError if the loss is no longer finite, or ValueError if the images are to blame."""
+        if math.isfinite(self.loss_sum.item()):
+            return
+        check_finite(images)
+        earlier = "" if self.device.type == "cpu" else f", or in one of the {LOSS_CHECK_STEPS} steps before"
+        raise FloatingPointError(
+            f"the loss became NaN or infinite in epoch {self.epoch + 1}, step {self.step} of {self.num_steps}{earlier};"
+            f" a lower lr (it is {self.lr:.3g} now) or a max_grad_norm may help"
+        )
+
+    def update(self, model: nn.Module, config: TrainerConfig) -> None:
+        """Take the optimizer's step with the mean gradient of the window."""
+        if config.accumulate_steps > 1:  # the gradients are of a sum
+            for parameter in model.parameters():
+                if parameter.grad is not None:
+                    parameter.grad.div_(self.window)
+        if config.max_grad_norm is not None:
+            nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
+        self.lr = float(self.optimizer.param_groups[0]["lr"])
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if self.scheduler is not None:
+            self.scheduler.step()
+        self.window = 0
 
     def end_epoch(self, row: Row, model: nn.Module, monitor: str) -> None:
         """Add an epoch's row, keep the weights if it is the best, and turn to the next epoch."""

@@ -28,10 +28,8 @@ from .inference import BATCH_SIZE, Predictions, images_of, predict_logits, predi
 from .interrupts import Interrupt, interruptible
 from .optimization import OptimizerFactory, SchedulerFactory, make_optimizer
 from .randomness import seeded
-from .sources import Data, Source, as_source, check_finite, warn_unresumable
-from .state import TrainingState
-
-_LOSS_CHECK_STEPS = 100  # on an accelerator, where to look at a loss is to wait for it
+from .sources import Data, Source, as_source, warn_unresumable
+from .state import LOSS_CHECK_STEPS, TrainingState
 
 
 class Trainer:
@@ -196,35 +194,10 @@ class Trainer:
         state.window += count
         state.step += 1
         last = state.step == state.num_steps
-        if self.device.type == "cpu" or last or state.step % _LOSS_CHECK_STEPS == 0:
-            self._check_loss(state, images)
+        if self.device.type == "cpu" or last or state.step % LOSS_CHECK_STEPS == 0:
+            state.check_loss(images)
         if last or state.step % accumulate == 0:
-            self._update(state)
-
-    def _check_loss(self, state: TrainingState, images: Tensor) -> None:
-        if math.isfinite(state.loss_sum.item()):
-            return
-        check_finite(images)
-        earlier = "" if self.device.type == "cpu" else f", or in one of the {_LOSS_CHECK_STEPS} steps before"
-        raise FloatingPointError(
-            f"the loss became NaN or infinite in epoch {state.epoch + 1}, step {state.step} of {state.num_steps}"
-            f"{earlier}; a lower lr (it is {state.lr:.3g} now) or a max_grad_norm may help"
-        )
-
-    def _update(self, state: TrainingState) -> None:
-        """Take the optimizer's step with the mean gradient of the window."""
-        if self.config.accumulate_steps > 1:
-            for parameter in self.model.parameters():
-                if parameter.grad is not None:
-                    parameter.grad.div_(state.window)
-        if self.config.max_grad_norm is not None:
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)
-        state.lr = float(state.optimizer.param_groups[0]["lr"])
-        state.optimizer.step()
-        state.optimizer.zero_grad()
-        if state.scheduler is not None:
-            state.scheduler.step()
-        state.window = 0
+            state.update(self.model, self.config)
 
     def _end_epoch(self, state: TrainingState, val: Source | None) -> None:
         """Validate, and write the epoch's checkpoint."""

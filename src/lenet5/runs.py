@@ -1,0 +1,132 @@
+"""A run: settings, a training by a recipe, and a folder that holds all that came of it.
+
+The folder is a weights folder too; its `config.json` has the settings besides, so that the run can be continued.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from . import __version__, storage
+from .data import SPLIT_VERSION, DataSplits, TensorLoader, load_data
+from .metrics import Evaluation
+from .models import LeNet5
+from .models.pretrained import CONFIG
+from .recipes import RECIPES
+from .training import History, ProgressBar, Trainer
+
+_REPORTED = ("accuracy", "accuracy_interval", "loss", "expected_calibration_error", "num_examples")
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What a run is: all that its result depends on but the versions of the software."""
+
+    data: str
+    root: str | None
+    recipe: str
+    seed: int
+    max_epochs: int | None = None
+    batch_size: int | None = None
+    lr: float | None = None
+
+    def changes(self) -> dict[str, Any]:
+        """Return what takes the place of the recipe's settings."""
+        given = {name: getattr(self, name) for name in ("max_epochs", "batch_size", "lr", "seed")}
+        return {name: value for name, value in given.items() if value is not None}
+
+    def command(self) -> str:
+        """Return the command that makes the run again; DIR stands for where the data lies."""
+        flags = {f"--{name.removeprefix('max_').replace('_', '-')}": value for name, value in self.changes().items()}
+        root = {} if self.data == "digits" else {"--root": "DIR"}
+        options = {"--data": self.data, **root, "--recipe": self.recipe, **flags}
+        return " ".join(["lenet5 train", *(f"{flag} {value}" for flag, value in options.items())])
+
+
+class Run:
+    """One training of LeNet-5 and its folder.
+
+    Parameters
+    ----------
+    folder
+        Where the run lives.
+    settings
+        What it is.
+    device
+        Where it computes.
+
+    Raises
+    ------
+    ValueError
+        A setting is unknown or out of range, or the data is damaged.
+    FileNotFoundError
+        The data is missing and could not be fetched.
+    """
+
+    def __init__(self, folder: Path, settings: Settings, device: str) -> None:
+        if settings.recipe not in RECIPES:
+            raise ValueError(f"no recipe is named {settings.recipe!r}; expected one of: {', '.join(RECIPES)}")
+        recipe = RECIPES[settings.recipe]
+        config = dataclasses.replace(
+            recipe.config, **settings.changes(), device=device, checkpoint_dir=folder / "checkpoints"
+        )
+        self.folder, self.settings = folder, settings
+        self.splits: DataSplits = load_data(settings.data, settings.root)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            self.model = LeNet5(num_classes=len(self.splits.train.classes))
+        self.trainer = Trainer(self.model, config, callbacks=[ProgressBar()])
+        self.loader = TensorLoader(
+            self.splits.train, batch_size=config.batch_size, shuffle=True, augment=recipe.augment, seed=config.seed
+        )
+
+    @classmethod
+    def in_folder(cls, folder: Path, device: str) -> Run:
+        """Return the run that a folder is of."""
+        settings = storage.read_json(folder / CONFIG).get("settings")
+        if settings is None:
+            raise ValueError(f"{folder} holds weights but no run to resume; expected a folder that lenet5 train wrote")
+        return cls(folder, Settings(**settings), device)
+
+    def fit(self, resume: str | None = None) -> History:
+        """Train, from the newest checkpoint with `resume="auto"`."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if resume is None:  # so that a run that is killed says what it was
+            storage.write_json(self.folder / CONFIG, {"settings": dataclasses.asdict(self.settings)})
+        return self.trainer.fit(self.loader, self.splits.val, resume=resume)
+
+    def report(self) -> Evaluation:
+        """Evaluate on the test set, and write all files of the folder but the checkpoints."""
+        report, history = self.trainer.evaluate(self.splits.test), self.trainer.history
+        self.model.save_pretrained(
+            self.folder,
+            preprocess=dataclasses.asdict(self.splits.preprocess),
+            meta=self._meta(report, history),
+            settings=dataclasses.asdict(self.settings),
+        )
+        table = history.to_frame().to_csv(index=False, lineterminator="\n")
+        storage.write_file(self.folder / "history.csv", table.encode())
+        storage.write_file(self.folder / "report.json", report.to_json().encode())
+        for name, figure in (("curves.png", history.plot()), ("confusion_matrix.png", report.plot())):
+            picture = io.BytesIO()
+            figure.savefig(picture, dpi=120)
+            storage.write_file(self.folder / name, picture.getvalue())
+        return report
+
+    def _meta(self, report: Evaluation, history: History) -> dict[str, Any]:
+        """Return what the weights' catalogue tells of weights."""
+        metrics = report.to_dict()
+        return {
+            "num_params": sum(parameter.numel() for parameter in self.model.parameters()),
+            "categories": list(report.classes),
+            "recipe": self.settings.command(),
+            "metrics": {self.settings.data: {name: metrics[name] for name in _REPORTED}},
+            "best_epoch": history.best_epoch,
+            "split_version": SPLIT_VERSION,
+            "versions": {"lenet5": __version__, "torch": torch.__version__.partition("+")[0]},
+        }
