@@ -60,5 +60,7 @@ class Augment:
         shear = drawn[3] * self.shear
         right, down = drawn[4] * (2 * self.translate / width), drawn[5] * (2 * self.translate / height)
         cos, sin = angle.cos(), angle.sin()
-        rows = (cos / wide, (shear * cos - sin) / high, right, sin / wide, (shear * sin + cos) / high, down)
-        return torch.stack(rows, dim=1).view(count, 2, 3)
+        tall = height / width  # places count from -1 to 1 along both axes, so a step down is as long as `tall` across
+        to_x = (cos / wide, (shear * cos - sin) / high * tall, right)
+        to_y = (sin / wide / tall, (shear * sin + cos) / high, down)
+        return torch.stack([*to_x, *to_y], dim=1).view(count, 2, 3)

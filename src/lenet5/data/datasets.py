@@ -61,8 +61,8 @@ class ImageDataset(Dataset[tuple[Tensor, Tensor]]):
         classes: Sequence[str],
         transform: Any | None = None,
     ) -> None:
-        self.images = torch.as_tensor(images)
-        self.targets = torch.as_tensor(targets)
+        self.images = _tensor(images)
+        self.targets = _tensor(targets)
         self.classes = tuple(classes)
         self.transform = transform
         if self.images.ndim != 4 or self.images.dtype != torch.uint8:
@@ -108,7 +108,7 @@ class ImageDataset(Dataset[tuple[Tensor, Tensor]]):
 
     @cached_property
     def _statistics(self) -> tuple[float, float]:
-        counts = np.bincount(self.images.cpu().numpy().ravel(), minlength=256)  # exact, whatever the number of pixels
+        counts = torch.bincount(self.images.flatten(), minlength=256).cpu().numpy()  # exact, however many pixels
         values = np.arange(256) / 255
         mean = float(np.average(values, weights=counts))
         return mean, float(np.sqrt(np.average((values - mean) ** 2, weights=counts)))
@@ -140,7 +140,8 @@ def load_data(
     ----------
     name
         "mnist", "fashion_mnist", "kmnist", "qmnist" (with its full test set of 60,000), "emnist" (its digits, upright)
-        or "digits" (scikit-learn's 1,797 digits of 8x8 pixels, enlarged to 28x28; the same rule holds out 360 to test).
+        or "digits" (scikit-learn's 1,797 digits of 8x8 pixels, enlarged to 20x20 and centred in 28x28, as MNIST's are;
+        the same rule holds out 360 to test).
     root
         The folder that holds `MNIST/raw` and the like, as for torchvision. None is `lenet5` in torch's cache,
         `~/.cache/torch` unless TORCH_HOME says otherwise. "digits" needs none.
@@ -183,14 +184,19 @@ def check_targets(targets: Tensor, num_classes: int) -> None:
         raise ValueError(f"targets lie in [{low}, {high}]; expected 0 to {num_classes - 1}")
 
 
+def _tensor(values: Tensor | npt.ArrayLike) -> Tensor:
+    """View values as a tensor; only an array that may not be written to is copied."""
+    return values if isinstance(values, Tensor) else torch.as_tensor(np.require(values, requirements="W"))
+
+
 def _digits() -> tuple[ImageDataset, ImageDataset]:
-    """Read scikit-learn's digits: training and test images, 28x28."""
+    """Read scikit-learn's digits: training and test images, enlarged to 20x20 and centred in 28x28, as MNIST's are."""
     from sklearn.datasets import load_digits
 
     pixels, targets = load_digits(return_X_y=True)
     small = torch.from_numpy(pixels.astype(np.float32)).view(-1, 1, 8, 8) * (255 / 16)  # their pixels count to 16
-    images = functional.interpolate(small, (28, 28), mode="bilinear", align_corners=False).round().to(torch.uint8)
-    digits = ImageDataset(images, targets, classes=[str(digit) for digit in range(10)])
+    large = functional.interpolate(small, (20, 20), mode="bilinear", align_corners=False).round().to(torch.uint8)
+    digits = ImageDataset(functional.pad(large, (4, 4, 4, 4)), targets, classes=[str(digit) for digit in range(10)])
     held_out = stratified_holdout(targets, _DIGITS_TEST_SIZE)
     return digits.select(np.setdiff1d(np.arange(len(digits)), held_out)), digits.select(held_out)
 

@@ -115,7 +115,7 @@ def _as_batch(images: object) -> Tensor:
         return _channels_first(images, channels_last=False)
     if not isinstance(images, np.ndarray):
         images = _array_of_picture(images)
-    return _channels_first(torch.as_tensor(np.ascontiguousarray(images)), channels_last=True)
+    return _channels_first(torch.from_numpy(np.array(images, order="C")), channels_last=True)
 
 
 def _array_of_picture(picture: object) -> npt.NDArray[Any]:

@@ -128,10 +128,10 @@ class LeNet5(PretrainedModel):
     @classmethod
     def from_arguments(cls, arguments: dict[str, Any]) -> LeNet5:
         """Build the network from what `arguments` returned."""
-        activation = getattr(nn.modules.activation, str(arguments.get("activation")), None)
-        if not (isinstance(activation, type) and issubclass(activation, nn.Module)):
-            raise ValueError(f"activation {arguments.get('activation')!r} is not an activation of torch.nn")
-        return cls(**{**arguments, "activation": activation})
+        name = arguments.get("activation")
+        if name not in nn.modules.activation.__all__:
+            raise ValueError(f"activation {name!r} is not an activation of torch.nn")
+        return cls(**{**arguments, "activation": getattr(nn.modules.activation, name)})
 
 
 @torch.fx.wrap  # one node in a traced graph, since a tracer's proxies cannot be compared

@@ -62,7 +62,8 @@ class DatasetSource(Source):
 
     def __init__(self, dataset: Any, batch_size: int, shuffle: bool, seed: int) -> None:
         self.sampler = EpochSampler(len(dataset), shuffle=shuffle, seed=seed)
-        super().__init__(DataLoader(dataset, batch_size, sampler=self.sampler) if len(dataset) else ())
+        own = Generator()  # a DataLoader draws a seed each time it begins; not from the generators of the training
+        super().__init__(DataLoader(dataset, batch_size, sampler=self.sampler, generator=own) if len(dataset) else ())
         self.batch_size = batch_size
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Any]:

@@ -130,7 +130,7 @@ class Trainer:
             warn_unresumable(train_source)
         self.should_stop = False
         with seeded(config.seed, self.device), interruptible() as interrupt:
-            self.state = state = self._start(len(train_source), resume)
+            self.state = state = self._start(train_source, resume)
             self._call("on_fit_start")
             try:
                 while not (self.should_stop or state.is_over(config)):
@@ -144,11 +144,11 @@ class Trainer:
             raise SystemExit(128 + signal.SIGTERM)
         return state.history
 
-    def _start(self, num_steps: int, resume: str | os.PathLike[str] | None) -> TrainingState:
+    def _start(self, train: Source, resume: str | os.PathLike[str] | None) -> TrainingState:
         """Return the state of a training before its first step, or the one to resume, with the model's weights."""
-        num_updates = self.config.max_epochs * math.ceil(num_steps / self.config.accumulate_steps)
+        num_updates = self.config.max_epochs * math.ceil(len(train) / self.config.accumulate_steps)
         optimizer = make_optimizer(self.model, self.config, num_updates, self.optimizer, self.lr_scheduler)
-        state = TrainingState(*optimizer, num_steps, self.device)
+        state = TrainingState(*optimizer, len(train), self.device)
         if resume == "auto":
             resume = self.config.checkpoint_dir
             if resume is None:
@@ -159,6 +159,11 @@ class Trainer:
             folder, saved = find_checkpoint(Path(resume))
             if "optimizer" not in saved:
                 raise ValueError(f"{folder} holds a Trainer that had not begun to train; expected a checkpoint")
+            if saved["step"] and not train.resumable:
+                raise ValueError(
+                    f"{folder} was taken within an epoch, where a loader that is not ours cannot continue;"
+                    " expected one taken at an epoch's end, or the dataset itself to train on"
+                )
             state.restore(saved, self.config, self.callbacks)
             load_tensors(self.model, folder / TENSORS, sha256=None)  # its hash was checked with the others
         return state
@@ -178,16 +183,17 @@ class Trainer:
                 self._checkpoint(state)
             if self.should_stop:
                 return
+        if state.step != state.num_steps:
+            raise ValueError(f"the loader gave {state.step} batches; expected {state.num_steps}, as its length says")
 
     def _train_step(self, state: TrainingState, images: Tensor, targets: Tensor, train: Source) -> None:
         """Take one batch: its gradients, and the optimizer's step if it completes a window."""
         accumulate, count = self.config.accumulate_steps, len(targets)
-        images, targets = images.to(self.device), targets.to(self.device)
         with autocast(self.device, self.config.precision):
-            logits = self.model(images)
+            logits = self.model(images.to(self.device))
             if isinstance(self.loss_fn, nn.CrossEntropyLoss) and targets.ndim == 1:
                 train.check_targets(targets, logits.shape[1])
-            loss = self.loss_fn(logits, targets)
+            loss = self.loss_fn(logits, targets.to(self.device))
         (loss if accumulate == 1 else loss * count).backward()
         state.loss_sum += loss.detach() * count
         state.num_seen += count

@@ -1,0 +1,32 @@
+import lenet5
+
+project = "lenet5"
+author = "The lenet5 developers"
+version = release = lenet5.__version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+exclude_patterns = ["_build"]
+default_role = "literal"
+myst_heading_anchors = 3
+
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented_params"
+autodoc_type_aliases = {name: name for name in ("ArrayOrTensor", "npt.ArrayLike")}
+napoleon_google_docstring = False
+python_use_unqualified_type_names = True
+
+html_theme = "furo"
+html_title = f"lenet5 {release}"
+html_show_copyright = False
+
+
+def setup(app):
+    app.connect("autodoc-process-docstring", keep_first_line, priority=400)  # before napoleon
+
+
+def keep_first_line(_app, what, _name, _object, _options, lines):
+    """Keep napoleon from taking what stands before a colon in an attribute's description for its type."""
+    if what in ("attribute", "property"):
+        lines.insert(0, "\\")  # joins the next line

@@ -1,0 +1,91 @@
+"""Checks of the project: `nox` runs lint, typecheck and tests_cpu; `nox --list` shows the others."""
+
+import re
+import shutil
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.5.1"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.sessions = ["lint", "typecheck", "tests_cpu"]
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+HIDE_GPU = {"CUDA_VISIBLE_DEVICES": ""}
+
+
+def group(name: str) -> list[str]:
+    """Return the requirements of a dependency group."""
+    return list(nox.project.dependency_groups(PYPROJECT, name))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style."""
+    session.install(*group("lint"))
+    session.run("ruff", "format", "--check")
+    session.run("ruff", "check")
+
+
+@nox.session
+def typecheck(session: nox.Session) -> None:
+    """Check types, strictly, in the package, the tests and this file."""
+    session.install("-e", ".", *group("typecheck"))
+    session.run("mypy")
+
+
+@nox.session
+def tests_cpu(session: nox.Session) -> None:
+    """Run the tests without any GPU, and require 95 % branch coverage."""
+    session.install("-e", ".", *group("test"))
+    session.run("coverage", "run", "-m", "pytest", *session.posargs, env=HIDE_GPU)
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report")
+
+
+@nox.session
+def tests_cuda(session: nox.Session) -> None:
+    """Run the device tests on CUDA."""
+    session.install("-e", ".", *group("test"))
+    program = "import torch; print(torch.cuda.is_available())"
+    if "True" not in str(session.run("python", "-c", program, silent=True)):
+        session.skip("torch finds no CUDA device here")
+    session.run("pytest", "-m", "cuda", *session.posargs)
+
+
+@nox.session
+def tests_oldest(session: nox.Session) -> None:
+    """Run the tests with the oldest versions that pyproject.toml allows."""
+    if session.venv_backend != "uv":
+        session.skip("only uv can resolve to the oldest versions: pip install 'nox[uv]'")
+    session.install("-e", ".", *group("test"), "--resolution", "lowest-direct")
+    session.run("pytest", *session.posargs, env=HIDE_GPU)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation; a warning is an error."""
+    session.install("-e", ".[docs]")
+    session.run("sphinx-build", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html")
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build the sdist and the wheel, check them, and use the wheel from an empty folder as another project would."""
+    session.install("build", "mypy", "twine")
+    dist = Path(session.create_tmp()) / "dist"
+    shutil.rmtree(dist, ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", str(dist))
+    session.run("twine", "check", "--strict", *map(str, dist.iterdir()))
+    (wheel,) = dist.glob("*.whl")
+    session.install("--force-reinstall", str(wheel))
+    (script,) = re.findall(r"```python\n(.*?)```", Path("README.md").read_text(encoding="utf-8"), re.DOTALL)
+    empty = dist.parent / "empty"
+    shutil.rmtree(empty, ignore_errors=True)
+    empty.mkdir()
+    (empty / "script.py").write_text(script, encoding="utf-8")
+    with session.chdir(empty):
+        session.run("lenet5", "info")
+        session.run("lenet5", "train", "--epochs", "2")
+        session.run("mypy", "--strict", "script.py")
+        session.run("python", "script.py")

@@ -1,0 +1,25 @@
+import os
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+import lenet5
+from lenet5.data import DataSplits
+
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, max_examples=50)
+hypothesis.settings.load_profile("ci")
+
+
+@pytest.fixture(scope="session")
+def mnist_root() -> Path:
+    beside = Path(__file__).parents[2] / "shared" / "data"
+    root = Path(os.environ.get("LENET5_DATA") or beside)
+    if not (root / "MNIST" / "raw").is_dir():
+        pytest.skip(f"MNIST is not at {root}; set LENET5_DATA to the folder that holds MNIST/raw")
+    return root
+
+
+@pytest.fixture(scope="session")
+def digits() -> DataSplits:
+    return lenet5.load_data("digits")

@@ -1,0 +1,66 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import lenet5
+from lenet5 import LeNet5, LeNet5_Weights, Preprocess
+
+
+@pytest.mark.parametrize("name", ["DEFAULT", "default", "MNIST_V1", "mnist_v1", "Mnist_V1", LeNet5_Weights.MNIST_V1])
+def test_weights_go_by_member_and_by_name_in_any_case(name: LeNet5_Weights | str) -> None:
+    model = lenet5.lenet5(weights=name)
+    assert not model.training
+    assert sum(parameter.numel() for parameter in model.parameters()) == 61_706
+
+
+def test_the_builder_the_class_and_the_name_give_the_same_tensors() -> None:
+    built, loaded = lenet5.lenet5(weights="DEFAULT").state_dict(), LeNet5.from_pretrained("MNIST_V1").state_dict()
+    assert all(torch.equal(tensor, loaded[name]) for name, tensor in built.items())
+
+
+def test_without_weights_the_builder_is_the_constructor() -> None:
+    model = lenet5.lenet5(num_classes=3, image_size=32)
+    assert (model.num_classes, model.image_size, model.training) == (3, 32, True)
+
+
+def test_unknown_weights_are_answered_with_those_there_are() -> None:
+    with pytest.raises(ValueError, match="'mnist_v9' is not in LeNet5_Weights; expected one of: MNIST_V1, DEFAULT"):
+        lenet5.lenet5(weights="mnist_v9")
+
+
+def test_arguments_beside_weights_may_only_repeat_them() -> None:
+    assert lenet5.lenet5(weights="DEFAULT", num_classes=10).num_classes == 10
+    with pytest.raises(ValueError, match=r"MNIST_V1 is for .*found \{'num_classes': 5\}"):
+        lenet5.lenet5(weights="DEFAULT", num_classes=5)
+
+
+@pytest.mark.parametrize("weights", list(LeNet5_Weights))
+def test_weights_say_what_is_known_of_them(weights: LeNet5_Weights) -> None:
+    meta = weights.meta
+    assert meta["num_params"] == 61_706
+    assert len(meta["categories"]) == 10
+    assert meta["recipe"].startswith("lenet5 train ")
+    assert len(meta["sha256"]) == 64
+    for metrics in meta["metrics"].values():
+        low, high = metrics["accuracy_interval"]
+        assert low < metrics["accuracy"] < high
+    assert isinstance(weights.transforms(), Preprocess)
+
+
+@pytest.mark.parametrize("weights", list(LeNet5_Weights))
+def test_the_shipped_folders_hold_no_path(weights: LeNet5_Weights) -> None:
+    folder = Path(lenet5.__file__).parent / "weights" / weights.value
+    assert "/" not in str(json.loads((folder / "config.json").read_text())["settings"]["root"])
+
+
+def test_the_published_accuracy_is_reproduced_exactly(mnist_root: Path) -> None:
+    weights = LeNet5_Weights.MNIST_V1
+    test = lenet5.load_data("mnist", mnist_root, download=False).test
+    test.transform = weights.transforms()
+    published = weights.meta["metrics"]["mnist"]
+    report = lenet5.Trainer(lenet5.lenet5(weights=weights), lenet5.TrainerConfig(device="cpu")).evaluate(test)
+    assert report.accuracy == published["accuracy"]
+    assert list(report.accuracy_interval) == published["accuracy_interval"]
+    assert report.accuracy >= 0.992

@@ -1,0 +1,221 @@
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis.extra import numpy as hnp
+
+from lenet5 import DataSplits, ImageDataset, Preprocess, load_data
+
+
+@contextlib.contextmanager
+def every_torch_warning() -> Iterator[None]:
+    """Show each warning of torch's, not only the first of a process."""
+    before = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)
+    try:
+        yield
+    finally:
+        torch.set_warn_always(before)
+
+
+def small_set() -> ImageDataset:
+    images = torch.arange(24, dtype=torch.uint8).view(6, 1, 2, 2)
+    return ImageDataset(images, torch.arange(6) % 3, classes=["a", "b", "c"])
+
+
+@pytest.mark.parametrize(
+    "targets", [[0, 1, 1], np.array([0, 1, 1], np.uint8), torch.tensor([0, 1, 1], dtype=torch.int32)]
+)
+def test_a_set_makes_uint8_images_and_int64_targets_of_arrays_lists_and_tensors(targets: Any) -> None:
+    dataset = ImageDataset(np.zeros((3, 1, 2, 2), np.uint8), targets, classes=["a", "b"])
+    assert (dataset.images.dtype, dataset.targets.dtype) == (torch.uint8, torch.int64)
+    assert dataset.targets.tolist() == [0, 1, 1]
+    assert dataset.classes == ("a", "b")
+    assert len(dataset) == 3
+    assert repr(dataset) == "<ImageDataset: 3 images (1, 2, 2), 2 classes>"
+
+
+def test_arrays_are_shared_unless_they_cannot_be_written_and_then_copied_without_a_warning() -> None:
+    images, targets = np.zeros((2, 1, 2, 2), np.uint8), np.zeros(2, np.int64)
+    shared = ImageDataset(images, targets, classes=["only"])
+    images[0] = 7
+    assert shared.images.sum() == 28
+    images.setflags(write=False)
+    targets.setflags(write=False)
+    with every_torch_warning():
+        copied = ImageDataset(images, targets, classes=["only"])
+    copied.images.zero_()
+    assert images.sum() == 28
+
+
+def test_one_example_is_an_image_and_its_target() -> None:
+    for index in (4, -2):
+        image, target = small_set()[index]
+        assert image.tolist() == [[[16, 17], [18, 19]]]
+        assert target.item() == 1
+
+
+def test_one_example_is_transformed_as_in_a_batch() -> None:
+    dataset = small_set()
+    dataset.transform = Preprocess(image_size=2)
+    assert torch.equal(dataset[4][0], dataset.transform(dataset.images)[4])
+
+
+def test_a_dataloader_reads_a_set() -> None:
+    dataset = small_set()
+    images, targets = next(iter(torch.utils.data.DataLoader(dataset, batch_size=6)))
+    assert torch.equal(images, dataset.images)
+    assert torch.equal(targets, dataset.targets)
+
+
+@pytest.mark.parametrize(
+    ("indices", "chosen"),
+    [
+        ([5, 0], [5, 0]),
+        (np.array([5, 0, 5]), [5, 0, 5]),
+        (torch.tensor([5]), [5]),
+        (slice(1, None, 2), [1, 3, 5]),
+        (torch.arange(6) > 3, [4, 5]),
+        (np.array([], np.int64), []),
+        ([], []),  # BUG: IndexError
+    ],
+    ids=["list", "array", "tensor", "slice", "mask", "empty array", "empty list"],
+)
+def test_a_selection_has_the_images_targets_classes_and_transform(indices: Any, chosen: list[int]) -> None:
+    dataset = small_set()
+    dataset.transform = Preprocess(image_size=2)
+    selected = dataset.select(indices)
+    assert selected.images[:, 0, 0, 0].tolist() == [4 * index for index in chosen]
+    assert selected.targets.tolist() == [index % 3 for index in chosen]
+    assert (selected.classes, selected.transform) == (dataset.classes, dataset.transform)
+
+
+@given(images=hnp.arrays("uint8", hnp.array_shapes(min_dims=4, max_dims=4, max_side=5)))
+def test_mean_and_std_are_those_of_all_pixels(images: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
+    dataset = ImageDataset(images, np.zeros(len(images), np.int64), classes=["only"])
+    assert dataset.mean == pytest.approx((images / 255).mean(), abs=1e-12)
+    assert dataset.std == pytest.approx((images / 255).std(), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("images", "targets", "message"),
+    [
+        (torch.zeros(2, 1, 2, 2), [0, 1], r"shape \(2, 1, 2, 2\) and dtype torch.float32; expected \(N, C, H, W\)"),
+        (np.zeros((2, 2, 2), np.uint8), [0, 1], r"images have shape \(2, 2, 2\) and dtype torch.uint8; expected"),
+        (
+            np.zeros((2, 1, 2, 2), np.uint8),
+            np.zeros(2, np.float32),
+            r"shape \(2,\) and dtype torch.float32; expected \(N,\) int",
+        ),
+        (
+            np.zeros((2, 1, 2, 2), np.uint8),
+            np.zeros(2, np.complex64),
+            r"targets .* dtype torch.complex64; expected \(N,\) integers",
+        ),
+        (np.zeros((2, 1, 2, 2), np.uint8), [[0], [1]], r"targets have shape \(2, 1\) .* expected \(N,\) integers"),
+        (np.zeros((2, 1, 2, 2), np.uint8), [0, 1, 1], "there are 2 images and 3 targets; expected as many"),
+        (np.zeros((2, 1, 2, 2), np.uint8), [0, 2], r"targets lie in \[0, 2\]; expected 0 to 1"),
+        (np.zeros((2, 1, 2, 2), np.uint8), [-1, 1], r"targets lie in \[-1, 1\]; expected 0 to 1"),
+    ],
+    ids=["dtype", "rank", "float", "complex", "target rank", "lengths", "high", "low"],
+)
+def test_images_and_targets_that_do_not_agree_are_refused(images: Any, targets: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ImageDataset(images, targets, classes=["a", "b"])
+
+
+def test_the_digits_are_28x28_in_three_parts_without_files(digits: DataSplits) -> None:
+    assert [len(split) for split in digits] == [1294, 143, 360]
+    for split in digits:
+        assert split.images.shape[1:] == (1, 28, 28)
+        assert (split.images.dtype, split.targets.dtype) == (torch.uint8, torch.int64)
+        assert split.classes == tuple("0123456789")
+        assert np.unique(split.targets).tolist() == list(range(10))
+        assert split.images.max() == 255
+
+
+def test_no_image_of_the_digits_lies_in_two_parts(digits: DataSplits) -> None:
+    from sklearn.datasets import load_digits
+
+    pixels = load_digits().data
+    images = torch.cat([split.images for split in digits]).flatten(1)
+    assert len(images) == len(pixels) == 1797
+    assert len(np.unique(images, axis=0)) == len(np.unique(pixels, axis=0))
+
+
+def test_every_part_is_normalised_by_the_training_part(digits: DataSplits) -> None:
+    preprocess = Preprocess(image_size=28, mean=digits.train.mean, std=digits.train.std)
+    assert digits.preprocess == preprocess
+    assert [split.transform for split in digits] == [preprocess] * 3
+    batch = preprocess(digits.train.images)
+    assert batch.mean().item() == pytest.approx(0, abs=1e-4)
+    assert batch.std().item() == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("size", [0, 1, 142, 143, 144, 5000])
+def test_the_validation_part_of_digits_is_a_tenth_at_most(size: int) -> None:
+    train, val, test = load_data("digits", val_size=size)
+    assert len(val) == min(size, 143)
+    assert len(train) + len(val) == 1437
+    assert len(test) == 360
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "mean", "std"),
+    [
+        ("mnist", ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9"), 0.1306, 0.308),
+        (
+            "fashion_mnist",
+            (
+                "T-shirt/top",
+                "Trouser",
+                "Pullover",
+                "Dress",
+                "Coat",
+                "Sandal",
+                "Shirt",
+                "Sneaker",
+                "Bag",
+                "Ankle boot",
+            ),
+            0.286,
+            0.353,
+        ),
+    ],
+)
+def test_the_real_sets_have_their_sizes_classes_and_statistics(
+    mnist_root: Path, name: str, classes: tuple[str, ...], mean: float, std: float
+) -> None:
+    if not (mnist_root / "FashionMNIST" / "raw").is_dir() and name == "fashion_mnist":
+        pytest.skip(f"Fashion-MNIST is not at {mnist_root}")
+    splits = load_data(name, mnist_root, download=False)
+    assert [len(split) for split in splits] == [55_000, 5_000, 10_000]
+    for split in splits:
+        assert split.images.shape[1:] == (1, 28, 28)
+        assert (split.images.dtype, split.targets.dtype) == (torch.uint8, torch.int64)
+        assert split.classes == classes
+        assert split.transform == splits.preprocess
+    assert splits.test.targets.bincount().min() >= 892
+    assert splits.train.mean == pytest.approx(mean, abs=0.001)
+    assert splits.train.std == pytest.approx(std, abs=0.001)
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
+    message = "no set is named 'cifar10'; expected one of: digits, mnist, fashion_mnist, kmnist, emnist, qmnist"
+    with pytest.raises(ValueError, match=message):
+        load_data("cifar10")
+
+
+def test_the_default_folder_is_in_the_cache_of_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.hub, "_hub_dir", None)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    expected = tmp_path / "lenet5" / "MNIST" / "raw" / "train-images-idx3-ubyte"
+    with pytest.raises(FileNotFoundError) as raised:
+        load_data(download=False)
+    assert str(raised.value).startswith(f"{expected} does not exist, and downloads are off")
+    assert list(tmp_path.iterdir()) == []

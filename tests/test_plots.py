@@ -1,0 +1,135 @@
+import io
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from lenet5.metrics.plots import plot_confusion_matrix, plot_curves
+
+MATRIX = np.array([[90, 10, 0], [0, 50, 1], [0, 0, 0]])
+FRAME = pd.DataFrame(
+    {
+        "epoch": [1, 2, 3],
+        "train_loss": [0.5, 0.2, 0.1],
+        "val_loss": [0.6, 0.3, 0.35],
+        "val_accuracy": [0.9, 0.96, 0.95],
+    }
+)
+
+
+@pytest.fixture(autouse=True)
+def _no_figure_is_left_in_pyplot() -> Iterator[None]:
+    import matplotlib.pyplot as plt
+
+    before = plt.get_fignums()
+    yield
+    assert plt.get_fignums() == before
+
+
+def draw(figure: Figure) -> None:
+    """Lay the figure out and render it, which warns of what does not fit or has no glyph."""
+    figure.savefig(io.BytesIO(), format="png")
+
+
+def line(axes: Axes, label: str) -> Line2D:
+    return next(line for line in axes.lines if line.get_label() == label)
+
+
+def points(axes: Axes, label: str) -> list[tuple[float, float]]:
+    return [(float(x), float(y)) for x, y in np.asarray(line(axes, label).get_xydata())]
+
+
+def test_a_confusion_matrix_shows_its_counts_in_their_cells() -> None:
+    figure = plot_confusion_matrix(MATRIX, ["a", "b", "c"])
+    axes = figure.axes[0]
+    texts = {text.get_position(): text for text in axes.texts}
+    assert {place: text.get_text() for place, text in texts.items()} == {
+        (0, 0): "90",
+        (1, 0): "10",
+        (1, 1): "50",
+        (2, 1): "1",
+    }
+    assert [texts[place].get_fontweight() for place in [(0, 0), (1, 1), (1, 0), (2, 1)]] == [
+        "bold",
+        "bold",
+        "normal",
+        "normal",
+    ]
+    assert [texts[place].get_color() for place in [(0, 0), (1, 0), (2, 1)]] == ["black", "white", "black"]
+    draw(figure)
+
+
+def test_a_confusion_matrix_shades_errors_by_their_share_of_the_class() -> None:
+    figure = plot_confusion_matrix(MATRIX, ["a", "b", "c"])
+    shades = np.asarray(figure.axes[0].images[0].get_array())
+    assert shades.tolist() == [[0, 0.1, 0], [0, 0, 1 / 51], [0, 0, 0]]
+    assert figure.axes[0].images[0].get_clim() == (0, 0.1)
+    assert figure.axes[1].get_ylabel() == "share of the class"
+    assert MATRIX[0, 0] == 90
+
+
+def test_a_confusion_matrix_names_its_axes_and_the_accuracy() -> None:
+    axes = plot_confusion_matrix(MATRIX, ["a", "b", "c"]).axes[0]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("label", "true class")
+    assert axes.get_title() == "140 of 151 right (92.72%)"
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["a", "b", "c"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(("names", "rotation"), [(["a", "b", "abc"], 0), (["a", "b", "abcd"], 45)])
+def test_long_names_are_turned(names: list[str], rotation: int) -> None:
+    axes = plot_confusion_matrix(MATRIX, names).axes[0]
+    assert {label.get_rotation() for label in axes.get_xticklabels()} == {rotation}
+
+
+@pytest.mark.parametrize("matrix", [np.diag([3, 4]), np.zeros((2, 2), np.int64), np.array([[7]])])
+def test_a_confusion_matrix_without_errors_or_counts_is_drawn(
+    matrix: np.ndarray[tuple[int, int], np.dtype[np.int64]],
+) -> None:
+    figure = plot_confusion_matrix(matrix, ["Ankle boot", "$x"][: len(matrix)])
+    draw(figure)
+    assert not np.asarray(figure.axes[0].images[0].get_array()).any()
+    assert [text.get_text() for text in figure.axes[0].texts] == [str(n) for n in matrix[matrix > 0]]
+
+
+def test_curves_show_both_losses_and_the_accuracy_in_percent() -> None:
+    figure = plot_curves(FRAME)
+    losses, accuracies = figure.axes
+    assert points(losses, "training") == [(1, 0.5), (2, 0.2), (3, 0.1)]
+    assert points(losses, "validation") == [(1, 0.6), (2, 0.3), (3, 0.35)]
+    assert points(accuracies, "validation") == [(1, 90), (2, 96), (3, 95)]
+    assert [(axes.get_xlabel(), axes.get_ylabel()) for axes in figure.axes] == [
+        ("epoch", "loss"),
+        ("epoch", "accuracy (%)"),
+    ]
+    assert (losses.get_yscale(), accuracies.get_yscale()) == ("log", "linear")
+    assert len(losses.lines) == 2
+    draw(figure)
+    for axes in figure.axes:
+        assert all(float(tick).is_integer() for tick in axes.get_xticks())
+
+
+def test_curves_mark_the_best_epoch_in_both_panels() -> None:
+    figure = plot_curves(FRAME, best_epoch=2)
+    for axes in figure.axes:
+        assert np.asarray(line(axes, "best: epoch 2").get_xdata()).tolist() == [2, 2]
+        legend = axes.get_legend()
+        assert legend is not None
+        assert "best: epoch 2" in [text.get_text() for text in legend.get_texts()]
+
+
+def test_curves_without_validation_have_one_panel() -> None:
+    figure = plot_curves(FRAME[["epoch", "train_loss"]])
+    assert len(figure.axes) == 1
+    assert [line.get_label() for line in figure.axes[0].lines] == ["training"]
+    draw(figure)
+
+
+def test_a_loss_of_zero_is_drawn_on_a_linear_scale() -> None:
+    figure = plot_curves(FRAME.assign(train_loss=[0.5, 0.1, 0.0]))
+    assert figure.axes[0].get_yscale() == "linear"
+    draw(figure)

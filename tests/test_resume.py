@@ -1,0 +1,417 @@
+"""Stopped and resumed equals never stopped, to the last bit."""
+
+import contextlib
+import errno
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from lenet5 import Augment, Callback, History, ImageDataset, LeNet5, TensorLoader, Trainer, TrainerConfig
+from lenet5.training.checkpoint import find_checkpoint, read_checkpoint, write_checkpoint
+from lenet5.training.history import Row
+
+CONFIG = TrainerConfig(max_epochs=3, batch_size=8, device="cpu", lr=0.02)
+
+
+class Stopped(Exception):  # noqa: N818
+    """Stands for whatever ends a process."""
+
+
+class StopAt(Callback):
+    """Ends a training in a given way after a given number of steps; counts them across resumes."""
+
+    def __init__(self, last: int | None = None, end: Callable[[], None] | None = None) -> None:
+        self.count, self.last, self.end = 0, last, end
+
+    def on_step_end(self, trainer: Trainer) -> None:
+        self.count += 1
+        if self.count == self.last:
+            (self.end or self.stop)()
+
+    @staticmethod
+    def stop() -> None:
+        raise Stopped
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"count": self.count, "note": ("kept", 1.5, None, torch.ones(2))}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.count = state["count"]
+        assert state["note"][:3] == ("kept", 1.5, None)
+
+
+class Noisy(Dataset[tuple[Tensor, Tensor]]):
+    """A dataset whose transforms draw from every global generator."""
+
+    def __len__(self) -> int:
+        return 30
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        noise = random.random() + np.random.rand() + torch.rand(())  # noqa: NPY002
+        return images().images[index].float() / 255 + noise, images().targets[index]
+
+
+def images(count: int = 30) -> ImageDataset:
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (count, 1, 6, 6), generator=generator, dtype=torch.uint8)
+    return ImageDataset(pixels, torch.arange(count) % 3, classes="abc", transform=lambda batch: batch.float() / 255)
+
+
+def make(config: TrainerConfig, stop: StopAt) -> Trainer:
+    torch.manual_seed(5)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(36, 8), nn.BatchNorm1d(8), nn.Dropout(0.3), nn.Linear(8, 3))
+    return Trainer(model, config, callbacks=[stop])
+
+
+def source(kind: str) -> Any:
+    if kind == "dataset":
+        return Noisy()
+    if kind == "augmented":
+        return TensorLoader(images(), batch_size=8, shuffle=True, augment=Augment(), seed=2)
+    return images()
+
+
+def outcome(trainer: Trainer) -> tuple[dict[str, list[Any]], list[Row], int | None]:
+    state = {name: tensor.tolist() for name, tensor in trainer.model.state_dict().items()}
+    return state, trainer.history.rows, trainer.history.best_epoch
+
+
+@settings(max_examples=25)
+@given(
+    stop=st.integers(1, 12),
+    every=st.integers(1, 5),
+    accumulate=st.integers(1, 3),
+    kind=st.sampled_from(["images", "augmented", "dataset"]),
+    validated=st.booleans(),
+    patience=st.sampled_from([None, 1]),
+)
+def test_a_training_that_was_stopped_anywhere_goes_on_as_if_it_never_was(
+    stop: int,
+    every: int,
+    accumulate: int,
+    kind: str,
+    validated: bool,
+    patience: int | None,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    val = images(12) if validated else None
+    config = replace(CONFIG, accumulate_steps=accumulate, patience=patience)
+    undisturbed = make(config, StopAt())
+    undisturbed.fit(source(kind), val)
+
+    config = replace(config, checkpoint_dir=tmp_path_factory.mktemp("run"), checkpoint_steps=every)
+    with contextlib.suppress(Stopped):
+        make(config, StopAt(stop)).fit(source(kind), val)
+    resumed = make(config, StopAt())
+    resumed.fit(source(kind), val, resume="auto")
+    assert outcome(resumed) == outcome(undisturbed)
+
+
+def test_a_loader_that_is_not_ours_is_resumed_at_the_start_of_the_epoch_and_this_is_said(tmp_path: Path) -> None:
+    def loader() -> DataLoader[Any]:
+        return DataLoader(Noisy(), batch_size=8, shuffle=True)
+
+    undisturbed = make(CONFIG, StopAt())
+    undisturbed.fit(loader())
+    config = replace(CONFIG, checkpoint_dir=tmp_path, checkpoint_steps=1)
+    said = "an epoch of DataLoader cannot be continued in its middle, so checkpoints are taken only at its end"
+    with pytest.warns(UserWarning, match=said), pytest.raises(Stopped):
+        make(config, StopAt(6)).fit(loader())
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000004"]
+    resumed = make(config, StopAt())
+    with pytest.warns(UserWarning, match=said):
+        resumed.fit(loader(), resume="auto")
+    assert outcome(resumed) == outcome(undisturbed)
+
+
+def test_ctrl_c_ends_after_the_step_and_leaves_what_can_be_resumed(tmp_path: Path) -> None:
+    undisturbed = make(CONFIG, StopAt())
+    undisturbed.fit(images(), images(12))
+    config = replace(CONFIG, checkpoint_dir=tmp_path)
+    stopped = make(config, StopAt(6, lambda: signal.raise_signal(signal.SIGINT)))
+    history = stopped.fit(images(), images(12))
+    assert history.interrupted
+    assert len(history) == 1
+    assert stopped.state is not None
+    assert (stopped.state.epoch, stopped.state.step) == (1, 2)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+    resumed = make(config, StopAt())
+    assert not resumed.fit(images(), images(12), resume="auto").interrupted
+    assert outcome(resumed) == outcome(undisturbed)
+
+
+def test_a_second_ctrl_c_raises_at_once() -> None:
+    def twice() -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        make(CONFIG, StopAt(2, twice)).fit(images())
+
+
+def test_sigterm_saves_and_exits_with_143(tmp_path: Path) -> None:
+    config = replace(CONFIG, checkpoint_dir=tmp_path)
+    with pytest.raises(SystemExit) as caught:
+        make(config, StopAt(5, lambda: signal.raise_signal(signal.SIGTERM))).fit(images())
+    assert caught.value.code == 143
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000004", "step-00000005"]
+
+
+class Tell(Callback):
+    def on_step_end(self, trainer: Trainer) -> None:
+        assert trainer.state is not None
+        print(trainer.state.step, flush=True)
+
+
+def train_in(folder: str) -> None:
+    """Train to the end, from the newest checkpoint if there is one, and save the weights."""
+    config = replace(CONFIG, checkpoint_dir=Path(folder) / "checkpoints", checkpoint_steps=1)
+    trainer = make(config, StopAt())
+    trainer.callbacks.append(Tell())
+    trainer.fit(source("augmented"), images(12), resume="auto")
+    trainer.save(Path(folder) / "saved")
+
+
+def test_kill_9_loses_nothing_but_the_step_it_falls_into(tmp_path: Path) -> None:
+    program = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_resume"
+    command = [sys.executable, "-c", f"{program}; test_resume.train_in({str(tmp_path / 'killed')!r})"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for _ in range(5):
+            assert process.stdout.readline()
+        process.kill()
+    assert not (tmp_path / "killed" / "saved").exists()
+    train_in(str(tmp_path / "killed"))
+    train_in(str(tmp_path / "undisturbed"))
+    weights = [tmp_path / name / "saved" / "model.safetensors" for name in ("undisturbed", "killed")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+# Checkpoints that cannot be used
+
+
+@pytest.fixture
+def stopped(tmp_path: Path) -> TrainerConfig:
+    config = replace(CONFIG, checkpoint_dir=tmp_path, checkpoint_steps=1, keep_checkpoints=3)
+    with pytest.raises(Stopped):
+        make(config, StopAt(6)).fit(images())
+    return config
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "state.json", "state.safetensors"])
+@pytest.mark.parametrize("how", ["flip", "truncate", "remove"])
+def test_a_damaged_checkpoint_is_passed_over_with_a_warning_that_names_it(
+    stopped: TrainerConfig, name: str, how: str
+) -> None:
+    undisturbed = make(CONFIG, StopAt())
+    undisturbed.fit(images())
+    newest = Path(str(stopped.checkpoint_dir)) / "step-00000005"
+    data = bytearray((newest / name).read_bytes())
+    if how == "remove":
+        (newest / name).unlink()
+    else:
+        data[len(data) // 2] ^= 1
+        (newest / name).write_bytes(data if how == "flip" else data[: len(data) // 2])
+    resumed = make(stopped, StopAt())
+    with pytest.warns(UserWarning, match=r"the checkpoint .*step-00000005 is passed over: .*"):
+        resumed.fit(images(), resume="auto")
+    assert outcome(resumed) == outcome(undisturbed)
+
+
+def test_a_damaged_checkpoint_that_was_asked_for_is_refused(stopped: TrainerConfig) -> None:
+    newest = Path(str(stopped.checkpoint_dir)) / "step-00000005"
+    (newest / "state.safetensors").write_bytes(b"nothing")
+    with pytest.raises(ValueError, match="state.safetensors is damaged or was edited: expected sha256"):
+        make(stopped, StopAt()).fit(images(), resume=newest)
+
+
+def test_a_format_of_the_future_is_refused(stopped: TrainerConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lenet5.training.checkpoint._FORMAT", 2)
+    with pytest.raises(ValueError, match="has format 1; expected 2"):
+        make(stopped, StopAt()).fit(images(), resume=Path(str(stopped.checkpoint_dir)) / "step-00000005")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"lr": 0.5}, "lr was 0.02 there and is 0.5 here"),
+        ({"max_epochs": 9}, "max_epochs was 3 there and is 9 here"),
+        ({"seed": 1}, "seed was 0 there and is 1 here"),
+    ],
+)
+def test_another_training_is_not_continued(stopped: TrainerConfig, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=f"the checkpoint is of another training: {message}"):
+        make(replace(stopped, **changes), StopAt()).fit(images(), resume="auto")
+
+
+def test_data_of_another_length_is_not_continued(stopped: TrainerConfig) -> None:
+    with pytest.raises(ValueError, match="batches an epoch was 4 there and is 3 here"):
+        make(stopped, StopAt()).fit(images(24), resume="auto")
+
+
+def test_another_model_is_refused(stopped: TrainerConfig) -> None:
+    with pytest.raises(ValueError, match="of another training|does not fit|doesn't match"):
+        Trainer(nn.Sequential(nn.Flatten(), nn.Linear(36, 3)), stopped, callbacks=[StopAt()]).fit(
+            images(), resume="auto"
+        )
+
+
+def test_auto_begins_anew_where_there_is_no_checkpoint(tmp_path: Path) -> None:
+    trainer = make(replace(CONFIG, checkpoint_dir=tmp_path / "new"), StopAt())
+    assert len(trainer.fit(images(), resume="auto")) == 3
+
+
+def test_auto_needs_a_folder() -> None:
+    with pytest.raises(ValueError, match="resume is 'auto', but the settings name no checkpoint_dir"):
+        make(CONFIG, StopAt()).fit(images(), resume="auto")
+
+
+def test_a_path_without_checkpoints_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="there is no whole checkpoint at"):
+        make(CONFIG, StopAt()).fit(images(), resume=tmp_path)
+
+
+# Writing
+
+
+def test_the_newest_checkpoints_are_kept_and_leftovers_removed(tmp_path: Path) -> None:
+    (tmp_path / ".step-00000001.abandoned").mkdir()
+    make(replace(CONFIG, checkpoint_dir=tmp_path, keep_checkpoints=2), StopAt()).fit(images())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000008", "step-00000012"]
+
+
+def test_a_full_disk_ends_with_its_error_and_the_old_checkpoint_intact(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(CONFIG, checkpoint_dir=tmp_path)
+
+    def fill() -> None:
+        def fsync(_handle: int) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(os, "fsync", fsync)
+
+    with pytest.raises(OSError, match="No space left"):
+        make(config, StopAt(6, fill)).fit(images())
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000004"]
+    monkeypatch.undo()
+    undisturbed, resumed = make(CONFIG, StopAt()), make(config, StopAt())
+    undisturbed.fit(images())
+    resumed.fit(images(), resume="auto")
+    assert outcome(resumed) == outcome(undisturbed)
+
+
+def test_a_nan_keeps_the_last_checkpoint(tmp_path: Path) -> None:
+    trainer = make(replace(CONFIG, checkpoint_dir=tmp_path), StopAt())
+    trainer.loss_fn = lambda logits, targets: (
+        nn.functional.cross_entropy(logits, targets) * (float("nan") if trainer.callbacks[0].count > 5 else 1)  # type: ignore[attr-defined]
+    )
+    with pytest.raises(FloatingPointError, match="epoch 2, step 3 of 4"):
+        trainer.fit(images())
+    _, state = find_checkpoint(tmp_path)
+    assert (state["epoch"], state["step"]) == (1, 0)
+
+
+def test_a_checkpoint_is_a_weights_folder(tmp_path: Path) -> None:
+    trainer = Trainer(LeNet5(), CONFIG)
+    trainer.save(tmp_path / "saved")
+    loaded = LeNet5.from_pretrained(tmp_path / "saved")
+    assert torch.equal(loaded.output.weight, trainer.model.output.weight)  # type: ignore[union-attr,arg-type]
+
+
+def test_what_a_checkpoint_cannot_hold_is_named(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="state.outer.0.inner is object, which a checkpoint cannot hold"):
+        write_checkpoint(tmp_path / "new", nn.Linear(1, 1), {"outer": [{"inner": object()}]})
+    assert not list(tmp_path.iterdir())
+
+
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.lists(inner, max_size=3).map(tuple)
+        | st.dictionaries(st.text(max_size=3) | st.integers(), inner, max_size=3)
+    ),
+    max_leaves=10,
+)
+
+
+@given(value=plain)
+def test_a_state_is_read_back_with_the_same_types(value: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("state") / "checkpoint"
+    write_checkpoint(folder, nn.Linear(1, 1), {"value": value, "array": np.arange(3, dtype=np.uint32)})
+    state = read_checkpoint(folder)
+    assert repr(state["value"]) == repr(value)
+    assert state["array"].dtype == np.uint32
+
+
+# Saving and loading a Trainer
+
+
+def test_a_saved_trainer_is_loaded_with_its_answers_settings_and_history(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    train = ImageDataset(
+        torch.randint(0, 256, (16, 1, 28, 28), dtype=torch.uint8),
+        torch.arange(16) % 10,
+        classes="0123456789",
+        transform=lambda batch: batch.float() / 255,
+    )
+    trainer = Trainer(LeNet5(), CONFIG)
+    trainer.fit(train, train)
+    trainer.save(tmp_path / "saved")
+    loaded = Trainer.load(tmp_path / "saved")
+    assert torch.equal(loaded.predict(train).probabilities, trainer.predict(train).probabilities)
+    assert loaded.config == trainer.config
+    assert (loaded.history.rows, loaded.history.best_epoch) == (trainer.history.rows, trainer.history.best_epoch)
+    assert not loaded.model.training
+
+    loaded.save(tmp_path / "again")
+    assert Trainer.load(tmp_path / "again").history.rows == trainer.history.rows
+    assert loaded.fit(train, train, resume=tmp_path / "saved").rows == trainer.history.rows  # it had ended
+
+
+def test_a_trainer_of_any_module_is_loaded_into_such_a_module(tmp_path: Path) -> None:
+    trainer = make(CONFIG, StopAt())
+    trainer.fit(images())
+    trainer.save(tmp_path / "saved")
+    with pytest.raises(ValueError, match="describes the architecture 'Sequential'; expected one of"):
+        Trainer.load(tmp_path / "saved")
+    other = make(CONFIG, StopAt()).model
+    loaded = Trainer.load(tmp_path / "saved", model=other, device="cpu", callbacks=[StopAt()])
+    assert outcome(loaded)[0] == outcome(trainer)[0]
+
+
+def test_a_trainer_that_has_not_trained_is_saved_too_and_has_nothing_to_resume(tmp_path: Path) -> None:
+    Trainer(LeNet5(), CONFIG).save(tmp_path / "saved")
+    assert isinstance(Trainer.load(tmp_path / "saved").history, History)
+    with pytest.raises(ValueError, match="holds a Trainer that had not begun to train"):
+        Trainer(LeNet5(), CONFIG).fit(images(), resume=tmp_path / "saved")
+
+
+def test_saving_replaces_what_was_there(tmp_path: Path) -> None:
+    for seed in (1, 2):
+        Trainer(LeNet5(), replace(CONFIG, seed=seed)).save(tmp_path / "saved")
+    assert Trainer.load(tmp_path / "saved").config.seed == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["saved"]
+    assert json.loads((tmp_path / "saved" / "state.json").read_text())["format"] == 1
+
+
+def test_loading_from_nowhere_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="there is no whole checkpoint at"):
+        Trainer.load(tmp_path / "nothing")

@@ -1,0 +1,105 @@
+import hashlib
+from collections import Counter
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lenet5.data import SPLIT_VERSION, DataSplits, load_data, stratified_holdout
+from lenet5.data.download import SOURCES, read_idx
+
+
+@st.composite
+def targets_and_size(draw: st.DrawFn) -> tuple[list[int], int]:
+    targets = draw(st.lists(st.integers(-3, 5), min_size=1, max_size=80))
+    return targets, draw(st.integers(0, len(targets) - 1))
+
+
+def naive_holdout(targets: list[int], size: int) -> list[int]:
+    """Follow the rule in exact arithmetic."""
+    places: dict[int, list[int]] = {label: [] for label in sorted(set(targets))}
+    for place, label in enumerate(targets):
+        places[label].append(place)
+    shares = {label: Fraction(size * len(places[label]), len(targets)) for label in places}
+    given_up = sorted(places, key=lambda label: (shares[label] // 1 - shares[label], label))
+    numbers = {label: int(shares[label]) for label in places}
+    for label in given_up[: size - sum(numbers.values())]:
+        numbers[label] += 1
+    chosen = [
+        places[label][int((i + Fraction(1, 2)) * len(places[label]) / number)]
+        for label, number in numbers.items()
+        for i in range(number)
+    ]
+    return sorted(chosen)
+
+
+def sha256(indices: npt.NDArray[np.int64]) -> str:
+    return hashlib.sha256(indices.astype("<i8").tobytes()).hexdigest()
+
+
+@given(case=targets_and_size())
+def test_a_holdout_is_ascending_without_repeats_and_proportional(case: tuple[list[int], int]) -> None:
+    targets, size = case
+    indices = stratified_holdout(targets, size)
+    assert indices.dtype == np.int64
+    assert indices.shape == (size,)
+    assert (np.diff(indices) > 0).all()
+    held_out = Counter(targets[index] for index in indices)
+    for label, count in Counter(targets).items():
+        assert abs(held_out[label] - Fraction(size * count, len(targets))) < 1
+
+
+@given(case=targets_and_size())
+def test_a_holdout_follows_the_documented_rule(case: tuple[list[int], int]) -> None:
+    assert stratified_holdout(*case).tolist() == naive_holdout(*case)
+
+
+@given(case=targets_and_size())
+def test_a_holdout_is_the_same_for_lists_arrays_and_tensors(case: tuple[list[int], int]) -> None:
+    targets, size = case
+    expected = stratified_holdout(targets, size).tolist()
+    assert stratified_holdout(np.array(targets, np.int8), size).tolist() == expected
+    assert stratified_holdout(torch.tensor(targets).numpy(), size).tolist() == expected
+
+
+def test_a_holdout_of_a_small_set_is_what_it_has_always_been() -> None:
+    targets = [0, 1, 0, 1, 0, 1, 0, 1, 0, 2]
+    assert SPLIT_VERSION == 1
+    assert stratified_holdout(targets, 5).tolist() == [0, 3, 4, 7, 8]
+    assert stratified_holdout(targets, 2).tolist() == [4, 5]
+    assert stratified_holdout(targets, 0).tolist() == []
+
+
+@pytest.mark.parametrize(("targets", "size"), [([0, 1], 2), ([0, 1], 3), ([0, 1], -1), ([], 1)])
+def test_an_impossible_size_is_refused(targets: list[Any], size: int) -> None:
+    message = f"{size} of {len(targets)} examples cannot be held out; expected 0 to {len(targets) - 1}"
+    with pytest.raises(ValueError, match=message):
+        stratified_holdout(targets, size)
+
+
+def test_the_validation_indices_of_mnist_never_change(mnist_root: Path) -> None:
+    targets = read_idx(SOURCES["mnist"].raw(mnist_root) / "train-labels-idx1-ubyte").numpy()
+    indices = stratified_holdout(targets, 5000)
+    assert indices[:5].tolist() == [24, 44, 45, 56, 58]
+    assert sha256(indices) == "bc8b6376e067b192b88bf7a6c58774702705687ae18e31b003b2786adaf68efd"
+    assert np.array_equal(targets[indices], load_data("mnist", mnist_root, download=False).val.targets)
+
+
+def test_the_splits_of_digits_never_change(digits: DataSplits) -> None:
+    from sklearn.datasets import load_digits
+
+    targets = load_digits().target
+    test = stratified_holdout(targets, 360)
+    rest = np.setdiff1d(np.arange(len(targets)), test)
+    val = rest[stratified_holdout(targets[rest], 143)]
+    assert sha256(test) == "0a0a6875e3660fa3c527b022240686b5356151f899a812c3f212067f72ed637e"
+    assert sha256(val) == "5743392144891f0a104f05f1624eb892e4a48bfc3234fe38bf7b078fd40f8bce"
+    assert np.array_equal(targets[test], digits.test.targets)
+    assert np.array_equal(targets[val], digits.val.targets)
+    assert np.array_equal(targets[np.setdiff1d(rest, val)], digits.train.targets)
