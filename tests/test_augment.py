@@ -1,3 +1,4 @@
+import math
 from typing import Any
 
 import numpy as np
@@ -143,6 +144,19 @@ def test_shear_shifts_a_row_by_its_share_of_the_distance_from_the_centre(force: 
         assert moved[0, 0, row].tolist() == expected
 
 
+def test_scale_shear_and_turn_are_done_in_this_order_and_in_pixels() -> None:
+    augment = Augment(degrees=40, scale=0.3, shear=0.5, translate=3)
+    matrices = augment._matrices(random_images(5, 1, 20, 10), Generator().manual_seed(0))
+    drawn = 2 * torch.rand(6, 5, generator=Generator().manual_seed(0)) - 1
+    to_pixels = torch.diag(torch.tensor([5.0, 10.0]))  # half of the sides
+    for found, (angle, wide, high, shear, right, down) in zip(matrices, drawn.T.tolist(), strict=True):
+        cos, sin = math.cos(math.radians(40 * angle)), math.sin(math.radians(40 * angle))
+        turn, sheared = torch.tensor([[cos, -sin], [sin, cos]]), torch.tensor([[1, 0.5 * shear], [0, 1]])
+        scaled = torch.diag(1 / torch.tensor([1 + 0.3 * wide, 1 + 0.3 * high]))
+        torch.testing.assert_close(to_pixels @ found[:, :2] @ to_pixels.inverse(), turn @ sheared @ scaled)
+        torch.testing.assert_close(to_pixels @ found[:, 2], 3 * torch.tensor([right, down]))
+
+
 @pytest.mark.parametrize(
     ("name", "amount"),
     [
@@ -163,6 +177,6 @@ def test_an_amount_out_of_range_is_refused(name: str, amount: float) -> None:
     "images", [torch.rand(2, 1, 8, 8), torch.zeros(1, 8, 8, dtype=torch.uint8), torch.zeros(8, dtype=torch.uint8)]
 )
 def test_what_are_no_uint8_images_is_refused_with_shape_and_dtype(images: Tensor) -> None:
-    # BUG: floating-point images are silently rounded to 0 and 1; other ranks get torch's or Python's own words
+
     with pytest.raises(ValueError, match=r"images have shape .* and dtype .*; expected \(N, C, H, W\)"):
         Augment()(images)

@@ -82,7 +82,7 @@ def test_a_dataloader_reads_a_set() -> None:
         (slice(1, None, 2), [1, 3, 5]),
         (torch.arange(6) > 3, [4, 5]),
         (np.array([], np.int64), []),
-        ([], []),  # BUG: IndexError
+        ([], []),
     ],
     ids=["list", "array", "tensor", "slice", "mask", "empty array", "empty list"],
 )

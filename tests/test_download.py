@@ -151,8 +151,8 @@ def test_a_server_that_tells_no_length_is_no_failure(tmp_path: Path, web: FakeWe
         urllib.error.HTTPError("https://first.example/", 404, "Not Found", http.client.HTTPMessage(), None),
         TimeoutError("timed out"),
         ConnectionResetError(104, "Connection reset by peer"),
-        http.client.BadStatusLine("nonsense"),  # BUG: is no OSError, so the next mirror is not tried
-        partial(BrokenResponse, b"part"),  # BUG: the same; IncompleteRead
+        http.client.BadStatusLine("nonsense"),
+        partial(BrokenResponse, b"part"),
         b"",
         b"<html>a captive portal</html>",
         packed(b"other contents"),
@@ -365,7 +365,7 @@ def test_emnist_is_read_from_archives_laid_beside_as_its_message_advises(tmp_pat
     source = SOURCES["emnist"]
     with zipfile.ZipFile(io.BytesIO(emnist)) as archive:
         lay(source, tmp_path, {name: archive.read(f"gzip/{name}.gz") for name in source.names}, ".gz")
-    assert load_tiny(tmp_path, "emnist", download=False) == LOADED  # BUG: they are held against the zip file's md5
+    assert load_tiny(tmp_path, "emnist", download=False) == LOADED
 
 
 @given(data=st.data(), dtype=st.sampled_from(["uint8", "int16", "int32"]))
@@ -393,7 +393,7 @@ def test_idx_files_are_read_as_they_were_written(
         (idx(IMAGES) + b"\0", "has 89 bytes; expected 88, as its header says"),
         (idx(IMAGES)[:6], "has 6 bytes; expected "),
         (idx(TARGETS.astype(np.int32))[:-2], "has 38 bytes; expected 40"),
-        (idx(TARGETS[:0]), "holds|has|expected"),  # BUG: torch's words, without the file's name
+        (idx(TARGETS[:0]), "holds|has|expected"),
     ],
     ids=["empty", "short", "gzip", "type", "no axes", "4 axes", "truncated", "longer", "head", "int32", "no items"],
 )

@@ -165,7 +165,7 @@ def test_float32_probabilities_of_a_network_are_taken() -> None:
         ([0, 1], np.eye(2), ["a", "a"], "names"),
     ],
     ids=["empty", "lengths", "range", "NaN", "names", "equal names"],
-)  # BUG: of two classes with one name, `per_class` and `to_frame` silently lose the first
+)
 def test_answers_that_make_no_report_are_refused(
     targets: Any, probabilities: Any, classes: list[str] | None, message: str
 ) -> None:

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from scipy.stats import binomtest  # type: ignore[import-untyped]
+from scipy.stats import binomtest
 from sklearn import metrics as sklearn_metrics
 
 from lenet5.metrics import (
@@ -130,7 +130,7 @@ def test_the_calibration_error_is_that_of_a_loop_over_bins(case: tuple[list[int]
 
 def test_a_confidence_on_the_edge_of_a_bin_lies_in_the_lower_one() -> None:
     assert expected_calibration_error([0, 1], [[0.28, 0.24], [0.26, 0.24]], num_bins=25) == pytest.approx(0.23)
-    for num_bins in (15, 25, 29):  # BUG: 7 / 25 * 25 is above 7, so bins of other numbers than 15 may be the next
+    for num_bins in (15, 25, 29):
         for edge in range(1, num_bins + 1):
             confidences = [edge / num_bins, (edge - 0.5) / num_bins]
             rows = [[confidence, 0.0] for confidence in confidences]
@@ -166,7 +166,7 @@ def test_the_confidence_is_95_percent_unless_told_and_ends_at_0_and_1() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_scores_of_any_floating_point_type_on_a_graph_are_taken(dtype: torch.dtype) -> None:
     scores = torch.eye(3, dtype=dtype, requires_grad=True)
-    assert top_k_accuracy(torch.arange(3), scores, k=1) == 1  # BUG: numpy has no bfloat16, so it is a TypeError
+    assert top_k_accuracy(torch.arange(3), scores, k=1) == 1
     assert expected_calibration_error(torch.arange(3), scores) == 0
 
 
@@ -245,7 +245,7 @@ def test_classes_out_of_range_have_no_place_in_a_confusion_matrix(
 def test_classes_out_of_range_have_no_place_in_a_report(
     labels: list[int], classes: list[str] | None, message: str
 ) -> None:
-    with pytest.raises(ValueError, match=message):  # BUG: they are left out without a word
+    with pytest.raises(ValueError, match=message):
         classification_report([0, 1], labels, classes=classes)
 
 

@@ -125,7 +125,7 @@ def test_an_old_folder_comes_back_if_the_new_one_cannot_take_its_name(
             disk_is_full()
         return replace(self, to)
 
-    monkeypatch.setattr(Path, "replace", replace_unless_new)  # BUG: the old folder stays where it was put aside
+    monkeypatch.setattr(Path, "replace", replace_unless_new)
     with pytest.raises(OSError, match="No space left"), storage.written_folder(target) as folder:
         (folder / "new").touch()
     assert names_in(tmp_path) == ["folder"]

@@ -51,8 +51,13 @@ def written_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         flush_folder(temporary)
         if path.exists():
             replaced = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
-            path.replace(replaced / path.name)
-            Path(temporary).replace(path)
+            old = path.replace(replaced / path.name)
+            try:
+                temporary.replace(path)
+            except BaseException:
+                old.replace(path)
+                replaced.rmdir()
+                raise
             shutil.rmtree(replaced)
         else:
             Path(temporary).replace(path)

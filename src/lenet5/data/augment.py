@@ -47,6 +47,11 @@ class Augment:
 
     def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:
         """Distort uint8 images (N, C, H, W); `generator`, of their device, draws the amounts."""
+        if images.ndim != 4 or images.dtype != torch.uint8:
+            raise ValueError(
+                f"images have shape {tuple(images.shape)} and dtype {images.dtype};"
+                " expected (N, C, H, W) of torch.uint8"
+            )
         grid = functional.affine_grid(self._matrices(images, generator), list(images.shape), align_corners=False)
         moved = functional.grid_sample(images.float(), grid, mode="bilinear", align_corners=False)
         return moved.round_().to(torch.uint8)

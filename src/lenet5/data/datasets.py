@@ -93,6 +93,8 @@ class ImageDataset(Dataset[tuple[Tensor, Tensor]]):
     def select(self, indices: npt.ArrayLike | Tensor | slice) -> ImageDataset:
         """Return the set of the images at these indices, with the same classes and transform."""
         index = indices if isinstance(indices, slice) else torch.as_tensor(indices)
+        if isinstance(index, Tensor) and not len(index):
+            index = index.long()  # an empty list has no integers to tell its dtype
         images, targets = self.images[index], self.targets[index]
         return ImageDataset(images, targets, classes=self.classes, transform=self.transform)
 
@@ -108,6 +110,8 @@ class ImageDataset(Dataset[tuple[Tensor, Tensor]]):
 
     @cached_property
     def _statistics(self) -> tuple[float, float]:
+        if not len(self):
+            raise ValueError("an empty set has no mean; expected at least one image")
         counts = torch.bincount(self.images.flatten(), minlength=256).cpu().numpy()  # exact, however many pixels
         values = np.arange(256) / 255
         mean = float(np.average(values, weights=counts))

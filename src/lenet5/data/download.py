@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import http.client
 import math
 import tempfile
 import urllib.request
@@ -156,6 +157,8 @@ def read_idx(path: Path) -> Tensor:
     expected, found = 4 + 4 * axes + _IDX_TYPES[magic[2]] * math.prod(shape), path.stat().st_size
     if found != expected:
         raise ValueError(f"{path} has {found} bytes; expected {expected}, as its header says")
+    if not all(shape):
+        raise ValueError(f"{path} holds nothing: its shape is {tuple(shape)}; expected at least one value")
     tensor: Tensor = read_sn3_pascalvincent_tensor(str(path))
     return tensor if tensor.dtype == torch.uint8 else tensor.long()
 
@@ -184,7 +187,7 @@ def _obtain(source: Source, path: Path, paths: Sequence[Path], download: bool) -
                     _unpack_archive(source, file, paths)
                 else:
                     storage.write_file(path, _unpacked(source, path, file))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             error.add_note(url)
             failures.append(error)
         else:
@@ -213,7 +216,7 @@ def _fetch(url: str, file: IO[bytes]) -> None:
 def _unpacked(source: Source, path: Path, file: IO[bytes]) -> bytes:
     """Return what a gzip file holds, checked by the hash that is known: of the contents, or of the archive."""
     archive = path.name + ".gz"
-    if not source.sha256:
+    if not source.sha256 and not source.archive:
         _check_hash(file, "md5", _torchvision_md5(source, archive), archive)
     try:
         data = gzip.GzipFile(fileobj=file).read()

@@ -19,7 +19,8 @@ class TensorLoader:
     """Batches of an ImageDataset by indexing one tensor, which is several times as fast as a DataLoader.
 
     What a batch holds depends on (seed, epoch, step) alone: nothing has to be stored to continue an epoch in its
-    middle, and global random state is neither used nor changed.
+    middle, and global random state is neither used nor changed. Without shuffling, augmentation and transform a batch
+    is a view of the set.
 
     Parameters
     ----------

@@ -77,7 +77,7 @@ class Preprocess:
         TypeError
             It is no picture.
         """
-        if isinstance(images, Sequence):
+        if isinstance(images, Sequence) and not isinstance(images, str):
             if not images:
                 raise ValueError("no images were given; expected at least one")
             return torch.cat([self(image) for image in images])
@@ -135,7 +135,7 @@ def _array_of_picture(picture: object) -> npt.NDArray[Any]:
 def _channels_first(images: Tensor, *, channels_last: bool) -> Tensor:
     """Find the axis of channels: first in a tensor, last in an array; the other where only that one can be it."""
     shape = tuple(images.shape)
-    if images.ndim == 2:
+    if images.ndim == 2 and all(shape):
         return images[None, None]
     if images.ndim in (3, 4) and all(shape):
         first, last = shape[-3] in _CHANNELS, shape[-1] in _CHANNELS

@@ -60,6 +60,8 @@ class Evaluation:
         self.classes = tuple(str(n) for n in range(num_classes)) if classes is None else tuple(classes)
         if len(self.classes) != num_classes:
             raise ValueError(f"there are {len(self.classes)} names and {num_classes} columns; expected as many")
+        if len(set(self.classes)) < num_classes:
+            raise ValueError(f"the names of the classes are {self.classes}; expected no two equal")
         self.loss = loss
 
     def __len__(self) -> int:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 ArrayOrTensor: TypeAlias = "npt.ArrayLike | Tensor"
@@ -41,7 +42,10 @@ def accuracy(targets: ArrayOrTensor, labels: ArrayOrTensor) -> float:
 
 
 def error_rate(targets: ArrayOrTensor, labels: ArrayOrTensor) -> float:
-    """Return the share of labels that differ from their targets; arguments as for `accuracy`."""
+    """Return the share of labels that differ from their targets; arguments as for `accuracy`.
+
+    It is counted, where scikit-learn's `zero_one_loss` is 1 minus the accuracy, which can round otherwise.
+    """
     targets, labels = _pair(targets, labels)
     return float(np.mean(targets != labels))
 
@@ -122,7 +126,8 @@ def classification_report(
     from sklearn.metrics import classification_report as report
 
     targets, labels = _pair(targets, labels)
-    names = [str(n) for n in range(max(targets.max(), labels.max()) + 1)] if classes is None else list(classes)
+    size = len(confusion_matrix(targets, labels, num_classes=None if classes is None else len(classes)))
+    names = [str(n) for n in range(size)] if classes is None else list(classes)
     indices = range(len(names))
     result: dict[str, Any] = report(
         targets, labels, labels=indices, target_names=names, output_dict=True, zero_division=0
@@ -160,7 +165,7 @@ def expected_calibration_error(targets: ArrayOrTensor, probabilities: ArrayOrTen
         raise ValueError(f"num_bins is {num_bins}; expected at least 1")
     confidence = probabilities.max(axis=1)
     correct = probabilities.argmax(axis=1) == targets
-    bins = np.clip(np.ceil(confidence * num_bins).astype(np.int64) - 1, 0, num_bins - 1)
+    bins = np.searchsorted(np.arange(1, num_bins) / num_bins, confidence)
     gaps = np.bincount(bins, weights=correct - confidence, minlength=num_bins)
     return float(np.abs(gaps).sum() / len(targets))
 
@@ -224,4 +229,7 @@ def _classes(values: ArrayOrTensor, name: str) -> npt.NDArray[np.int64]:
 
 
 def _array(values: ArrayOrTensor) -> npt.NDArray[Any]:
-    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    if isinstance(values, Tensor):
+        values = values.detach().cpu()
+        return (values.float() if values.dtype == torch.bfloat16 else values).numpy()  # numpy has no bfloat16
+    return np.asarray(values)

@@ -129,13 +129,14 @@ def _locate(source: str | os.PathLike[str]) -> tuple[Path, str]:
         return path, TENSORS
     if path.is_file():
         return path.parent, path.name
-    bundled = Path(str(importlib.resources.files("lenet5"))) / "weights" / str(source).lower()
-    if path.name == str(source) and (bundled / CONFIG).is_file():
-        return bundled, TENSORS
+    bundled = Path(str(importlib.resources.files("lenet5"))) / "weights"
+    names = sorted(config.parent.name for config in bundled.glob(f"*/{CONFIG}"))
+    if str(source).lower() in names:
+        return bundled / str(source).lower(), TENSORS
     if isinstance(source, str) and source.count("/") == 1 and not source.startswith((".", "/")):
         return _download(source), TENSORS
-    names = ", ".join(sorted(config.parent.name for config in bundled.parent.glob(f"*/{CONFIG}")))
-    raise FileNotFoundError(f"no weights at {str(source)!r}; expected a folder, a file, or one of the names: {names}")
+    expected = f"a folder, a file, or one of the names: {', '.join(names)}"
+    raise FileNotFoundError(f"no weights at {str(source)!r}; expected {expected}")
 
 
 def _download(repository: str) -> Path:

@@ -84,6 +84,30 @@ def find_checkpoint(path: Path) -> tuple[Path, dict[str, Any]]:
     )
 
 
+def checkpoint_to_resume(
+    resume: str | os.PathLike[str] | None, directory: str | os.PathLike[str] | None
+) -> tuple[Path, dict[str, Any]] | None:
+    """Return the checkpoint that `Trainer.fit` is to begin with, and its state; None for a fresh start.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no whole checkpoint, and one was asked for.
+    ValueError
+        It is damaged, or holds no training; or `resume` is "auto" and there is no directory to look into.
+    """
+    if resume == "auto":
+        if directory is None:
+            raise ValueError("resume is 'auto', but the settings name no checkpoint_dir; expected one of the two")
+        resume = directory if any(Path(directory).glob("step-*")) else None
+    if resume is None:
+        return None
+    folder, state = find_checkpoint(Path(resume))
+    if "optimizer" not in state:
+        raise ValueError(f"{folder} holds a Trainer that had not begun to train; expected a checkpoint")
+    return folder, state
+
+
 def add_checkpoint(directory: Path, step: int, model: nn.Module, state: dict[str, Any], *, keep: int) -> None:
     """Write `directory/step-NUMBER`, then remove all but the newest `keep` and what a killed process left half done."""
     write_checkpoint(directory / f"step-{step:08}", model, state)

@@ -100,6 +100,14 @@ class TrainingState:
         patient = config.patience is None or best_epoch is None or self.epoch - best_epoch < config.patience
         return self.finished or self.epoch == config.max_epochs or not patient
 
+    def finish(self, model: nn.Module, config: TrainerConfig, *, interrupted: bool) -> None:
+        """Give the model its best weights, unless the training is to be continued, and put it into evaluation mode."""
+        self.history.interrupted = interrupted and not self.is_over(config)
+        self.finished = not self.history.interrupted
+        if self.finished and self.best is not None and config.restore_best:
+            model.load_state_dict(self.best)
+        model.eval()
+
     def _is_best(self, row: Row, monitor: str) -> bool:
         """Whether an epoch is better than the best so far; among equals the earlier one stays."""
         if math.isnan(row["val_loss"]) or self.history.best_epoch is None:

@@ -20,7 +20,7 @@ from ..metrics import Evaluation
 from ..models import load_model
 from ..models.pretrained import TENSORS, load_tensors
 from .callbacks import Callback
-from .checkpoint import add_checkpoint, find_checkpoint, write_checkpoint
+from .checkpoint import add_checkpoint, checkpoint_to_resume, find_checkpoint, write_checkpoint
 from .config import TrainerConfig
 from .device import autocast, resolve_device
 from .history import History, Row
@@ -137,7 +137,7 @@ class Trainer:
                     self._run_epoch(state, train_source, interrupt)
                     if state.step == state.num_steps:
                         self._end_epoch(state, val_source)
-                self._finish(state, interrupt)
+                state.finish(self.model, config, interrupted=interrupt.received is not None)
             finally:
                 self._call("on_fit_end", state.history)
         if interrupt.received == signal.SIGTERM:
@@ -149,16 +149,9 @@ class Trainer:
         num_updates = self.config.max_epochs * math.ceil(len(train) / self.config.accumulate_steps)
         optimizer = make_optimizer(self.model, self.config, num_updates, self.optimizer, self.lr_scheduler)
         state = TrainingState(*optimizer, len(train), self.device)
-        if resume == "auto":
-            resume = self.config.checkpoint_dir
-            if resume is None:
-                raise ValueError("resume is 'auto', but the settings name no checkpoint_dir; expected one of the two")
-            if not any(Path(resume).glob("step-*")):
-                return state
-        if resume is not None:
-            folder, saved = find_checkpoint(Path(resume))
-            if "optimizer" not in saved:
-                raise ValueError(f"{folder} holds a Trainer that had not begun to train; expected a checkpoint")
+        found = checkpoint_to_resume(resume, self.config.checkpoint_dir)
+        if found is not None:
+            folder, saved = found
             if saved["step"] and not train.resumable:
                 raise ValueError(
                     f"{folder} was taken within an epoch, where a loader that is not ours cannot continue;"
@@ -215,14 +208,6 @@ class Trainer:
         state.end_epoch(row, self.model, self.config.monitor)
         self._call("on_epoch_end", row)
         self._checkpoint(state)
-
-    def _finish(self, state: TrainingState, interrupt: Interrupt) -> None:
-        """Give the model its best weights, unless the training is to be continued."""
-        state.history.interrupted = interrupt.received is not None and not state.is_over(self.config)
-        state.finished = not state.history.interrupted
-        if state.finished and state.best is not None and self.config.restore_best:
-            self.model.load_state_dict(state.best)
-        self.model.eval()
 
     def _checkpoint(self, state: TrainingState) -> None:
         if self.config.checkpoint_dir is not None:

@@ -1,0 +1,70 @@
+"""Train one recipe with several seeds; write a row a seed, and print mean and standard deviation.
+
+    python benchmarks/seeds.py --recipe mnist_v1 --data mnist --root DIR --runs RUNS --results RESULTS.csv
+
+A seed whose run is in the folder RUNS already is not trained again, and one that was interrupted is continued.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+
+def train(arguments: argparse.Namespace, seed: int) -> Path:
+    """Train one seed by the command line, unless it is done."""
+    run = arguments.runs / f"seed-{seed}"
+    options = ["--recipe", arguments.recipe, "--data", arguments.data, "--seed", str(seed), "--out", str(run)]
+    if arguments.root:
+        options += ["--root", arguments.root]
+    if arguments.epochs:
+        options += ["--epochs", str(arguments.epochs)]
+    if (run / "checkpoints").exists():
+        options = ["--resume", str(run)]
+    if not (run / "report.json").exists():
+        subprocess.run([sys.executable, "-m", "lenet5", "train", *options], check=True)
+    return run
+
+
+def row(run: Path, seed: int) -> dict[str, object]:
+    """Return what is published of a run."""
+    config = json.loads((run / "config.json").read_text())
+    report = json.loads((run / "report.json").read_text())
+    history = pd.read_csv(run / "history.csv").set_index("epoch")
+    best = config["meta"]["best_epoch"]
+    return {
+        "seed": seed,
+        "best_epoch": best,
+        "val_accuracy": history.loc[best, "val_accuracy"],
+        "test_accuracy": report["accuracy"],
+        "test_loss": report["loss"],
+        "test_ece": report["expected_calibration_error"],
+        "sha256": config["sha256"],
+        "torch": config["meta"]["versions"]["torch"],
+        "command": config["meta"]["recipe"],
+    }
+
+
+def main() -> None:
+    """Train, write and print."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--recipe", required=True)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--root")
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--results", type=Path, required=True)
+    arguments = parser.parse_args()
+    table = pd.DataFrame([row(train(arguments, seed), seed) for seed in range(arguments.seeds)])
+    table.to_csv(arguments.results, index=False, lineterminator="\n")
+    for name in ("val_accuracy", "test_accuracy"):
+        percent = 100 * table[name]
+        print(f"{name}: {percent.mean():.3f} ± {percent.std():.3f} % over {len(table)} seeds")
+
+
+if __name__ == "__main__":
+    main()
