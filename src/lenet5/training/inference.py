@@ -13,8 +13,6 @@ from torch import Tensor, nn
 from .device import autocast
 from .sources import Source, TensorSource, check_finite
 
-BATCH_SIZE = 500
-
 
 @dataclass(frozen=True)
 class Predictions:

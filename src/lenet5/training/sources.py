@@ -18,6 +18,9 @@ from ..data.loader import derive_seed
 Data: TypeAlias = "ImageDataset | TensorLoader | Dataset[Any] | DataLoader[Any] | Iterable[Any]"
 
 
+EVALUATION_BATCH_SIZE = 500  # the results do not depend on it, but for rounding
+
+
 class Source:
     """Batches of a loader that is not ours: an epoch of it can only be taken from its beginning."""
 
@@ -112,7 +115,9 @@ class EpochSampler(Sampler[int]):
         return iter(order[self.start :].tolist())
 
 
-def as_source(data: Data, *, batch_size: int, shuffle: bool, seed: int, device: torch.device) -> Source:
+def as_source(
+    data: Data, device: torch.device, *, batch_size: int = EVALUATION_BATCH_SIZE, shuffle: bool = False, seed: int = 0
+) -> Source:
     """View data as batches; what is no loader yet gets the given batch size, order and seed.
 
     Raises

@@ -24,11 +24,11 @@ from .checkpoint import add_checkpoint, checkpoint_to_resume, find_checkpoint, w
 from .config import TrainerConfig
 from .device import autocast, resolve_device
 from .history import History, Row
-from .inference import BATCH_SIZE, Predictions, images_of, predict_logits, predict_pairs
+from .inference import Predictions, images_of, predict_logits, predict_pairs
 from .interrupts import Interrupt, interruptible
 from .optimization import OptimizerFactory, SchedulerFactory, make_optimizer
 from .randomness import seeded
-from .sources import Data, Source, as_source, warn_unresumable
+from .sources import EVALUATION_BATCH_SIZE, Data, Source, as_source, warn_unresumable
 from .state import LOSS_CHECK_STEPS, TrainingState
 
 
@@ -122,10 +122,8 @@ class Trainer:
             The loss became NaN or infinite; the message says where.
         """
         config = self.config
-        train_source = as_source(
-            train, batch_size=config.batch_size, shuffle=True, seed=config.seed, device=self.device
-        )
-        val_source = None if val is None else self._evaluation_source(val)
+        train_source = as_source(train, self.device, batch_size=config.batch_size, shuffle=True, seed=config.seed)
+        val_source = None if val is None else as_source(val, self.device)
         if config.checkpoint_dir is not None:
             warn_unresumable(train_source)
         self.should_stop = False
@@ -211,9 +209,8 @@ class Trainer:
 
     def _checkpoint(self, state: TrainingState) -> None:
         if self.config.checkpoint_dir is not None:
+            directory, number = Path(self.config.checkpoint_dir), state.epoch * state.num_steps + state.step
             content = state.to_dict(self.config, self.callbacks)
-            number = state.epoch * state.num_steps + state.step
-            directory = Path(self.config.checkpoint_dir)
             add_checkpoint(directory, number, self.model, content, keep=self.config.keep_checkpoints)
 
     def _call(self, hook: str, *arguments: Any) -> None:
@@ -233,7 +230,7 @@ class Trainer:
         ValueError
             The data is empty, does not fit the model, or holds NaN or infinite values.
         """
-        return self._evaluate(self._evaluation_source(data))
+        return self._evaluate(as_source(data, self.device))
 
     def _evaluate(self, source: Source) -> Evaluation:
         logits, targets = predict_pairs(self.model, source, self.device, self.config.precision)
@@ -248,8 +245,7 @@ class Trainer:
         Parameters
         ----------
         images
-            A tensor or array as the model takes it, (N, C, H, W) and normalised; or data as for `fit`, with targets or
-            without.
+            A tensor or array (N, C, H, W) as the model takes it, normalised; or data as for `fit`, targets or not.
 
         Raises
         ------
@@ -257,19 +253,13 @@ class Trainer:
             The images do not fit the model, there are none, or a value is NaN or infinite.
         """
         if isinstance(images, Tensor | np.ndarray):
-            images = torch.split(torch.as_tensor(images), BATCH_SIZE) if len(images) else ()
-        batches = images_of(self._evaluation_source(images).epoch(0))
+            images = torch.split(torch.as_tensor(images), EVALUATION_BATCH_SIZE) if len(images) else ()
+        batches = images_of(as_source(images, self.device).epoch(0))
         logits = predict_logits(self.model, batches, self.device, self.config.precision)
         return Predictions(logits.argmax(1), logits.double().softmax(1).float())
 
-    def _evaluation_source(self, data: Data) -> Source:
-        return as_source(data, batch_size=BATCH_SIZE, shuffle=False, seed=0, device=self.device)
-
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model and the state of its training to a folder; one that is there is replaced.
-
-        `from_pretrained` reads the folder too.
-        """
+        """Write the model and the state of its training to a folder, in the place of one that is there."""
         content = self.state.to_dict(self.config, self.callbacks) if self.state else self._loaded
         write_checkpoint(path, self.model, content)
 
