@@ -107,7 +107,7 @@ def test_an_interrupted_run_is_resumed_to_the_same_bytes(
         stopped = invoke("train", "--epochs", 3, "--seed", 1, "--device", "cpu", "--out", tmp_path / "run")
     assert stopped.exit_code == 130
     assert f"interrupted; lenet5 train --resume {tmp_path / 'run'} continues" in stopped.stdout
-    run("train", "--resume", tmp_path / "run", "--device", "cpu")
+    run("train", "--resume", tmp_path / "run", "--device", "cpu", "--root", tmp_path)
     for name in ("model.safetensors", "history.csv", "report.json"):
         assert (tmp_path / "run" / name).read_bytes() == (folder / name).read_bytes(), name
 

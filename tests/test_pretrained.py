@@ -129,7 +129,7 @@ def test_another_architecture_is_refused_by_the_class_and_loaded_without_one(tmp
         LeNet5.from_pretrained(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["mnist_v0", "no/such/folder", "../mnist_v1/x"])
+@pytest.mark.parametrize("name", ["mnist_v0", "no/such/folder", "../mnist_v1/x", "./nothing", "/nothing"])
 def test_an_unknown_name_is_answered_with_the_names_there_are(name: str) -> None:
     with pytest.raises(FileNotFoundError, match="expected a folder, a file, or one of the names: .*mnist_v1"):
         LeNet5.from_pretrained(name)

@@ -156,6 +156,27 @@ def test_ctrl_c_ends_after_the_step_and_leaves_what_can_be_resumed(tmp_path: Pat
     assert outcome(resumed) == outcome(undisturbed)
 
 
+def test_a_training_that_a_callback_ended_stays_ended(tmp_path: Path) -> None:
+    class Enough(StopAt):
+        def on_epoch_end(self, trainer: Trainer, row: Row) -> None:
+            trainer.should_stop = row["epoch"] == 2
+
+    config = replace(CONFIG, checkpoint_dir=tmp_path)
+    ended = make(config, Enough())
+    assert len(ended.fit(images(), images(12))) == 2
+    again = make(config, Enough())
+    again.fit(images(), images(12), resume="auto")
+    assert outcome(again) == outcome(ended)
+
+
+def test_the_last_checkpoint_has_the_best_weights(tmp_path: Path) -> None:
+    trainer = make(replace(CONFIG, checkpoint_dir=tmp_path, max_epochs=5, lr=0.5), StopAt())
+    trainer.fit(images(), images(12))
+    assert trainer.history.best_epoch != 5
+    loaded = Trainer.load(tmp_path, model=make(CONFIG, StopAt()).model, callbacks=[StopAt()])
+    assert outcome(loaded) == outcome(trainer)
+
+
 def test_a_second_ctrl_c_raises_at_once() -> None:
     def twice() -> None:
         signal.raise_signal(signal.SIGINT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,19 +71,22 @@ def train(
     """
     from lenet5.runs import Run, Settings
 
+    data_root = None if root is None else str(root)
     if resume is not None:
-        _refuse_settings("resume", "device")
-        run = Run.in_folder(resume, device)
+        _refuse_settings("resume", "root", "device")
+        run = Run.in_folder(resume, device, data_root)
     else:
         folder = _free_folder(data) if out is None else _empty_folder(out)
         name = recipe or ("digits" if data == "digits" else "standard")
-        settings = Settings(data, None if root is None else str(root), name, seed, epochs, batch_size, lr)
-        run = Run(folder, settings, device)
+        run = Run(folder, Settings(data, data_root, name, seed, epochs, batch_size, lr), device)
     click.echo(f"{len(run.splits.train)} images to train on, {len(run.splits.val)} to validate, {run.trainer.device}")
-    history = run.fit(resume=None if resume is None else "auto")
-    if history.interrupted:
-        click.echo(f"interrupted; lenet5 train --resume {run.folder} continues")
-        raise click.exceptions.Exit(130)
+    try:
+        run.fit(resume=None if resume is None else "auto")
+    finally:  # SIGTERM ends it with SystemExit
+        if run.trainer.history.interrupted:
+            click.echo(f"interrupted; lenet5 train --resume {run.folder} continues")
+    if run.trainer.history.interrupted:
+        raise click.exceptions.Exit(128 + signal.SIGINT)
     click.echo(f"\ntest set\n{run.report()}\n\nwritten to {run.folder}:")
     click.echo("  " + ", ".join(sorted(path.name for path in run.folder.iterdir())))
 
@@ -157,13 +161,9 @@ def info() -> None:
 def _load(weights: str) -> tuple[lenet5.LeNet5, lenet5.Preprocess]:
     """Load a model and what prepares pictures for it."""
     import lenet5
-    from lenet5.models import read_config
+    from lenet5.weights import load_preprocess
 
-    model = lenet5.LeNet5.from_pretrained(weights)
-    preprocess = read_config(weights).get("preprocess")
-    if preprocess is None:
-        raise ValueError(f"{weights} does not say how pictures are prepared; expected 'preprocess' in its config.json")
-    return model, lenet5.Preprocess(**preprocess)
+    return lenet5.LeNet5.from_pretrained(weights), load_preprocess(weights)
 
 
 def _categories(weights: str, num_classes: int) -> list[str]:

@@ -86,12 +86,12 @@ class Run:
         )
 
     @classmethod
-    def in_folder(cls, folder: Path, device: str) -> Run:
-        """Return the run that a folder is of."""
+    def in_folder(cls, folder: Path, device: str, root: str | None) -> Run:
+        """Return the run that a folder is of; its data lies where it did, unless `root` says otherwise."""
         settings = storage.read_json(folder / CONFIG).get("settings")
         if settings is None:
             raise ValueError(f"{folder} holds weights but no run to resume; expected a folder that lenet5 train wrote")
-        return cls(folder, Settings(**settings), device)
+        return cls(folder, Settings(**settings | ({} if root is None else {"root": root})), device)
 
     def fit(self, resume: str | None = None) -> History:
         """Train, from the newest checkpoint with `resume="auto"`."""

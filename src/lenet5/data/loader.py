@@ -100,7 +100,7 @@ class TensorLoader:
 
 def derive_seed(*numbers: int) -> int:
     """Mix numbers that are not negative into one seed of 63 bits; unlike a sum, neighbours give unrelated ones."""
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]) >> 1
 
 
 def _unchanged(images: Tensor) -> Tensor:

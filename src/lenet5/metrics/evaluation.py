@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import functional
+from .functional import ArrayOrTensor
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,8 +49,8 @@ class Evaluation:
 
     def __init__(
         self,
-        targets: functional.ArrayOrTensor,
-        probabilities: functional.ArrayOrTensor,
+        targets: ArrayOrTensor,
+        probabilities: ArrayOrTensor,
         *,
         classes: Sequence[str] | None = None,
         loss: float | None = None,

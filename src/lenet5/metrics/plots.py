@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +37,7 @@ def plot_confusion_matrix(matrix: npt.NDArray[np.int64], classes: Sequence[str])
     axes.set_yticks(range(size), classes)
     share = np.trace(matrix) / max(matrix.sum(), 1)
     axes.set(xlabel="label", ylabel="true class", title=f"{np.trace(matrix)} of {matrix.sum()} right ({share:.2%})")
-    figure.colorbar(picture, ax=axes, label="share of the class", format="{x:.1%}", shrink=0.8)
+    figure.colorbar(picture, ax=axes, label="share of the class", format=PercentFormatter(1), shrink=0.8)
     return figure
 
 

@@ -59,7 +59,7 @@ class PretrainedModel(nn.Module):
         source
             The name of weights in this package ("mnist_v1", in any case), a folder, a `.safetensors` file with its
             `config.json` beside it, or a repository of the Hugging Face hub ("owner/name", with huggingface_hub
-            installed). What lies on disk comes first.
+            installed). What lies on disk comes first; a name in a folder that is here is never looked for elsewhere.
 
         Raises
         ------
@@ -133,7 +133,7 @@ def _locate(source: str | os.PathLike[str]) -> tuple[Path, str]:
     names = sorted(config.parent.name for config in bundled.glob(f"*/{CONFIG}"))
     if str(source).lower() in names:
         return bundled / str(source).lower(), TENSORS
-    if isinstance(source, str) and source.count("/") == 1 and not source.startswith((".", "/")):
+    if isinstance(source, str) and source.count("/") == 1 and not path.parent.is_dir():
         return _download(source), TENSORS
     expected = f"a folder, a file, or one of the names: {', '.join(names)}"
     raise FileNotFoundError(f"no weights at {str(source)!r}; expected {expected}")

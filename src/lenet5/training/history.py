@@ -30,7 +30,7 @@ class History:
     best_epoch
         The number of the best epoch, counted from 1; None without validation.
     interrupted
-        Whether the training was stopped by Ctrl-C before its end.
+        Whether Ctrl-C or SIGTERM stopped the training before its end.
     """
 
     def __init__(self, rows: list[Row] | None = None, best_epoch: int | None = None) -> None:

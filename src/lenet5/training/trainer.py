@@ -136,6 +136,8 @@ class Trainer:
                     if state.step == state.num_steps:
                         self._end_epoch(state, val_source)
                 state.finish(self.model, config, interrupted=interrupt.received is not None)
+                if state.finished:
+                    self._checkpoint(state)
             finally:
                 self._call("on_fit_end", state.history)
         if interrupt.received == signal.SIGTERM:
@@ -150,7 +152,7 @@ class Trainer:
         found = checkpoint_to_resume(resume, self.config.checkpoint_dir)
         if found is not None:
             folder, saved = found
-            if saved["step"] and not train.resumable:
+            if saved["step"] and not (saved["finished"] or train.resumable):
                 raise ValueError(
                     f"{folder} was taken within an epoch, where a loader that is not ours cannot continue;"
                     " expected one taken at an epoch's end, or the dataset itself to train on"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import Enum
 from typing import Any
 
@@ -31,7 +32,7 @@ class PretrainedWeights(Enum):
 
     def transforms(self) -> Preprocess:
         """Return what makes of any picture the images that these weights were trained on."""
-        return Preprocess(**read_config(self.value)["preprocess"])
+        return load_preprocess(self.value)
 
 
 class LeNet5_Weights(PretrainedWeights):  # noqa: N801 (torchvision's convention)
@@ -39,6 +40,27 @@ class LeNet5_Weights(PretrainedWeights):  # noqa: N801 (torchvision's convention
 
     MNIST_V1 = "mnist_v1"
     DEFAULT = MNIST_V1
+
+
+def load_preprocess(source: str | os.PathLike[str]) -> Preprocess:
+    """Return what makes of any picture the images that weights were trained on.
+
+    Parameters
+    ----------
+    source
+        As for `LeNet5.from_pretrained`.
+
+    Raises
+    ------
+    FileNotFoundError
+        There are no such weights.
+    ValueError
+        The weights do not say.
+    """
+    preprocess = read_config(source).get("preprocess")
+    if preprocess is None:
+        raise ValueError(f"{source} does not say how pictures are prepared; expected 'preprocess' in its config.json")
+    return Preprocess(**preprocess)
 
 
 def lenet5(
@@ -56,7 +78,8 @@ def lenet5(
     progress
         Whether to show a download; these weights are in the package, so there is none.
     kwargs
-        As for LeNet5. Beside weights, they may only repeat what the weights are for.
+        As for LeNet5: `num_classes`, `in_channels`, `image_size`, `activation`, `pooling`. Beside weights, they may
+        only repeat what the weights are for.
 
     Returns
     -------
