@@ -57,8 +57,10 @@ class ProgressBar(Callback):
         text = f"epoch {row['epoch']}/{trainer.config.max_epochs}  loss {row['train_loss']:.4f}"
         if "val_loss" in row:
             text += f"  val_loss {row['val_loss']:.4f}  val_accuracy {row['val_accuracy']:.4f}"
-        self._bar.write(text, file=sys.stderr)
-        if not self._bar.disable:
+        if self._bar.disable:
+            sys.stderr.write(f"{text}\n")
+        else:
+            self._bar.write(text, file=sys.stderr)
             self._bar.reset()
         self._describe(trainer)
 
