@@ -34,11 +34,11 @@ def row(run: Path, seed: int) -> dict[str, object]:
     config = json.loads((run / "config.json").read_text())
     report = json.loads((run / "report.json").read_text())
     history = pd.read_csv(run / "history.csv").set_index("epoch")
-    best = config["meta"]["best_epoch"]
+    epoch = config["meta"]["epoch"]
     return {
         "seed": seed,
-        "best_epoch": best,
-        "val_accuracy": history.loc[best, "val_accuracy"],
+        "epoch": epoch,
+        "val_accuracy": history.loc[epoch, "val_accuracy"],
         "test_accuracy": report["accuracy"],
         "test_loss": report["loss"],
         "test_ece": report["expected_calibration_error"],

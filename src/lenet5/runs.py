@@ -126,7 +126,7 @@ class Run:
             "categories": list(report.classes),
             "recipe": self.settings.command(),
             "metrics": {self.settings.data: {name: metrics[name] for name in _REPORTED}},
-            "best_epoch": history.best_epoch,
+            "epoch": history.best_epoch if self.trainer.config.restore_best else len(history),
             "split_version": SPLIT_VERSION,
             "versions": {"lenet5": __version__, "torch": torch.__version__.partition("+")[0]},
         }
