@@ -1,4 +1,4 @@
-"""What starting up costs: processor seconds of whole processes, the median of several.
+"""What starting up costs, in processor seconds: the median of several processes.
 
 python benchmarks/startup.py [--rounds 9]
 """
@@ -14,11 +14,17 @@ PROGRAMS = {
     "import lenet5": "import lenet5",
     "lenet5 --help": "import sys; sys.argv = ['lenet5', '--help']; import lenet5.cli; lenet5.cli.main()",
     "import torch": "import torch",
-    "import torch, lenet5; lenet5.LeNet5": "import torch, lenet5; lenet5.LeNet5",
 }
+AFTER_TORCH = """
+import time, torch
+begin = time.process_time()
+import lenet5
+lenet5.LeNet5
+print(time.process_time() - begin)
+"""
 
 
-def processor_seconds(program: str) -> float:
+def whole_process(program: str) -> float:
     """Run a program in a process of its own; return the user and system time that it took."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.DEVNULL)
@@ -26,22 +32,26 @@ def processor_seconds(program: str) -> float:
     return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
 
+def after_torch() -> float:
+    """Return what it takes to reach `lenet5.LeNet5` in a process that has imported torch."""
+    result = subprocess.run([sys.executable, "-c", AFTER_TORCH], check=True, capture_output=True, text=True)
+    return float(result.stdout)
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=9)
     rounds = parser.parse_args().rounds
-    times: dict[str, list[float]] = {name: [] for name in PROGRAMS}
-    for _ in range(rounds + 1):  # the first warms up
-        for name, program in PROGRAMS.items():
-            times[name].append(processor_seconds(program))
-    for name, seconds in times.items():
-        measured = sorted(seconds[1:])
-        median = statistics.median(measured)
-        print(f"{name:40} {1000 * median:6.0f} ms ({1000 * measured[0]:.0f} to {1000 * measured[-1]:.0f})")
-    pairs = zip(times["import torch, lenet5; lenet5.LeNet5"], times["import torch"], strict=True)
-    extra = statistics.median(with_ours - alone for with_ours, alone in list(pairs)[1:])
-    print(f"{'lenet5.LeNet5 over torch, pair by pair':40} {1000 * extra:6.0f} ms")
+    times: dict[str, list[float]] = {}
+    for number in range(rounds + 1):
+        measured = {name: whole_process(program) for name, program in PROGRAMS.items()}
+        measured["lenet5.LeNet5 after import torch"] = after_torch()
+        for name, seconds in measured.items() if number else ():  # the first round warms up
+            times.setdefault(name, []).append(seconds)
+    for name, all_seconds in times.items():
+        low, middle, high = (1000 * f(all_seconds) for f in (min, statistics.median, max))
+        print(f"{name:34} {middle:6.0f} ms ({low:.0f} to {high:.0f})")
 
 
 if __name__ == "__main__":
