@@ -22,7 +22,7 @@ def train(arguments: argparse.Namespace, seed: int) -> Path:
         options += ["--root", arguments.root]
     if arguments.epochs:
         options += ["--epochs", str(arguments.epochs)]
-    if (run / "checkpoints").exists():
+    if (run / "config.json").exists():
         options = ["--resume", str(run)]
     if not (run / "report.json").exists():
         subprocess.run([sys.executable, "-m", "lenet5", "train", *options], check=True)

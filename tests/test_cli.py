@@ -203,7 +203,7 @@ def test_info_lists_models_weights_and_the_device() -> None:
         (["train", "--data", "cifar"], "'cifar' is not one of 'digits', 'mnist'"),
         (["train", "--device", "gpu"], "device 'gpu' is unknown to torch"),
         (["train", "--out", "full"], "full is not empty; expected a new folder, or --resume full"),
-        (["train", "--resume", "full"], "full/config.json does not exist"),
+        (["train", "--resume", "full"], "there is no run in full; expected a folder that lenet5 train wrote"),
         (["train", "--resume", "weights"], "weights holds weights but no run to resume"),
         (["train", "--resume", "full", "--epochs", "3"], "--resume takes its settings from the run; found --epochs"),
         (["evaluate", "--weights", "nothing", "--data", "digits"], "no weights at 'nothing'; expected a folder"),

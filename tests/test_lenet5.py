@@ -146,6 +146,23 @@ def test_it_can_be_sent_to_another_process() -> None:
     torch.testing.assert_close(torch.tensor(answer), model(images))
 
 
+def test_its_head_can_be_replaced() -> None:
+    model = LeNet5()
+    model.output = nn.Identity()  # type: ignore[assignment]
+    assert model(torch.rand(2, 1, 28, 28)).shape == (2, 84)
+
+
+@pytest.mark.parametrize("activation", ["relu", nn.ReLU()])
+def test_an_activation_is_a_class_or_a_function(activation: object) -> None:
+    with pytest.raises(ValueError, match="activation is .*; expected a class such as torch.nn.ReLU"):
+        LeNet5(activation=activation)  # type: ignore[arg-type]
+
+
+def test_what_is_no_tensor_is_refused() -> None:
+    with pytest.raises(TypeError, match="images are list; expected a tensor"):
+        LeNet5()([[1.0]])
+
+
 def test_autocast_may_choose_another_dtype() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         assert LeNet5()(torch.rand(2, 1, 28, 28).bfloat16()).dtype == torch.bfloat16

@@ -128,8 +128,8 @@ def test_to_moves_the_set_and_returns_the_loader() -> None:
     ("size", "batch_size", "seed", "message"),
     [
         (0, 1, 0, "the dataset is empty; expected at least one image"),
-        (1, 0, 0, "batch_size is 0 and seed is 0; expected at least 1, and at least 0"),
-        (1, 1, -1, "batch_size is 1 and seed is -1; expected at least 1, and at least 0"),
+        (1, 0, 0, "batch_size is 0 and seed is 0; expected integers, at least 1 and at least 0"),
+        (1, 1, -1, "batch_size is 1 and seed is -1; expected integers, at least 1 and at least 0"),
     ],
 )
 def test_what_makes_no_batches_is_refused(size: int, batch_size: int, seed: int, message: str) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from torch import nn
 
 from lenet5 import LeNet5
-from lenet5.models import PretrainedModel, load_model, read_config
+from lenet5.models import PretrainedModel, load_model, read_config, save_model
 
 
 class Affine(PretrainedModel):
@@ -46,6 +46,43 @@ def test_what_is_saved_is_what_is_loaded(tmp_path: Path, activation: type[nn.Mod
     assert loaded.arguments() == model.arguments()
     assert all(torch.equal(value, loaded.state_dict()[name]) for name, value in model.state_dict().items())
     assert read_config(tmp_path)["meta"] == {"note": "kept"}
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_the_dtype_is_saved_too(tmp_path: Path, dtype: torch.dtype) -> None:
+    LeNet5().to(dtype).save_pretrained(tmp_path)
+    assert LeNet5.from_pretrained(tmp_path).output.weight.dtype == dtype
+
+
+def test_a_compiled_model_is_saved_as_what_was_compiled(tmp_path: Path) -> None:
+    save_model(torch.compile(LeNet5(), backend="eager"), tmp_path)  # type: ignore[arg-type]
+    assert isinstance(LeNet5.from_pretrained(tmp_path), LeNet5)
+
+
+def test_a_name_of_the_package_is_not_taken_by_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    LeNet5(3).save_pretrained("mnist_v1")
+    assert LeNet5.from_pretrained("mnist_v1").num_classes == 10
+    assert LeNet5.from_pretrained("./mnist_v1").num_classes == 3
+    assert LeNet5.from_pretrained(Path("mnist_v1")).num_classes == 3
+
+
+def test_what_cannot_be_saved_leaves_the_old_files(folder: Path) -> None:
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        LeNet5().save_pretrained(folder, meta=object())
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_file_is_not_replaced_by_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(ValueError, match="is a file; expected a folder"):
+        LeNet5().save_pretrained(tmp_path / "file")
+
+
+def test_two_architectures_of_one_name_are_refused() -> None:
+    with pytest.raises(ValueError, match="there is an architecture LeNet5 in lenet5.models.lenet5"):
+        type("LeNet5", (PretrainedModel,), {})
 
 
 def test_a_loaded_model_is_in_evaluation_mode_and_can_be_trained(folder: Path) -> None:
@@ -90,6 +127,10 @@ def test_an_edited_byte_is_refused(position: int, flip: int, tmp_path_factory: p
     [
         ({"architecture": "os.system"}, "describes the architecture 'os.system'; expected one of: .*LeNet5"),
         ({"arguments": None}, "describes the architecture 'LeNet5'"),
+        ({"arguments": 5}, "config.json has 5 for 'arguments'; expected an object"),
+        ({"meta": [1]}, r"config.json has \[1\] for 'meta'; expected an object"),
+        ({"dtype": "int8"}, "dtype 'int8' is not a floating-point type"),
+        ({"architecture": None, "settings": {}}, "is a run without weights yet; lenet5 train --resume"),
         ({"arguments": {"num_classes": 0, "activation": "ReLU"}}, "does not describe a LeNet5: num_classes is 0"),
         ({"arguments": {"colour": 1, "activation": "ReLU"}}, "does not describe a LeNet5: .*colour"),
         ({"arguments": {"activation": "Module"}}, "'Module' is not an activation of torch.nn"),

@@ -37,6 +37,11 @@ class StopAt(Callback):
 
     def __init__(self, last: int | None = None, end: Callable[[], None] | None = None) -> None:
         self.count, self.last, self.end = 0, last, end
+        self.began = 0
+
+    def on_fit_start(self, trainer: Trainer) -> None:
+        assert trainer.state is not None
+        self.began = trainer.state.epoch * trainer.state.num_steps + trainer.state.step
 
     def on_step_end(self, trainer: Trainer) -> None:
         self.count += 1
@@ -86,6 +91,18 @@ def source(kind: str) -> Any:
     return images()
 
 
+def newest(folder: Path) -> int:
+    """The number of steps after which the newest checkpoint was taken."""
+    return max((int(path.name.removeprefix("step-")) for path in folder.glob("step-*")), default=0)
+
+
+def began(trainer: Trainer) -> int:
+    """The number of steps after which the last fit began."""
+    callback = trainer.callbacks[0]
+    assert isinstance(callback, StopAt)
+    return callback.began
+
+
 def outcome(trainer: Trainer) -> tuple[dict[str, list[Any]], list[Row], int | None]:
     state = {name: tensor.tolist() for name, tensor in trainer.model.state_dict().items()}
     return state, trainer.history.rows, trainer.history.best_epoch
@@ -110,15 +127,19 @@ def test_a_training_that_was_stopped_anywhere_goes_on_as_if_it_never_was(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     val = images(12) if validated else None
-    config = replace(CONFIG, accumulate_steps=accumulate, patience=patience)
+    config = replace(CONFIG, accumulate_steps=accumulate, patience=patience if validated else None)
     undisturbed = make(config, StopAt())
     undisturbed.fit(source(kind), val)
 
-    config = replace(config, checkpoint_dir=tmp_path_factory.mktemp("run"), checkpoint_steps=every)
+    folder = tmp_path_factory.mktemp("run")
+    config = replace(config, checkpoint_dir=folder, checkpoint_steps=every)
     with contextlib.suppress(Stopped):
         make(config, StopAt(stop)).fit(source(kind), val)
+    place = newest(folder)
+    assert place >= (stop - 1) // 4 * 4 or patience  # at least that of the last epoch's end
     resumed = make(config, StopAt())
     resumed.fit(source(kind), val, resume="auto")
+    assert began(resumed) == place
     assert outcome(resumed) == outcome(undisturbed)
 
 
@@ -136,6 +157,7 @@ def test_a_loader_that_is_not_ours_is_resumed_at_the_start_of_the_epoch_and_this
     resumed = make(config, StopAt())
     with pytest.warns(UserWarning, match=said):
         resumed.fit(loader(), resume="auto")
+    assert began(resumed) == 4
     assert outcome(resumed) == outcome(undisturbed)
 
 
@@ -153,6 +175,7 @@ def test_ctrl_c_ends_after_the_step_and_leaves_what_can_be_resumed(tmp_path: Pat
 
     resumed = make(config, StopAt())
     assert not resumed.fit(images(), images(12), resume="auto").interrupted
+    assert began(resumed) == 6
     assert outcome(resumed) == outcome(undisturbed)
 
 
@@ -206,13 +229,14 @@ class Tell(Callback):
         print(trainer.state.step, flush=True)
 
 
-def train_in(folder: str) -> None:
-    """Train to the end, from the newest checkpoint if there is one, and save the weights."""
+def train_in(folder: str) -> int:
+    """Train to the end, from the newest checkpoint if there is one, and save the weights; return where it began."""
     config = replace(CONFIG, checkpoint_dir=Path(folder) / "checkpoints", checkpoint_steps=1)
     trainer = make(config, StopAt())
     trainer.callbacks.append(Tell())
     trainer.fit(source("augmented"), images(12), resume="auto")
     trainer.save(Path(folder) / "saved")
+    return began(trainer)
 
 
 def test_kill_9_loses_nothing_but_the_step_it_falls_into(tmp_path: Path) -> None:
@@ -224,7 +248,9 @@ def test_kill_9_loses_nothing_but_the_step_it_falls_into(tmp_path: Path) -> None
             assert process.stdout.readline()
         process.kill()
     assert not (tmp_path / "killed" / "saved").exists()
-    train_in(str(tmp_path / "killed"))
+    place = newest(tmp_path / "killed" / "checkpoints")
+    assert place >= 4
+    assert train_in(str(tmp_path / "killed")) == place
     train_in(str(tmp_path / "undisturbed"))
     weights = [tmp_path / name / "saved" / "model.safetensors" for name in ("undisturbed", "killed")]
     assert weights[0].read_bytes() == weights[1].read_bytes()
@@ -314,6 +340,33 @@ def test_a_path_without_checkpoints_is_refused(tmp_path: Path) -> None:
         make(CONFIG, StopAt()).fit(images(), resume=tmp_path)
 
 
+def test_a_fresh_training_does_not_mix_its_checkpoints_with_those_of_another(stopped: TrainerConfig) -> None:
+    with pytest.raises(ValueError, match="holds the checkpoints of an earlier training; expected an empty folder"):
+        make(stopped, StopAt()).fit(images())
+
+
+def test_another_order_of_the_data_is_not_continued(stopped: TrainerConfig) -> None:
+    loader = TensorLoader(images(), batch_size=8, shuffle=True, seed=7)
+    with pytest.raises(ValueError, match=r"the source of batches was .*seed=0.* there and is .*seed=7"):
+        make(stopped, StopAt()).fit(loader, resume="auto")
+
+
+def test_callbacks_without_a_state_may_come_and_go(stopped: TrainerConfig) -> None:
+    resumed = make(stopped, StopAt())
+    resumed.callbacks.append(Callback())
+    assert len(resumed.fit(images(), resume="auto")) == 3
+    with pytest.raises(ValueError, match=r"the list of callbacks with a state was \['StopAt'\] there and is \[\] here"):
+        Trainer(resumed.model, stopped).fit(images(), resume="auto")
+
+
+def test_a_checkpoint_that_was_set_aside_by_a_killed_process_is_found(stopped: TrainerConfig) -> None:
+    newest_folder = Path(str(stopped.checkpoint_dir)) / "step-00000005"
+    newest_folder.rename(newest_folder.with_name(".step-00000005.old"))
+    resumed = make(stopped, StopAt())
+    resumed.fit(images(), resume="auto")
+    assert began(resumed) == 5
+
+
 # Writing
 
 
@@ -341,6 +394,7 @@ def test_a_full_disk_ends_with_its_error_and_the_old_checkpoint_intact(
     undisturbed, resumed = make(CONFIG, StopAt()), make(config, StopAt())
     undisturbed.fit(images())
     resumed.fit(images(), resume="auto")
+    assert began(resumed) == 4
     assert outcome(resumed) == outcome(undisturbed)
 
 
@@ -360,6 +414,23 @@ def test_a_checkpoint_is_a_weights_folder(tmp_path: Path) -> None:
     trainer.save(tmp_path / "saved")
     loaded = LeNet5.from_pretrained(tmp_path / "saved")
     assert torch.equal(loaded.output.weight, trainer.model.output.weight)  # type: ignore[union-attr,arg-type]
+
+
+@pytest.mark.parametrize("what", ["file", "folder"])
+def test_nothing_but_a_checkpoint_is_replaced(tmp_path: Path, what: str) -> None:
+    path = tmp_path / "thesis"
+    if what == "folder":
+        path.mkdir()
+    (path / "text" if what == "folder" else path).write_text("precious")
+    with pytest.raises(ValueError, match="holds other things than a checkpoint; expected a new folder"):
+        Trainer(LeNet5(), CONFIG).save(path)
+    assert (path / "text" if what == "folder" else path).read_text() == "precious"
+
+
+def test_tensors_of_the_same_path_are_kept_apart(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "new", nn.Linear(1, 1), {"a": {"b": torch.zeros(2)}, "a.b": torch.ones(2)})
+    state = read_checkpoint(tmp_path / "new")
+    assert (state["a"]["b"].tolist(), state["a.b"].tolist()) == ([0, 0], [1, 1])
 
 
 def test_what_a_checkpoint_cannot_hold_is_named(tmp_path: Path) -> None:

@@ -267,9 +267,14 @@ def test_training_stops_when_patience_ends() -> None:
 
 
 def test_without_validation_there_is_no_best_epoch() -> None:
-    history = Trainer(small(), config(patience=1)).fit(examples())
+    history = Trainer(small(), config()).fit(examples())
     assert history.best_epoch is None
     assert [sorted(row) for row in history] == [["epoch", "lr", "train_loss"]] * 2
+
+
+def test_patience_needs_validation() -> None:
+    with pytest.raises(ValueError, match="patience is 1, but there is no validation data"):
+        Trainer(small(), config(patience=1)).fit(examples())
 
 
 # Data of every kind
@@ -336,6 +341,16 @@ def test_the_order_of_a_dataset_differs_between_epochs() -> None:
     trainer.fit(Recorded())
     assert all(sorted(order) == list(range(20)) for order in orders)
     assert len({tuple(order) for order in orders}) == 3
+
+
+def test_targets_of_any_integer_type_are_taken() -> None:
+    images, targets = examples()[:]
+    outcomes = []
+    for dtype in (torch.int64, torch.int32, torch.uint8):
+        model = small()
+        Trainer(model, config()).fit(TensorDataset(images, targets.to(dtype)))
+        outcomes.append(weights(model))
+    assert all(torch.equal(outcome, outcomes[0]) for outcome in outcomes)
 
 
 # Evaluation and prediction
@@ -461,13 +476,14 @@ BATCH = (torch.rand(2, 1, 2, 3), torch.tensor([0, 1]))
         ([BATCH[0]], ValueError, "a batch is a Tensor; expected two tensors, images and targets"),
         ([(BATCH[0], [0, 1])], ValueError, "a batch is a tuple of Tensor, list; expected two tensors"),
         ([()], ValueError, "a batch is a tuple of nothing"),
-        ([(BATCH[0], torch.tensor([0]))], ValueError, "a batch has 2 images and 1 targets; expected as many"),
+        ([(BATCH[0], torch.tensor([0]))], ValueError, "a batch has 2 images and 1 targets; expected equal numbers"),
         ([(BATCH[0][:0], torch.tensor([]))], ValueError, "a batch has 0 images and 0 targets"),
         ([(BATCH[0], torch.tensor([0, 3]))], ValueError, r"targets lie in \[0, 3\]; expected 0 to 2"),
         ([(BATCH[0], torch.tensor([-1, 0]))], ValueError, r"targets lie in \[-1, 0\]; expected 0 to 2"),
         ([(BATCH[0] * math.nan, BATCH[1])], ValueError, "images hold 12 values that are NaN or infinite"),
+        ([(BATCH[0], torch.tensor([0.0, 1.0]))], ValueError, "targets have dtype torch.float32; expected integers"),
         (Wrong([BATCH]), ValueError, "the loader gave 1 batches; expected 3"),
-        (Wrong([BATCH] * 4), ValueError, "the loader gave 4 batches; expected 3"),
+        (Wrong([BATCH] * 4), ValueError, "the loader gave more than 3 batches, which its length is"),
     ],
 )
 def test_data_that_cannot_be_trained_on_is_refused(data: Any, error: type[Exception], message: str) -> None:
@@ -510,6 +526,66 @@ def test_evaluation_refuses_nan_and_a_model_that_gives_no_logits() -> None:
         ValueError, match=r"the model returned shape \(2, 1, 2, 3\); expected \(2, num_classes\) logits"
     ):
         Trainer(nn.Identity(), config()).evaluate([BATCH])
+
+
+def test_what_an_earlier_training_left_does_not_matter() -> None:
+    clean, used = small(), small()
+    used(examples()[:][0]).sum().backward()
+    for model in (clean, used):
+        Trainer(model, config(max_grad_norm=0.1)).fit(examples())
+    assert torch.equal(weights(clean), weights(used))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"model": None}, TypeError, "model and config are NoneType and NoneType; expected a torch.nn.Module"),
+        ({"config": {"lr": 1}}, TypeError, "model and config are Sequential and dict; expected .* a TrainerConfig"),
+    ],
+)
+def test_what_makes_no_trainer_is_refused(arguments: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        Trainer(**{"model": small(), **arguments})
+
+
+def test_an_optimizer_or_a_schedule_of_something_else_is_refused() -> None:
+    model = small()
+    own, foreign = (torch.optim.SGD(m.parameters(), lr=1.0) for m in (model, small()))
+    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(own)
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"optimizer": foreign}, "optimizer has none of the model's parameters"),
+        ({"lr_scheduler": torch.optim.lr_scheduler.StepLR(own, 1)}, "lr_scheduler is of another optimizer"),
+        ({"optimizer": own, "lr_scheduler": plateau}, "lr_scheduler is ReduceLROnPlateau, which waits for a metric"),
+    ]
+    for options, message in cases:
+        with pytest.raises(ValueError, match=message):
+            Trainer(model, config(), **options).fit(examples())
+
+
+def test_weights_that_become_nan_are_neither_validated_nor_saved(tmp_path: Path) -> None:
+    class Poison(Callback):
+        def on_step_end(self, trainer: Trainer) -> None:
+            if trainer.state and (trainer.state.epoch, trainer.state.step) == (1, 3):
+                next(trainer.model.parameters()).data.fill_(math.nan)
+
+    trainer = Trainer(small(), config(checkpoint_dir=tmp_path), callbacks=[Poison()])
+    with pytest.raises(FloatingPointError, match="a weight became NaN or infinite before epoch 2, step 4"):
+        trainer.fit(examples(), examples())
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000003"]
+
+
+def test_a_frozen_part_stays_frozen_after_evaluation() -> None:
+    frozen = nn.BatchNorm1d(6)
+    model = nn.Sequential(nn.Flatten(), frozen, nn.Linear(6, 3)).train()
+    frozen.eval()
+    Trainer(model, config()).evaluate(examples())
+    assert [module.training for module in model] == [True, False, True]
+
+
+def test_what_is_no_image_cannot_be_labelled() -> None:
+    for images in ("a.png", [1, 2]):
+        with pytest.raises(TypeError, match="a batch of images is (str|int); expected a tensor"):
+            Trainer(small(), config()).predict(images)
 
 
 def test_a_loss_that_becomes_nan_stops_the_training_with_its_place() -> None:

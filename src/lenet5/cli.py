@@ -13,7 +13,7 @@ import click
 if TYPE_CHECKING:
     import lenet5
 
-_EXPECTED_ERRORS = (ValueError, TypeError, OSError, FloatingPointError)
+_EXPECTED_ERRORS = (ValueError, OSError, FloatingPointError)
 _DATA = click.Choice(["digits", "mnist", "fashion_mnist", "kmnist", "emnist", "qmnist"])
 _root = click.option("--root", type=click.Path(file_okay=False, path_type=Path), help="Folder that holds MNIST/raw.")
 _device = click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps; auto finds one.")
@@ -46,7 +46,9 @@ def main() -> None:
 @click.option("--epochs", type=int, help="Passes over the training data.")
 @click.option("--batch-size", type=int, help="Images a step.")
 @click.option("--lr", type=float, help="Highest learning rate.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the weights and of the order of images.")
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Seeds the initial weights and the order of the images."
+)
 @_device
 @click.option("--recipe", help="Named settings; the default depends on the data.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to write; the default is runs/DATA-NUMBER.")

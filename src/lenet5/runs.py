@@ -15,7 +15,7 @@ import torch
 from . import __version__, storage
 from .data import SPLIT_VERSION, DataSplits, TensorLoader, load_data
 from .metrics import Evaluation
-from .models import LeNet5
+from .models import LeNet5, read_config
 from .models.pretrained import CONFIG
 from .recipes import RECIPES
 from .training import History, ProgressBar, Trainer
@@ -78,7 +78,7 @@ class Run:
         self.folder, self.settings = folder, settings
         self.splits: DataSplits = load_data(settings.data, settings.root)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
+            torch.default_generator.manual_seed(config.seed)
             self.model = LeNet5(num_classes=len(self.splits.train.classes))
         self.trainer = Trainer(self.model, config, callbacks=[ProgressBar()])
         self.loader = TensorLoader(
@@ -88,10 +88,16 @@ class Run:
     @classmethod
     def in_folder(cls, folder: Path, device: str, root: str | None) -> Run:
         """Return the run that a folder is of; its data lies where it did, unless `root` says otherwise."""
-        settings = storage.read_json(folder / CONFIG).get("settings")
-        if settings is None:
+        if not (folder / CONFIG).is_file():
+            raise FileNotFoundError(f"there is no run in {folder}; expected a folder that lenet5 train wrote")
+        saved = read_config(folder).get("settings")
+        if saved is None:
             raise ValueError(f"{folder} holds weights but no run to resume; expected a folder that lenet5 train wrote")
-        return cls(folder, Settings(**settings | ({} if root is None else {"root": root})), device)
+        try:
+            settings = Settings(**saved | ({} if root is None else {"root": root}))
+        except TypeError as error:
+            raise ValueError(f"{folder / CONFIG} does not hold the settings of a run: {error}") from error
+        return cls(folder, settings, device)
 
     def fit(self, resume: str | None = None) -> History:
         """Train, from the newest checkpoint with `resume="auto"`."""

@@ -9,8 +9,8 @@ import contextlib
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,55 +21,71 @@ from torch import Tensor
 
 def write_file(path: str | os.PathLike[str], data: bytes) -> None:
     """Write `data` to `path` so that a crash leaves the old file or the new one, never a part of it."""
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    write_files({Path(path): data})
+
+
+def write_files(contents: Mapping[Path, bytes]) -> None:
+    """Write files that belong together: each as `write_file` does, and none takes its name before all are on disk."""
+    temporaries = {path: _beside(path) for path in contents}
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner can read
-        Path(temporary).replace(path)
+        for path, temporary in temporaries.items():
+            with temporary.open("xb") as file:
+                file.write(contents[path])
+                file.flush()
+                os.fsync(file.fileno())
+        for path, temporary in temporaries.items():
+            temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        for temporary in temporaries.values():
+            temporary.unlink(missing_ok=True)
         raise
-    flush_folder(path.parent)
+    for folder in {path.parent for path in contents}:
+        flush_folder(folder)
 
 
 @contextlib.contextmanager
 def written_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a folder to fill; it takes the name `path` when the block ends, and not if the block raises.
 
-    A folder that was there before stays, whole, until the new one is on disk.
+    A folder that was there before stays until the new one is on disk. No system can exchange two folders in one step
+    everywhere, so a kill between two renames can leave the old one under the name that `recover_folder` looks for.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    recover_folder(path)
+    temporary, old = _beside(path), _set_aside(path)
+    temporary.mkdir(parents=True)
     try:
         yield temporary
-        temporary.chmod(0o777 & ~_umask())
         flush_folder(temporary)
         if path.exists():
-            replaced = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
-            old = path.replace(replaced / path.name)
-            try:
-                temporary.replace(path)
-            except BaseException:
-                old.replace(path)
-                replaced.rmdir()
-                raise
-            shutil.rmtree(replaced)
-        else:
-            Path(temporary).replace(path)
+            path.replace(old)
+        temporary.replace(path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
+        recover_folder(path)
         raise
+    shutil.rmtree(old, ignore_errors=True)
     flush_folder(path.parent)
 
 
+def recover_folder(path: Path) -> None:
+    """Put back a folder that a killed process had set aside to replace it, if it did not come to do so."""
+    old = _set_aside(path)
+    if old.exists():
+        if path.exists():
+            shutil.rmtree(old)
+        else:
+            old.replace(path)
+
+
+def json_bytes(value: Any) -> bytes:
+    """Return `value` as readable JSON, keys in the order given."""
+    return (json.dumps(value, indent=2) + "\n").encode()
+
+
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
-    """Write `value` as readable JSON, keys in the order given."""
-    write_file(path, (json.dumps(value, indent=2) + "\n").encode())
+    """Write `value` as readable JSON."""
+    write_file(path, json_bytes(value))
 
 
 def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -91,12 +107,15 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
     return value
 
 
-def write_tensors(path: str | os.PathLike[str], tensors: Mapping[str, Tensor]) -> str:
-    """Write tensors as safetensors; return the file's sha256 in hex."""
+def tensors_bytes(tensors: Mapping[str, Tensor]) -> bytes:
+    """Return tensors in the safetensors format."""
     copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
-    data = safetensors.torch.save(copies)  # copies, since the format refuses tensors that share memory
-    write_file(path, data)
-    return hashlib.sha256(data).hexdigest()
+    return safetensors.torch.save(copies)  # copies, since the format refuses tensors that share memory
+
+
+def write_tensors(path: str | os.PathLike[str], tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors as safetensors."""
+    write_file(path, tensors_bytes(tensors))
 
 
 def read_tensors(path: str | os.PathLike[str], *, sha256: str | None = None) -> dict[str, Tensor]:
@@ -136,7 +155,9 @@ def _read(path: str | os.PathLike[str]) -> bytes:
         raise FileNotFoundError(f"{path} does not exist") from error
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+
+
+def _set_aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.old")

@@ -183,6 +183,8 @@ def load_data(
 
 def check_targets(targets: Tensor, num_classes: int) -> None:
     """Raise ValueError unless every target names one of the classes."""
+    if targets.is_floating_point():
+        raise ValueError(f"targets have dtype {targets.dtype}; expected integers, the numbers of classes")
     low, high = (int(bound) for bound in targets.aminmax()) if len(targets) else (0, 0)
     if low < 0 or high >= num_classes:
         raise ValueError(f"targets lie in [{low}, {high}]; expected 0 to {num_classes - 1}")

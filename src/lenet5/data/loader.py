@@ -53,10 +53,14 @@ class TensorLoader:
         device: torch.device | str | None = None,
         seed: int = 0,
     ) -> None:
+        if not isinstance(dataset, ImageDataset):
+            raise TypeError(f"dataset is {type(dataset).__name__}; expected an ImageDataset")
         if not len(dataset):
             raise ValueError("the dataset is empty; expected at least one image")
-        if batch_size < 1 or seed < 0:
-            raise ValueError(f"batch_size is {batch_size} and seed is {seed}; expected at least 1, and at least 0")
+        if not (isinstance(batch_size, int) and isinstance(seed, int) and batch_size >= 1 and seed >= 0):
+            raise ValueError(
+                f"batch_size is {batch_size} and seed is {seed}; expected integers, at least 1 and at least 0"
+            )
         self.dataset = dataset
         self.batch_size = batch_size
         self.shuffle = shuffle

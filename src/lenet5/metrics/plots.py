@@ -24,7 +24,7 @@ def plot_confusion_matrix(matrix: npt.NDArray[np.int64], classes: Sequence[str])
     axes = figure.add_subplot()
     errors = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     np.fill_diagonal(errors, 0)
-    strongest = max(float(errors.max()), 1e-9)
+    strongest = max(float(errors.max()), 0.01)
     picture = axes.imshow(errors, cmap="OrRd", vmin=0, vmax=strongest)
     for (row, column), count in np.ndenumerate(matrix):
         if count:
@@ -37,7 +37,7 @@ def plot_confusion_matrix(matrix: npt.NDArray[np.int64], classes: Sequence[str])
     axes.set_yticks(range(size), classes)
     share = np.trace(matrix) / max(matrix.sum(), 1)
     axes.set(xlabel="label", ylabel="true class", title=f"{np.trace(matrix)} of {matrix.sum()} right ({share:.2%})")
-    figure.colorbar(picture, ax=axes, label="share of the class", format=PercentFormatter(1), shrink=0.8)
+    figure.colorbar(picture, ax=axes, label="share of the class", format=PercentFormatter(1, decimals=1), shrink=0.8)
     return figure
 
 

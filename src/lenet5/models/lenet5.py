@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 import torch.fx
@@ -63,6 +63,10 @@ class LeNet5(PretrainedModel):
     ) -> None:
         super().__init__()
         _check_arguments(num_classes, in_channels, image_size, pooling)
+        if isinstance(activation, nn.Module) or not callable(activation):
+            raise ValueError(
+                f"activation is {activation!r}; expected a class such as torch.nn.ReLU, not an object of it"
+            )
         self.num_classes = num_classes
         self.in_channels = in_channels
         self.image_size = image_size
@@ -99,7 +103,8 @@ class LeNet5(PretrainedModel):
         ValueError
             The images' shape or dtype is another.
         """
-        check_images(images, (self.in_channels, self.image_size, self.image_size), self.output.weight.dtype)
+        dtype = cast("nn.Conv2d", self.c1.conv).weight.dtype
+        check_images(images, (self.in_channels, self.image_size, self.image_size), dtype)
         x = self.c1(images)  # (N, 6, 28, 28) for images of 28x28 and of 32x32
         x = self.s2(x)  # (N, 6, 14, 14)
         x = self.c3(x)  # (N, 16, 10, 10)
@@ -137,12 +142,14 @@ class LeNet5(PretrainedModel):
 @torch.fx.wrap  # one node in a traced graph, since a tracer's proxies cannot be compared
 def check_images(images: Tensor, shape: tuple[int, int, int], dtype: torch.dtype) -> None:
     """Raise ValueError unless images are (N, *shape) of that dtype; autocast chooses the dtype itself."""
+    if not isinstance(images, Tensor):
+        raise TypeError(f"images are {type(images).__name__}; expected a tensor (Preprocess makes one of any picture)")
     if images.ndim != 4 or tuple(images.shape[1:]) != shape:
         raise ValueError(f"images have shape {tuple(images.shape)}; expected (N, {', '.join(map(str, shape))})")
     if images.dtype != dtype and not (images.is_floating_point() and torch.is_autocast_enabled(images.device.type)):
         raise ValueError(
             f"images have dtype {images.dtype}; expected {dtype}, as the parameters"
-            " (Preprocess makes float32 from any image; model.to(dtype) changes the parameters)"
+            " (Preprocess makes float32 of any picture: call it on the images, or give it to the dataset as transform)"
         )
 
 

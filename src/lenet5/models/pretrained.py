@@ -5,6 +5,8 @@ The weights inside the package, `save_pretrained` and a run of the command line 
 
 from __future__ import annotations
 
+import enum
+import hashlib
 import importlib.resources
 import os
 from pathlib import Path
@@ -27,6 +29,9 @@ class PretrainedModel(nn.Module):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        known = _ARCHITECTURES.setdefault(cls.__name__, cls)
+        if known.__module__ != cls.__module__:
+            raise ValueError(f"there is an architecture {cls.__name__} in {known.__module__}; expected another name")
         _ARCHITECTURES[cls.__name__] = cls
 
     def arguments(self) -> dict[str, Any]:
@@ -57,9 +62,9 @@ class PretrainedModel(nn.Module):
         Parameters
         ----------
         source
-            The name of weights in this package ("mnist_v1", in any case), a folder, a `.safetensors` file with its
-            `config.json` beside it, or a repository of the Hugging Face hub ("owner/name", with huggingface_hub
-            installed). What lies on disk comes first; a name in a folder that is here is never looked for elsewhere.
+            The name of weights in this package ("mnist_v1", in any case; a folder of that name is "./mnist_v1"), a
+            folder, a `.safetensors` file with its `config.json` beside it, or a repository of the Hugging Face hub
+            ("owner/name", with huggingface_hub installed, unless there is a folder "owner" here).
 
         Raises
         ------
@@ -76,12 +81,23 @@ class PretrainedModel(nn.Module):
 
 def save_model(model: nn.Module, directory: str | os.PathLike[str], **extra: Any) -> None:
     """Save any module as `save_pretrained` does; only a PretrainedModel can be built again without its code."""
+    model = getattr(model, "_orig_mod", model)  # torch.compile wraps it
     arguments = model.arguments() if isinstance(model, PretrainedModel) else None
+    tensors = storage.tensors_bytes(model.state_dict())
+    dtypes = {str(parameter.dtype).removeprefix("torch.") for parameter in model.parameters()}
+    dtype = dtypes.pop() if len(dtypes) == 1 else None
+    config = {
+        "architecture": type(model).__name__,
+        "arguments": arguments,
+        "dtype": dtype,
+        "sha256": hashlib.sha256(tensors).hexdigest(),
+        **extra,
+    }
     directory = Path(directory)
+    if directory.exists() and not directory.is_dir():
+        raise ValueError(f"{directory} is a file; expected a folder, or a name that is free")
     directory.mkdir(parents=True, exist_ok=True)
-    sha256 = storage.write_tensors(directory / TENSORS, model.state_dict())
-    config = {"architecture": type(model).__name__, "arguments": arguments, "sha256": sha256, **extra}
-    storage.write_json(directory / CONFIG, config)
+    storage.write_files({directory / TENSORS: tensors, directory / CONFIG: storage.json_bytes(config)})
 
 
 def load_model(source: str | os.PathLike[str]) -> PretrainedModel:
@@ -89,14 +105,16 @@ def load_model(source: str | os.PathLike[str]) -> PretrainedModel:
     folder, tensors_file = _locate(source)
     config = read_config(folder)
     name, arguments = config.get("architecture"), config.get("arguments")
+    if name is None and "settings" in config:
+        raise ValueError(f"{folder} is a run without weights yet; lenet5 train --resume {folder} continues it")
     architecture = _ARCHITECTURES.get(str(name))
     if architecture is None or not isinstance(arguments, dict):
         known = ", ".join(sorted(_ARCHITECTURES))
         raise ValueError(f"{folder / CONFIG} describes the architecture {name!r}; expected one of: {known}")
     try:
-        with torch.device("meta"):  # no random numbers are drawn for parameters that are replaced at once
-            model = architecture.from_arguments(arguments)
-    except (TypeError, ValueError) as error:
+        with torch.random.fork_rng(devices=[]):  # what is drawn for the parameters is replaced at once
+            model = architecture.from_arguments(arguments).to(_dtype(config))
+    except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{folder / CONFIG} does not describe a {name}: {error}") from error
     load_tensors(model, folder / tensors_file, sha256=config.get("sha256"))
     return model.eval()
@@ -114,25 +132,40 @@ def load_tensors(model: nn.Module, path: Path, *, sha256: str | None) -> None:
             f"{path} does not fit a {type(model).__name__}: {len(differing)} tensors differ, such as {name!r}:"
             f" expected {expected.get(name)}, found {found.get(name)}"
         )
-    model.load_state_dict(tensors, strict=True, assign=next(iter(model.parameters())).is_meta)
+    model.load_state_dict(tensors, strict=True)
 
 
 def read_config(source: str | os.PathLike[str]) -> dict[str, Any]:
     """Read a weights folder's `config.json`; `source` as in `PretrainedModel.from_pretrained`."""
-    return storage.read_json(_locate(source)[0] / CONFIG)
+    path = _locate(source)[0] / CONFIG
+    config = storage.read_json(path)
+    for name in ("arguments", "preprocess", "meta", "settings"):
+        if not isinstance(config.get(name), dict | None):
+            raise ValueError(f"{path} has {config[name]!r} for {name!r}; expected an object")
+    return config
+
+
+def _dtype(config: dict[str, Any]) -> torch.dtype:
+    name = config.get("dtype") or "float32"
+    dtype = getattr(torch, str(name), None)
+    if not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise ValueError(f"dtype {name!r} is not a floating-point type of torch")
+    return dtype
 
 
 def _locate(source: str | os.PathLike[str]) -> tuple[Path, str]:
     """Return the folder that `source` names, and the name of the file of tensors in it."""
+    if isinstance(source, enum.Enum):
+        source = str(source.value)
     path = Path(source)
+    bundled = Path(str(importlib.resources.files("lenet5"))) / "weights"
+    names = sorted(config.parent.name for config in bundled.glob(f"*/{CONFIG}"))
+    if isinstance(source, str) and source.lower() in names:
+        return bundled / source.lower(), TENSORS
     if path.is_dir():
         return path, TENSORS
     if path.is_file():
         return path.parent, path.name
-    bundled = Path(str(importlib.resources.files("lenet5"))) / "weights"
-    names = sorted(config.parent.name for config in bundled.glob(f"*/{CONFIG}"))
-    if str(source).lower() in names:
-        return bundled / str(source).lower(), TENSORS
     if isinstance(source, str) and source.count("/") == 1 and not path.parent.is_dir():
         return _download(source), TENSORS
     expected = f"a folder, a file, or one of the names: {', '.join(names)}"

@@ -28,7 +28,16 @@ _FORMAT = 1
 
 
 def write_checkpoint(path: str | os.PathLike[str], model: nn.Module, state: dict[str, Any]) -> None:
-    """Write a checkpoint folder; one of that name stays until the new one is on disk."""
+    """Write a checkpoint folder; another checkpoint of that name stays until the new one is on disk.
+
+    Raises
+    ------
+    ValueError
+        The path is a file, or a folder that holds anything but a checkpoint, which would be lost.
+    """
+    path = Path(path).resolve()
+    if path.exists() and not (path.is_dir() and {entry.name for entry in path.iterdir()} <= {*_FILES, _STATE}):
+        raise ValueError(f"{path} holds other things than a checkpoint; expected a new folder, or one of a checkpoint")
     with storage.written_folder(path) as folder:
         save_model(model, folder)
         tensors: dict[str, Tensor] = {}
@@ -72,8 +81,11 @@ def find_checkpoint(path: Path) -> tuple[Path, dict[str, Any]]:
     ValueError
         The path is itself a checkpoint, and it is damaged.
     """
+    storage.recover_folder(path)
     if (path / _STATE).is_file():
         return path, read_checkpoint(path)
+    for set_aside in [*path.glob(".step-*.old"), *path.glob("checkpoints/.step-*.old")]:
+        storage.recover_folder(set_aside.with_name(set_aside.name[1:].removesuffix(".old")))
     for folder in sorted([*path.glob("step-*"), *path.glob("checkpoints/step-*")], key=_number, reverse=True):
         try:
             return folder, read_checkpoint(folder)
@@ -94,12 +106,18 @@ def checkpoint_to_resume(
     FileNotFoundError
         There is no whole checkpoint, and one was asked for.
     ValueError
-        It is damaged, or holds no training; or `resume` is "auto" and there is no directory to look into.
+        It is damaged, or holds no training; or `resume` is "auto" and there is no directory to look into; or `resume`
+        is None and the directory holds the checkpoints of another training, which would be mixed with the new ones.
     """
+    used = directory is not None and any([*Path(directory).glob("step-*"), *Path(directory).glob(".step-*.old")])
+    if resume is None and used:
+        raise ValueError(
+            f"{directory} holds the checkpoints of an earlier training; expected an empty folder, or resume='auto'"
+        )
     if resume == "auto":
         if directory is None:
             raise ValueError("resume is 'auto', but the settings name no checkpoint_dir; expected one of the two")
-        resume = directory if any(Path(directory).glob("step-*")) else None
+        resume = directory if used else None
     if resume is None:
         return None
     folder, state = find_checkpoint(Path(resume))
@@ -109,10 +127,10 @@ def checkpoint_to_resume(
 
 
 def add_checkpoint(directory: Path, step: int, model: nn.Module, state: dict[str, Any], *, keep: int) -> None:
-    """Write `directory/step-NUMBER`, then remove all but the newest `keep` and what a killed process left half done."""
+    """Write `directory/step-NUMBER`; keep it and the newest before it, and remove what a killed process left behind."""
     write_checkpoint(directory / f"step-{step:08}", model, state)
-    old = sorted(directory.glob("step-*"), key=_number)[:-keep]
-    for folder in [*old, *directory.glob(".step-*")]:
+    earlier = sorted((path for path in directory.glob("step-*") if _number(path) <= step), key=_number)
+    for folder in [*earlier[:-keep], *directory.glob(".step-*")]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -122,12 +140,13 @@ def _number(folder: Path) -> int:
 
 
 def _pack(value: Any, tensors: dict[str, Tensor], path: str) -> Any:
-    """Return a value as JSON that `_unpack` turns back into the same types; tensors are put aside, named by path."""
+    """Return a value as JSON that `_unpack` turns back into the same types; tensors are put aside, by name."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Tensor | np.ndarray):
-        tensors[path] = torch.as_tensor(value)
-        return {"tensor" if isinstance(value, Tensor) else "array": path}
+        name = f"{len(tensors)} {path}"  # the number keeps apart what has the same path, such as a.b in a and in a.b
+        tensors[name] = torch.as_tensor(value)
+        return {"tensor" if isinstance(value, Tensor) else "array": name}
     if isinstance(value, dict):
         return {"dict": [[_pack(k, tensors, path), _pack(v, tensors, f"{path}.{k}")] for k, v in value.items()]}
     if isinstance(value, list | tuple):

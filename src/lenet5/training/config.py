@@ -71,9 +71,11 @@ class TrainerConfig:
         for name in ("patience", "checkpoint_steps"):
             value = getattr(self, name)
             self._expect(name, "None or an integer of at least 1", value is None or _is_count(value))
-        self._expect("lr", "a finite number above 0", 0 < self.lr < math.inf)
-        self._expect("weight_decay", "a finite number of at least 0", 0 <= self.weight_decay < math.inf)
-        self._expect("max_grad_norm", "None or a number above 0", self.max_grad_norm is None or self.max_grad_norm > 0)
+        norm = 1 if self.max_grad_norm is None else self.max_grad_norm
+        self._expect("lr", "a finite number above 0", _is_number(self.lr) and 0 < self.lr < math.inf)
+        decays = _is_number(self.weight_decay) and 0 <= self.weight_decay < math.inf
+        self._expect("weight_decay", "a finite number of at least 0", decays)
+        self._expect("max_grad_norm", "None or a number above 0", _is_number(norm) and norm > 0)
         self._expect("seed", "an integer from 0 to 2**32 - 1", isinstance(self.seed, int) and 0 <= self.seed < 2**32)
         for name, choices in (("monitor", _MONITORS), ("precision", _PRECISIONS)):
             self._expect(name, f"one of {', '.join(choices)}", getattr(self, name) in choices)
@@ -90,6 +92,10 @@ class TrainerConfig:
 
 _MONITORS = ("val_accuracy", "val_loss")
 _PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _is_count(value: object) -> bool:

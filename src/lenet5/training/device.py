@@ -29,7 +29,7 @@ def resolve_device(name: str | torch.device) -> torch.device:
         raise ValueError(
             f"device {name!r} is unknown to torch; expected 'auto', 'cpu', 'cuda', 'cuda:1', 'mps'"
         ) from error
-    if device.type in ("cpu", "meta"):
+    if device.type == "cpu":
         return device
     if accelerator is None or accelerator.type != device.type:
         found = accelerator.type if accelerator else "no accelerator"

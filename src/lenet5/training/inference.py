@@ -66,16 +66,19 @@ def predict_pairs(model: nn.Module, source: Source, device: torch.device, precis
 def images_of(batches: Iterable[Any]) -> Iterator[Tensor]:
     """Yield the images of batches that are images alone, or images and more."""
     for batch in batches:
-        images = batch[0] if isinstance(batch, tuple | list) else batch
+        images = batch[0] if isinstance(batch, tuple | list) and batch else batch
+        if not isinstance(images, Tensor):
+            raise TypeError(f"a batch of images is {type(images).__name__}; expected a tensor (N, C, H, W)")
         check_finite(images)
         yield images
 
 
 @contextlib.contextmanager
 def _evaluating(model: nn.Module) -> Iterator[None]:
-    training = model.training
+    modes = {module: module.training for module in model.modules()}  # a part may be frozen
     model.eval()
     try:
         yield
     finally:
-        model.train(training)
+        for module, training in modes.items():
+            module.training = training

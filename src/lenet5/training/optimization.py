@@ -8,7 +8,7 @@ from typing import TypeAlias
 import torch
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
+from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau
 
 from .config import TrainerConfig
 
@@ -31,8 +31,17 @@ def make_optimizer(
         scheduler = scheduler or OneCycleLR(optimizer, config.lr, total_steps=num_updates)
     elif not isinstance(optimizer, Optimizer):
         optimizer = optimizer(model.parameters())
+    known = {id(parameter) for parameter in model.parameters()}
+    if not any(id(parameter) in known for group in optimizer.param_groups for parameter in group["params"]):
+        raise ValueError("optimizer has none of the model's parameters; expected one made of model.parameters()")
     if scheduler is not None and not isinstance(scheduler, LRScheduler):
         scheduler = scheduler(optimizer, num_updates)
+    if scheduler is not None and scheduler.optimizer is not optimizer:
+        raise ValueError(
+            "lr_scheduler is of another optimizer; expected one of `optimizer`, or a function that makes it"
+        )
+    if isinstance(scheduler, ReduceLROnPlateau):
+        raise ValueError("lr_scheduler is ReduceLROnPlateau, which waits for a metric; expected one that counts steps")
     return optimizer, scheduler
 
 

@@ -13,11 +13,15 @@ import torch
 
 @contextlib.contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Run a block with all generators seeded, and give them back as they were."""
+    """Run a block with the generators of the host and of one device seeded, and give them back as they were."""
     before = random_state(device)
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 (a user's transforms may draw from the global generator)
-    torch.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed would reach every device
+    if device.type != "cpu":
+        module = torch.get_device_module(device)
+        with contextlib.nullcontext() if device.type == "mps" else module.device(device):
+            module.manual_seed(seed)
     try:
         yield
     finally:
@@ -25,17 +29,21 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 
 def random_state(device: torch.device) -> dict[str, Any]:
-    """Return the state of all generators."""
+    """Return the state of the generators of the host and of one device, the latter under its type."""
     state = {"python": random.getstate(), "numpy": np.random.get_state(), "torch": torch.get_rng_state()}  # noqa: NPY002
     if device.type != "cpu":
-        state["device"] = torch.get_device_module(device).get_rng_state()
+        state[device.type] = torch.get_device_module(device).get_rng_state(*_which(device))
     return state
 
 
 def restore_random_state(state: dict[str, Any], device: torch.device) -> None:
-    """Put all generators into a state that `random_state` returned; another kind of device keeps its own."""
+    """Put the generators into a state that `random_state` returned; a device of another type keeps its own."""
     random.setstate(state["python"])
     np.random.set_state(state["numpy"])  # noqa: NPY002
     torch.set_rng_state(state["torch"])
-    if device.type != "cpu" and "device" in state:
-        torch.get_device_module(device).set_rng_state(state["device"])
+    if device.type in state:
+        torch.get_device_module(device).set_rng_state(state[device.type], *_which(device))
+
+
+def _which(device: torch.device) -> tuple[torch.device, ...]:
+    return () if device.type == "mps" else (device,)  # there is one MPS device, and its functions take none

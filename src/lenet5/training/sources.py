@@ -40,6 +40,9 @@ class Source:
     def __len__(self) -> int:
         return len(self.loader)
 
+    def __str__(self) -> str:
+        return f"a loader ({type(self.loader).__name__})"
+
     def epoch(self, number: int, start: int = 0) -> Iterator[Any]:
         """Yield the batches of one epoch from batch `start` on."""
         assert start == 0 or self.resumable
@@ -69,6 +72,10 @@ class DatasetSource(Source):
         super().__init__(DataLoader(dataset, batch_size, sampler=self.sampler, generator=own) if len(dataset) else ())
         self.batch_size = batch_size
 
+    def __str__(self) -> str:
+        sampler = self.sampler
+        return f"a dataset (batch_size={self.batch_size}, shuffle={sampler.shuffle}, seed={sampler.seed})"
+
     def epoch(self, number: int, start: int = 0) -> Iterator[Any]:
         """Yield the batches of one epoch from batch `start` on."""
         self.sampler.epoch, self.sampler.start = number, start * self.batch_size
@@ -84,6 +91,10 @@ class TensorSource(Source):
         super().__init__(copy.copy(loader).to(device))
         self.classes = loader.dataset.classes
         self._checked = False
+
+    def __str__(self) -> str:
+        loader = self.loader
+        return f"a TensorLoader (batch_size={loader.batch_size}, shuffle={loader.shuffle}, seed={loader.seed})"
 
     def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the batches of one epoch from batch `start` on."""
@@ -148,8 +159,10 @@ def check_batch(batch: Any) -> tuple[Tensor, Tensor]:
         raise ValueError(f"a batch is {_describe(batch)}; expected two tensors, images and targets")
     images, targets = batch
     if not len(images) or len(images) != len(targets):
-        raise ValueError(f"a batch has {len(images)} images and {len(targets)} targets; expected as many, and some")
-    return images, targets
+        raise ValueError(
+            f"a batch has {len(images)} images and {len(targets)} targets; expected equal numbers, above 0"
+        )
+    return images, targets if targets.is_floating_point() else targets.long()
 
 
 def check_finite(images: Tensor) -> None:

@@ -34,7 +34,9 @@ class TrainingState:
     epoch, step
         What comes next, counted from 0: the epoch, and the batch in it.
     num_steps
-        Batches an epoch.
+        Batches per epoch.
+    data
+        What makes the batches, as `str(source)` says.
     lr
         Of the last optimizer step.
     loss_sum, num_seen
@@ -46,10 +48,10 @@ class TrainingState:
     """
 
     def __init__(
-        self, optimizer: Optimizer, scheduler: LRScheduler | None, num_steps: int, device: torch.device
+        self, optimizer: Optimizer, scheduler: LRScheduler | None, num_steps: int, data: str, device: torch.device
     ) -> None:
         self.optimizer, self.scheduler = optimizer, scheduler
-        self.num_steps = num_steps
+        self.num_steps, self.data = num_steps, data
         self.device = device
         self.history = History()
         self.best: dict[str, Tensor] | None = None
@@ -69,6 +71,14 @@ class TrainingState:
             f"the loss became NaN or infinite in epoch {self.epoch + 1}, step {self.step} of {self.num_steps}{earlier};"
             f" a lower lr (it is {self.lr:.3g} now) or a max_grad_norm may help"
         )
+
+    def check_weights(self, model: nn.Module) -> None:
+        """Raise FloatingPointError if a weight is no longer finite, so that none such is validated or saved."""
+        if not all(bool(parameter.isfinite().all()) for parameter in model.parameters()):
+            raise FloatingPointError(
+                f"a weight became NaN or infinite before epoch {self.epoch + 1}, step {self.step + 1};"
+                f" a lower lr (it is {self.lr:.3g} now) or a max_grad_norm may help"
+            )
 
     def update(self, model: nn.Module, config: TrainerConfig) -> None:
         """Take the optimizer's step with the mean gradient of the window."""
@@ -110,8 +120,8 @@ class TrainingState:
 
     def _is_best(self, row: Row, monitor: str) -> bool:
         """Whether an epoch is better than the best so far; among equals the earlier one stays."""
-        if math.isnan(row["val_loss"]) or self.history.best_epoch is None:
-            return self.history.best_epoch is None
+        if self.history.best_epoch is None:
+            return True
         best = self.history[self.history.best_epoch - 1]
         if monitor == "val_accuracy" and row["val_accuracy"] != best["val_accuracy"]:
             return row["val_accuracy"] > best["val_accuracy"]
@@ -124,6 +134,7 @@ class TrainingState:
             "epoch": self.epoch,
             "step": self.step,
             "num_steps": self.num_steps,
+            "data": self.data,
             "finished": self.finished,
             "rows": [dict(row) for row in self.history.rows],
             "best_epoch": self.history.best_epoch,
@@ -133,7 +144,7 @@ class TrainingState:
             "num_seen": self.num_seen,
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict() if self.scheduler else None,
-            "callbacks": [callback.state_dict() for callback in callbacks],
+            "callbacks": [(type(callback).__name__, callback.state_dict()) for callback in _stateful(callbacks)],
             "random": random_state(self.device),
         }
 
@@ -146,15 +157,18 @@ class TrainingState:
             It is of another training: other settings, data of another length, other callbacks.
         """
         _check_same("the training data's batches an epoch", saved["num_steps"], self.num_steps)
-        _check_same("the number of callbacks", len(saved["callbacks"]), len(callbacks))
+        stateful = _stateful(callbacks)
+        names = [type(callback).__name__ for callback in stateful]
+        _check_same("the list of callbacks with a state", [name for name, _ in saved["callbacks"]], names)
         _check_same("a learning-rate schedule", saved["scheduler"] is not None, self.scheduler is not None)
         for name, value in config.to_dict().items():
             if name not in _FREE_TO_CHANGE:
                 _check_same(name, saved["config"].get(name), value)
+        _check_same("the source of batches", saved["data"], self.data)
         self.optimizer.load_state_dict(saved["optimizer"])
         if self.scheduler:
             self.scheduler.load_state_dict(saved["scheduler"])
-        for callback, state in zip(callbacks, saved["callbacks"], strict=True):
+        for callback, (_, state) in zip(stateful, saved["callbacks"], strict=True):
             callback.load_state_dict(state)
         self.history = History(saved["rows"], saved["best_epoch"])
         self.best = saved["best"] and {name: tensor.to(self.device) for name, tensor in saved["best"].items()}
@@ -162,6 +176,10 @@ class TrainingState:
         for name in ("epoch", "step", "finished", "lr", "num_seen"):
             setattr(self, name, saved[name])
         restore_random_state(saved["random"], self.device)
+
+
+def _stateful(callbacks: list[Callback]) -> list[Callback]:
+    return [callback for callback in callbacks if callback.state_dict()]
 
 
 def _check_same(name: str, saved: object, found: object) -> None:

@@ -77,6 +77,9 @@ class Trainer:
         optimizer: Optimizer | OptimizerFactory | None = None,
         lr_scheduler: LRScheduler | SchedulerFactory | None = None,
     ) -> None:
+        if not isinstance(model, nn.Module) or not isinstance(config, TrainerConfig | None):
+            found = f"{type(model).__name__} and {type(config).__name__}"
+            raise TypeError(f"model and config are {found}; expected a torch.nn.Module and a TrainerConfig")
         self.config = config or TrainerConfig()
         self.device = resolve_device(self.config.device)
         self.model = model.to(self.device)
@@ -124,6 +127,10 @@ class Trainer:
         config = self.config
         train_source = as_source(train, self.device, batch_size=config.batch_size, shuffle=True, seed=config.seed)
         val_source = None if val is None else as_source(val, self.device)
+        if config.patience is not None and val is None:
+            raise ValueError(
+                f"patience is {config.patience}, but there is no validation data; expected both or neither"
+            )
         if config.checkpoint_dir is not None:
             warn_unresumable(train_source)
         self.should_stop = False
@@ -135,9 +142,10 @@ class Trainer:
                     self._run_epoch(state, train_source, interrupt)
                     if state.step == state.num_steps:
                         self._end_epoch(state, val_source)
-                state.finish(self.model, config, interrupted=interrupt.received is not None)
-                if state.finished:
-                    self._checkpoint(state)
+                if not state.finished:
+                    state.finish(self.model, config, interrupted=interrupt.received is not None)
+                    if state.finished or state.step == 0 or train_source.resumable:
+                        self._checkpoint(state)
             finally:
                 self._call("on_fit_end", state.history)
         if interrupt.received == signal.SIGTERM:
@@ -148,34 +156,39 @@ class Trainer:
         """Return the state of a training before its first step, or the one to resume, with the model's weights."""
         num_updates = self.config.max_epochs * math.ceil(len(train) / self.config.accumulate_steps)
         optimizer = make_optimizer(self.model, self.config, num_updates, self.optimizer, self.lr_scheduler)
-        state = TrainingState(*optimizer, len(train), self.device)
+        state = TrainingState(*optimizer, len(train), str(train), self.device)
+        self.model.zero_grad()  # what an earlier training, or its error, left there
         found = checkpoint_to_resume(resume, self.config.checkpoint_dir)
         if found is not None:
             folder, saved = found
             if saved["step"] and not (saved["finished"] or train.resumable):
                 raise ValueError(
-                    f"{folder} was taken within an epoch, where a loader that is not ours cannot continue;"
+                    f"{folder} was taken within an epoch, where a foreign loader cannot continue;"
                     " expected one taken at an epoch's end, or the dataset itself to train on"
                 )
-            state.restore(saved, self.config, self.callbacks)
             load_tensors(self.model, folder / TENSORS, sha256=None)  # its hash was checked with the others
+            state.restore(saved, self.config, self.callbacks)
+            self.model.train(not state.finished)
         return state
 
     def _run_epoch(self, state: TrainingState, train: Source, interrupt: Interrupt) -> None:
         """Train to the end of the epoch, or to where a stop was asked for."""
-        every = self.config.checkpoint_steps
+        every, due = self.config.checkpoint_steps, False
         self.model.train()
         for images, targets in train.pairs(state.epoch, state.step):
+            if state.step == state.num_steps:
+                raise ValueError(f"the loader gave more than {state.num_steps} batches, which its length is")
             self._train_step(state, images, targets, train)
             self._call("on_step_end")
+            due |= every is not None and state.step % every == 0
             if state.window:
                 continue
             self.should_stop |= interrupt.received is not None
-            within = state.step < state.num_steps
-            if within and train.resumable and (self.should_stop or (every and state.step % every == 0)):
-                self._checkpoint(state)
             if self.should_stop:
                 return
+            if due and train.resumable and state.step < state.num_steps:
+                self._checkpoint(state)
+                due = False
         if state.step != state.num_steps:
             raise ValueError(f"the loader gave {state.step} batches; expected {state.num_steps}, as its length says")
 
@@ -199,7 +212,8 @@ class Trainer:
             state.update(self.model, self.config)
 
     def _end_epoch(self, state: TrainingState, val: Source | None) -> None:
-        """Validate, and write the epoch's checkpoint."""
+        """Validate, and write the epoch's checkpoint, unless that of the end follows at once."""
+        state.check_weights(self.model)
         row = Row(epoch=state.epoch + 1, lr=state.lr, train_loss=state.loss_sum.item() / state.num_seen)
         if val is not None:
             evaluation = self._evaluate(val)
@@ -207,10 +221,12 @@ class Trainer:
             row["val_loss"], row["val_accuracy"] = evaluation.loss, evaluation.accuracy
         state.end_epoch(row, self.model, self.config.monitor)
         self._call("on_epoch_end", row)
-        self._checkpoint(state)
+        if not (self.should_stop or state.is_over(self.config)):
+            self._checkpoint(state)
 
     def _checkpoint(self, state: TrainingState) -> None:
         if self.config.checkpoint_dir is not None:
+            state.check_weights(self.model)
             directory, number = Path(self.config.checkpoint_dir), state.epoch * state.num_steps + state.step
             content = state.to_dict(self.config, self.callbacks)
             add_checkpoint(directory, number, self.model, content, keep=self.config.keep_checkpoints)

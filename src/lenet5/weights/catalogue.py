@@ -6,6 +6,8 @@ import os
 from enum import Enum
 from typing import Any
 
+import torch
+
 from ..data import Preprocess
 from ..models import LeNet5, load_model, read_config
 
@@ -60,7 +62,10 @@ def load_preprocess(source: str | os.PathLike[str]) -> Preprocess:
     preprocess = read_config(source).get("preprocess")
     if preprocess is None:
         raise ValueError(f"{source} does not say how pictures are prepared; expected 'preprocess' in its config.json")
-    return Preprocess(**preprocess)
+    try:
+        return Preprocess(**preprocess)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{source} does not say how pictures are prepared: {error}") from error
 
 
 def lenet5(
@@ -95,7 +100,8 @@ def lenet5(
         return LeNet5(**kwargs)
     member = LeNet5_Weights(weights)
     saved = read_config(member.value)["arguments"]
-    wanted = LeNet5(**kwargs).arguments() if kwargs else saved
+    with torch.device("meta"):  # neither memory nor random numbers for a model that is only asked what it is
+        wanted = LeNet5(**kwargs).arguments() if kwargs else saved
     differing = {name: value for name, value in wanted.items() if value != saved[name]}
     if differing:
         raise ValueError(f"{member.name} is for {saved}; found {differing}")

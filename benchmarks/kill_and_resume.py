@@ -1,0 +1,93 @@
+"""Kill trainings with SIGKILL at random moments, continue each to its end, and compare with one that was left alone.
+
+    python benchmarks/kill_and_resume.py [--kills 100]
+
+A checkpoint is written after every step, so that most kills fall into the writing of one. A run is killed again and
+again until it has come to its end; then its weights and its history must be those of the undisturbed run, to the last
+byte.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import signal
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from lenet5 import Augment, ImageDataset, TensorLoader, Trainer, TrainerConfig
+
+
+def train(folder: Path) -> None:
+    """Train a network with dropout and batch statistics to the end, from the newest checkpoint if there is one."""
+    pixels = torch.randint(0, 256, (300, 1, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    data = ImageDataset(pixels, torch.arange(300) % 3, classes="abc", transform=lambda images: images.float() / 255)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.BatchNorm1d(32), nn.Dropout(0.3), nn.Linear(32, 3))
+    config = TrainerConfig(max_epochs=3, device="cpu", checkpoint_dir=folder / "checkpoints", checkpoint_steps=1)
+    trainer = Trainer(model, config)
+    trainer.fit(TensorLoader(data, batch_size=16, shuffle=True, augment=Augment()), data, resume="auto")
+    trainer.save(folder / "final")
+
+
+def start(folder: Path) -> int:
+    """Train in a child process; return its number."""
+    child = os.fork()
+    if child == 0:
+        warnings.simplefilter("error")  # a damaged checkpoint is passed over with a warning; there must be none
+        try:
+            train(folder)
+        except BaseException as error:  # noqa: BLE001 (the child must not run on as the parent)
+            print(f"{type(error).__name__}: {error}", flush=True)
+            os._exit(1)
+        os._exit(0)
+    return child
+
+
+def outcome(folder: Path) -> tuple[str, str]:
+    """Return what a run ended with: the hash of its weights, and its history."""
+    state = dict(json.loads((folder / "final" / "state.json").read_text())["state"]["dict"])
+    weights = (folder / "final" / "model.safetensors").read_bytes()
+    return hashlib.sha256(weights).hexdigest(), json.dumps(state["rows"])
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)  # no thread may be lost in a fork
+    moments = random.Random(arguments.seed)  # noqa: S311 (no secret)
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        train(root / "warm-up")  # so that a child begins at once
+        begin = time.perf_counter()
+        train(root / "undisturbed")
+        duration = time.perf_counter() - begin
+        expected = outcome(root / "undisturbed")
+        kills = runs = equal = 0
+        while kills < arguments.kills:
+            folder = root / f"run-{runs}"
+            while True:
+                child = start(folder)
+                time.sleep(moments.uniform(0, 0.6 * duration))
+                os.kill(child, signal.SIGKILL)
+                code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+                if code == 0:
+                    break
+                assert code == -signal.SIGKILL, "the training failed"
+                kills += 1
+            runs += 1
+            equal += outcome(folder) == expected
+        print(f"{kills} kills in {runs} runs of {duration:.2f} s; {equal} of {runs} ended as the undisturbed run did")
+
+
+if __name__ == "__main__":
+    main()
