@@ -61,6 +61,12 @@ def test_a_room_that_no_floor_names_is_found(tmp_path: Path) -> None:
     assert "utils" in result.stdout
 
 
+def test_continuous_integration_runs_the_test_command_of_the_readme() -> None:
+    command = (ROOT / ".ci" / "run").read_text().splitlines()[-1]
+    assert command.startswith("pip install ")
+    assert f"```sh\n{command}\n```" in (ROOT / "README.md").read_text()
+
+
 def test_no_room_reads_pickles_and_only_the_command_line_prints() -> None:
     pickles = re.compile(
         r"import (pickle|joblib|dill)|(?<!safetensors\.)torch\.(load|save)\(|weights_only *= *False|allow_pickle"

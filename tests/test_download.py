@@ -22,7 +22,7 @@ from hypothesis.extra import numpy as hnp
 
 from lenet5 import load_data
 from lenet5.data import download
-from lenet5.data.download import SOURCES, Source, read_idx
+from lenet5.data.download import SOURCES, IdxFiles, read_idx
 
 NAMES = SOURCES["mnist"].names
 MIRRORS = ("https://first.example/", "https://second.example/")
@@ -49,7 +49,7 @@ def md5(data: bytes) -> str:
 IMAGES = np.arange(8 * 3 * 3, dtype=np.uint8).reshape(8, 3, 3)
 TARGETS = np.array([0, 1] * 4, np.uint8)
 CONTENTS = dict(zip(NAMES, map(idx, (IMAGES, TARGETS, IMAGES[:4], TARGETS[:4])), strict=True))
-TINY = Source("Tiny", ("even", "odd"), MIRRORS, sha256=tuple(map(sha256, CONTENTS.values())))
+TINY = IdxFiles("Tiny", ("even", "odd"), MIRRORS, sha256=tuple(map(sha256, CONTENTS.values())))
 
 
 class Response(io.BytesIO):
@@ -93,7 +93,7 @@ def web(monkeypatch: pytest.MonkeyPatch) -> FakeWeb:
     return fake
 
 
-def lay(source: Source, root: Path, contents: dict[str, bytes], suffix: str = "") -> Path:
+def lay(source: IdxFiles, root: Path, contents: dict[str, bytes], suffix: str = "") -> Path:
     raw = source.raw(root)
     raw.mkdir(parents=True, exist_ok=True)
     for name, data in contents.items():

@@ -102,7 +102,7 @@ def test_the_text_has_the_accuracy_the_loss_the_table_and_the_matrix() -> None:
     assert lines[3].split() == ["precision", "recall", "f1", "support"]
     assert lines[5].split() == ["dog", "0.6667", "0.6667", "0.6667", "3"]
     assert lines[8:] == [
-        "confusion matrix: a row a true class, a column a label",
+        "confusion matrix (rows: true classes, columns: labels)",
         "          cat    dog a long",
         "cat         1      1      0",
         "dog         1      2      0",

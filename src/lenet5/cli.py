@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 _EXPECTED_ERRORS = (ValueError, OSError, FloatingPointError)
 _DATA = click.Choice(["digits", "mnist", "fashion_mnist", "kmnist", "emnist", "qmnist"])
-_root = click.option("--root", type=click.Path(file_okay=False, path_type=Path), help="Folder that holds MNIST/raw.")
+_root = click.option(
+    "--root", type=click.Path(file_okay=False, path_type=Path), help="Folder that holds MNIST/raw and the like."
+)
 _device = click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps; auto finds one.")
 
 
@@ -43,14 +45,14 @@ def main() -> None:
 @main.command()
 @click.option("--data", type=_DATA, default="digits", show_default=True, help="What to train on.")
 @_root
-@click.option("--epochs", type=int, help="Passes over the training data.")
-@click.option("--batch-size", type=int, help="Images a step.")
-@click.option("--lr", type=float, help="Highest learning rate.")
+@click.option("--epochs", type=int, help="Passes over the training data, in place of the recipe's.")
+@click.option("--batch-size", type=int, help="Images per step, in place of the recipe's.")
+@click.option("--lr", type=float, help="Highest learning rate, in place of the recipe's.")
 @click.option(
     "--seed", type=int, default=0, show_default=True, help="Seeds the initial weights and the order of the images."
 )
 @_device
-@click.option("--recipe", help="Named settings; the default depends on the data.")
+@click.option("--recipe", help="standard, digits or mnist_v1; the default is digits for the digits, else standard.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to write; the default is runs/DATA-NUMBER.")
 @click.option("--resume", type=click.Path(path_type=Path), help="Continue the run in this folder, with its settings.")
 def train(
@@ -103,6 +105,7 @@ def evaluate(weights: str, data: str, root: Path | None, device: str, as_json: b
     """Report on weights with a test set."""
     import lenet5
 
+    weights = _named(weights)
     model, preprocess = _load(weights)
     test = lenet5.load_data(data, root).test
     if len(test.classes) != model.num_classes:
@@ -114,15 +117,19 @@ def evaluate(weights: str, data: str, root: Path | None, device: str, as_json: b
 
 @main.command()
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--weights", default="mnist_v1", show_default=True, help="A name, a folder, or a .safetensors file.")
+@click.option("--weights", default="default", show_default=True, help="A name, a folder, or a .safetensors file.")
 @_device
 @click.option("--json", "as_json", is_flag=True, help="Print a list of objects.")
 def predict(images: tuple[Path, ...], weights: str, device: str, as_json: bool) -> None:
-    """Label pictures of one digit each, light on dark: a line of file, label and probability each."""
+    """Label pictures of one digit each, light on dark.
+
+    One line per picture: its file, the label and the probability.
+    """
     import torch
 
     import lenet5
 
+    weights = _named(weights)
     model, preprocess = _load(weights)
     batch = torch.cat([preprocess(_open_picture(path)) for path in images])
     predictions = lenet5.Trainer(model, lenet5.TrainerConfig(device=device)).predict(batch)
@@ -158,6 +165,13 @@ def info() -> None:
             low, high = metrics["accuracy_interval"]
             click.echo(f"    {name}: accuracy {metrics['accuracy']:.2%} (95 % confidence: {low:.2%} to {high:.2%})")
         click.echo(f"    {meta['recipe']}")
+
+
+def _named(weights: str) -> str:
+    """Return weights by the name of their folder; "default" is what the catalogue says."""
+    from lenet5 import LeNet5_Weights
+
+    return LeNet5_Weights.DEFAULT.value if weights.lower() == "default" else weights
 
 
 def _load(weights: str) -> tuple[lenet5.LeNet5, lenet5.Preprocess]:

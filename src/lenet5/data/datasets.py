@@ -207,14 +207,14 @@ def _digits() -> tuple[ImageDataset, ImageDataset]:
     return digits.select(np.setdiff1d(np.arange(len(digits)), held_out)), digits.select(held_out)
 
 
-def _read(source: files.Source, root: Path, download: bool) -> tuple[ImageDataset, ImageDataset]:
+def _read(source: files.IdxFiles, root: Path, download: bool) -> tuple[ImageDataset, ImageDataset]:
     """Read the training and test images of a set that lies in IDX files."""
     tensors = [files.read_idx(path) for path in files.ensure(source, root, download=download)]
     train, test = (_labelled(source, images, targets) for images, targets in (tensors[:2], tensors[2:]))
     return train, test
 
 
-def _labelled(source: files.Source, images: Tensor, targets: Tensor) -> ImageDataset:
+def _labelled(source: files.IdxFiles, images: Tensor, targets: Tensor) -> ImageDataset:
     upright = images.mT.contiguous() if source.transposed else images
     labels = targets[:, 0] if targets.ndim == 2 else targets  # QMNIST's other columns tell of the writer
     return ImageDataset(upright[:, None], labels, classes=source.classes)

@@ -33,16 +33,14 @@ _TIMEOUT_S = 30
 
 
 @dataclass(frozen=True)
-class Source:
+class IdxFiles:
     """A set of four IDX files: images and labels of the training part, then of the test part."""
 
     folder: str  # torchvision's: the files lie in ROOT/folder/raw
     classes: Sequence[str]
     mirrors: Sequence[str]  # HTTPS folders that hold NAME.gz, tried in turn
     names: Sequence[str] = _MNIST_NAMES
-    sha256: Sequence[
-        str
-    ] = ()  # of the uncompressed files; where it is empty, torchvision's md5 of the archives is used
+    sha256: Sequence[str] = ()  # of the files; where it is empty, torchvision's md5 of the archives is used
     archive: str | None = None  # a zip file on the mirrors that holds gzip/NAME.gz for every NAME
     transposed: bool = False
 
@@ -53,7 +51,7 @@ class Source:
 
 # Hashes of MNIST and Fashion-MNIST: computed from files whose archives have the md5 that torchvision carries.
 SOURCES = {
-    "mnist": Source(
+    "mnist": IdxFiles(
         "MNIST",
         _DIGITS,
         ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"),
@@ -64,7 +62,7 @@ SOURCES = {
             "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
         ),
     ),
-    "fashion_mnist": Source(
+    "fashion_mnist": IdxFiles(
         "FashionMNIST",
         (
             "T-shirt/top",
@@ -89,12 +87,12 @@ SOURCES = {
             "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
         ),
     ),
-    "kmnist": Source(
+    "kmnist": IdxFiles(
         "KMNIST",
         ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
         ("https://codh.rois.ac.jp/kmnist/dataset/kmnist/",),
     ),
-    "emnist": Source(
+    "emnist": IdxFiles(
         "EMNIST",
         _DIGITS,
         ("https://biometrics.nist.gov/cs_links/EMNIST/",),
@@ -106,7 +104,7 @@ SOURCES = {
         archive="gzip.zip",
         transposed=True,
     ),
-    "qmnist": Source(
+    "qmnist": IdxFiles(
         "QMNIST",
         _DIGITS,
         ("https://raw.githubusercontent.com/facebookresearch/qmnist/master/",),
@@ -117,7 +115,7 @@ SOURCES = {
 }
 
 
-def ensure(source: Source, root: Path, *, download: bool) -> list[Path]:
+def ensure(source: IdxFiles, root: Path, *, download: bool) -> list[Path]:
     """Return the paths of a set's four files, fetching those that are missing.
 
     Raises
@@ -163,7 +161,7 @@ def read_idx(path: Path) -> Tensor:
     return tensor if tensor.dtype == torch.uint8 else tensor.long()
 
 
-def _obtain(source: Source, path: Path, paths: Sequence[Path], download: bool) -> None:
+def _obtain(source: IdxFiles, path: Path, paths: Sequence[Path], download: bool) -> None:
     """Make a missing file from an archive beside it, or else from the first mirror that serves a whole one."""
     advice = (
         f"put {path.name} or {path.name}.gz into {path.parent}, or use the embedded set, which needs no file:"
@@ -213,7 +211,7 @@ def _fetch(url: str, file: IO[bytes]) -> None:
     file.seek(0)
 
 
-def _unpacked(source: Source, path: Path, file: IO[bytes]) -> bytes:
+def _unpacked(source: IdxFiles, path: Path, file: IO[bytes]) -> bytes:
     """Return what a gzip file holds, checked by the hash that is known: of the contents, or of the archive."""
     archive = path.name + ".gz"
     if not source.sha256 and not source.archive:
@@ -229,7 +227,7 @@ def _unpacked(source: Source, path: Path, file: IO[bytes]) -> bytes:
     return data
 
 
-def _unpack_archive(source: Source, file: IO[bytes], paths: Sequence[Path]) -> None:
+def _unpack_archive(source: IdxFiles, file: IO[bytes], paths: Sequence[Path]) -> None:
     """Write all files of a set from the one archive that holds them."""
     assert source.archive is not None
     _check_hash(file, "md5", _torchvision_md5(source, source.archive), source.archive)
@@ -239,7 +237,7 @@ def _unpack_archive(source: Source, file: IO[bytes], paths: Sequence[Path]) -> N
                 storage.write_file(path, gzip.GzipFile(fileobj=member).read())
 
 
-def _torchvision_md5(source: Source, archive: str) -> str:
+def _torchvision_md5(source: IdxFiles, archive: str) -> str:
     import torchvision.datasets
 
     reader = getattr(torchvision.datasets, source.folder)

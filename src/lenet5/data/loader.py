@@ -27,7 +27,7 @@ class TensorLoader:
     dataset
         The images. Its transform is applied to whole batches, after `augment`.
     batch_size
-        Images a batch; the last one of an epoch may be smaller.
+        Images per batch; the last one of an epoch may be smaller.
     shuffle
         Whether each epoch has an order of its own.
     augment
@@ -76,7 +76,7 @@ class TensorLoader:
         return self
 
     def __len__(self) -> int:
-        """Return the number of batches an epoch."""
+        """Return the number of batches per epoch."""
         return math.ceil(len(self.dataset) / self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:

@@ -35,7 +35,7 @@ class Evaluation:
     targets
         (N,) integers: the true classes.
     probabilities
-        (N, num_classes): the class probabilities that were answered; the highest is the label, the first among equals.
+        (N, num_classes): the predicted class probabilities; the highest is the label, the first among equals.
     classes
         The classes' names; None for their numbers.
     loss
@@ -78,7 +78,7 @@ class Evaluation:
             lines.append(f"loss {self.loss:.4f}")
         table = self.to_frame().to_string(float_format="{:.4f}".format)
         matrix = _matrix_lines(self.confusion_matrix, self.classes)
-        return "\n".join([*lines, "", table, "", "confusion matrix: a row a true class, a column a label", *matrix])
+        return "\n".join([*lines, "", table, "", "confusion matrix (rows: true classes, columns: labels)", *matrix])
 
     @cached_property
     def accuracy(self) -> float:
@@ -97,7 +97,7 @@ class Evaluation:
 
     @cached_property
     def confusion_matrix(self) -> npt.NDArray[np.int64]:
-        """(num_classes, num_classes) counts: a row a true class, a column a label."""
+        """(num_classes, num_classes) counts: a row for each true class, a column for each label."""
         return functional.confusion_matrix(self.targets, self.labels, num_classes=len(self.classes))
 
     @cached_property
@@ -116,7 +116,7 @@ class Evaluation:
         return {name: ClassMetrics(float(p), float(r), float(f1), int(support)) for name, p, r, f1, support in rows}
 
     def to_frame(self) -> pd.DataFrame:
-        """Return `per_class` as a table, a row a class."""
+        """Return `per_class` as a table, one row per class."""
         import pandas as pd
 
         return pd.DataFrame.from_dict(self.per_class, orient="index", columns=list(ClassMetrics._fields))

@@ -35,7 +35,7 @@ def accuracy(targets: ArrayOrTensor, labels: ArrayOrTensor) -> float:
     Raises
     ------
     ValueError
-        They are empty, differ in length, or are no integers in one axis.
+        They are empty, differ in length, or are not integers along one axis.
     """
     targets, labels = _pair(targets, labels)
     return float(np.mean(targets == labels))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def plot_confusion_matrix(matrix: npt.NDArray[np.int64], classes: Sequence[str]) -> Figure:
-    """Draw counts, a row a true class and a column a label; the shade is the share of the row.
+    """Draw counts, a row for each true class and a column for each label; the shade is the share of the row.
 
     The right answers fill the diagonal whatever the classifier, so they stay unshaded and the errors are seen.
     """

@@ -12,9 +12,8 @@ from torch import Tensor, nn
 
 from .pretrained import PretrainedModel
 
-_FIELD = (
-    32  # the paper centres its 28x28 digits in a 32x32 field, so that strokes can end in C1's middle (section II.B)
-)
+# The paper centres its 28x28 digits in a 32x32 field, so that strokes can end in the middle of a unit's view (II.B).
+_FIELD = 32
 _SMALLEST = 12  # smaller, and S4 has no row left
 
 

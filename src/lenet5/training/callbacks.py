@@ -38,7 +38,7 @@ class Callback:
 
 
 class ProgressBar(Callback):
-    """A bar on stderr, an epoch at a time; where stderr is no terminal, one line an epoch."""
+    """A bar on stderr for each epoch; where stderr is not a terminal, one line per epoch."""
 
     def on_fit_start(self, trainer: Trainer) -> None:
         """Look where stderr leads."""

@@ -22,7 +22,7 @@ class TrainerConfig:
     """Passes over the training data."""
 
     batch_size: int = 64
-    """Examples a step, where the Trainer makes the batches; a loader of your own brings its size."""
+    """Examples per batch, where the Trainer makes the batches; a loader of your own brings its size."""
 
     lr: float = 0.006
     """The highest learning rate of the one-cycle schedule (Smith and Topin, arXiv:1708.07120)."""
@@ -44,7 +44,7 @@ class TrainerConfig:
     """Whether a training with validation data ends with the weights of its best epoch, rather than the last."""
 
     patience: int | None = None
-    """Training stops after so many epochs in a row that were not the best so far."""
+    """Training stops after this many epochs in a row without a new best; it needs validation data."""
 
     seed: int = 0
     """Of the order of the examples and of every random number drawn in `fit`. The weights that the model begins with
@@ -63,7 +63,7 @@ class TrainerConfig:
     """Also a checkpoint after so many steps within an epoch."""
 
     keep_checkpoints: int = 2
-    """The newest so many are kept."""
+    """How many of the newest checkpoints are kept."""
 
     def __post_init__(self) -> None:
         for name in ("max_epochs", "batch_size", "accumulate_steps", "keep_checkpoints"):

@@ -26,7 +26,7 @@ class History:
     Attributes
     ----------
     rows
-        A Row an epoch.
+        One Row per epoch.
     best_epoch
         The number of the best epoch, counted from 1; None without validation.
     interrupted
@@ -51,7 +51,7 @@ class History:
         return f"<History: {len(self)} epochs, best {self.best_epoch}>"
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a table, a row an epoch."""
+        """Return a table, one row per epoch."""
         import pandas as pd
 
         return pd.DataFrame(self.rows)

@@ -22,7 +22,7 @@ EVALUATION_BATCH_SIZE = 500  # the results do not depend on it, but for rounding
 
 
 class Source:
-    """Batches of a loader that is not ours: an epoch of it can only be taken from its beginning."""
+    """Batches of a foreign loader: an epoch of it can only be taken from its beginning."""
 
     resumable = False
     classes: tuple[str, ...] | None = None

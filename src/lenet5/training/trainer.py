@@ -115,7 +115,7 @@ class Trainer:
         Returns
         -------
         History
-            A row an epoch. The model has the weights of the best epoch, if there was validation.
+            One row per epoch. The model has the weights of the best epoch, if there was validation.
 
         Raises
         ------
