@@ -34,7 +34,7 @@ def row(run: Path, seed: int) -> dict[str, object]:
     config = json.loads((run / "config.json").read_text())
     report = json.loads((run / "report.json").read_text())
     history = pd.read_csv(run / "history.csv").set_index("epoch")
-    epoch = config["meta"]["epoch"]
+    epoch = config["meta"]["epoch"]  # whose weights were kept
     return {
         "seed": seed,
         "epoch": epoch,

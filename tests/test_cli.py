@@ -230,6 +230,21 @@ def test_bad_input_is_one_sentence_on_stderr_and_exit_code_2(
     assert not result.stdout
 
 
+def test_weights_of_other_classes_are_refused(tmp_path: Path) -> None:
+    LeNet5().save_pretrained(tmp_path, preprocess={}, meta={"categories": list("abcdefghij")})
+    result = invoke("evaluate", "--weights", tmp_path, "--data", "digits")
+    assert result.exit_code == 2
+    assert "knows a, b, c, d, e, f, g, h, i, j; digits has 0, 1, 2" in result.stderr
+
+
+@pytest.mark.parametrize("preprocess", [{"mean": "much"}, {"colour": 1}])
+def test_preprocessing_that_makes_no_sense_is_named(tmp_path: Path, preprocess: dict[str, object]) -> None:
+    LeNet5().save_pretrained(tmp_path, preprocess=preprocess)
+    result = invoke("evaluate", "--weights", tmp_path, "--data", "digits")
+    assert result.exit_code == 2
+    assert f"{tmp_path} does not say how pictures are prepared: " in result.stderr
+
+
 def test_damaged_weights_are_named(tmp_path: Path) -> None:
     LeNet5().save_pretrained(tmp_path)
     data = bytearray((tmp_path / "model.safetensors").read_bytes())

@@ -190,7 +190,7 @@ def test_without_a_network_the_message_tells_what_to_do_and_nothing_is_left(tmp_
     assert message.startswith(f"{NAMES[0]} could not be downloaded (")
     for mirror in MIRRORS:
         assert f"{mirror}{NAMES[0]}.gz: <urlopen error Name or service not known>" in message
-    assert f"put {NAMES[0]} or {NAMES[0]}.gz into {TINY.raw(tmp_path)}" in message
+    assert f"put {', '.join(NAMES)}, or the same as .gz, into {TINY.raw(tmp_path)}" in message
     assert 'load_data("digits")' in message
     assert "--data digits" in message
     assert names_in(TINY.raw(tmp_path)) == []

@@ -110,6 +110,8 @@ def evaluate(weights: str, data: str, root: Path | None, device: str, as_json: b
     test = lenet5.load_data(data, root).test
     if len(test.classes) != model.num_classes:
         raise ValueError(f"{weights} knows {model.num_classes} classes; {data} has {len(test.classes)}")
+    if (categories := _categories(weights, list(test.classes))) != list(test.classes):
+        raise ValueError(f"{weights} knows {', '.join(categories)}; {data} has {', '.join(test.classes)}")
     test.transform = preprocess
     report = lenet5.Trainer(model, lenet5.TrainerConfig(device=device)).evaluate(test)
     click.echo(report.to_json() if as_json else str(report))
@@ -133,7 +135,7 @@ def predict(images: tuple[Path, ...], weights: str, device: str, as_json: bool) 
     model, preprocess = _load(weights)
     batch = torch.cat([preprocess(_open_picture(path)) for path in images])
     predictions = lenet5.Trainer(model, lenet5.TrainerConfig(device=device)).predict(batch)
-    categories = _categories(weights, model.num_classes)
+    categories = _categories(weights, [str(number) for number in range(model.num_classes)])
     rows = [
         {"file": str(path), "label": categories[int(label)], "probability": float(probabilities.max())}
         for path, label, probabilities in zip(images, predictions.labels, predictions.probabilities, strict=True)
@@ -182,11 +184,12 @@ def _load(weights: str) -> tuple[lenet5.LeNet5, lenet5.Preprocess]:
     return lenet5.LeNet5.from_pretrained(weights), load_preprocess(weights)
 
 
-def _categories(weights: str, num_classes: int) -> list[str]:
+def _categories(weights: str, default: list[str]) -> list[str]:
+    """Return the names of the classes that weights know, or else the default."""
     from lenet5.models import read_config
 
-    categories = read_config(weights).get("meta", {}).get("categories")
-    return categories or [str(number) for number in range(num_classes)]
+    meta = read_config(weights).get("meta") or {}
+    return meta.get("categories") or default
 
 
 def _open_picture(path: Path) -> Any:

@@ -163,14 +163,18 @@ def read_idx(path: Path) -> Tensor:
 
 def _obtain(source: IdxFiles, path: Path, paths: Sequence[Path], download: bool) -> None:
     """Make a missing file from an archive beside it, or else from the first mirror that serves a whole one."""
+    missing = [other.name for other in paths if not other.is_file()]
     advice = (
-        f"put {path.name} or {path.name}.gz into {path.parent}, or use the embedded set, which needs no file:"
-        ' load_data("digits"), on the command line --data digits'
+        f"put {', '.join(missing)}, or the same as .gz, into {path.parent}, or use the embedded set, which needs no"
+        ' file: load_data("digits"), on the command line --data digits'
     )
     archive = path.with_name(path.name + ".gz")
     if archive.is_file():
-        with archive.open("rb") as file:
-            storage.write_file(path, _unpacked(source, path, file))
+        try:
+            with archive.open("rb") as file:
+                storage.write_file(path, _unpacked(source, path, file))
+        except ValueError as error:
+            raise ValueError(f"{error}; it lies in {path.parent}: delete it, and it is downloaded") from error
         return
     if not download:
         raise FileNotFoundError(f"{path} does not exist, and downloads are off; {advice}")

@@ -97,7 +97,7 @@ def find_checkpoint(path: Path) -> tuple[Path, dict[str, Any]]:
 
 
 def checkpoint_to_resume(
-    resume: str | os.PathLike[str] | None, directory: str | os.PathLike[str] | None
+    resume: str | os.PathLike[str] | None, directory: str | os.PathLike[str] | None, *, within_epoch: bool
 ) -> tuple[Path, dict[str, Any]] | None:
     """Return the checkpoint that `Trainer.fit` is to begin with, and its state; None for a fresh start.
 
@@ -106,8 +106,9 @@ def checkpoint_to_resume(
     FileNotFoundError
         There is no whole checkpoint, and one was asked for.
     ValueError
-        It is damaged, or holds no training; or `resume` is "auto" and there is no directory to look into; or `resume`
-        is None and the directory holds the checkpoints of another training, which would be mixed with the new ones.
+        It is damaged, holds no training, or was taken within an epoch and this is not allowed; or `resume` is "auto"
+        and there is no directory to look into; or `resume` is None and the directory holds the checkpoints of another
+        training, which would be mixed with the new ones.
     """
     used = directory is not None and any([*Path(directory).glob("step-*"), *Path(directory).glob(".step-*.old")])
     if resume is None and used:
@@ -123,11 +124,17 @@ def checkpoint_to_resume(
     folder, state = find_checkpoint(Path(resume))
     if "optimizer" not in state:
         raise ValueError(f"{folder} holds a Trainer that had not begun to train; expected a checkpoint")
+    if state["step"] and not (state["finished"] or within_epoch):
+        raise ValueError(
+            f"{folder} was taken within an epoch, where a foreign loader cannot continue;"
+            " expected one taken at an epoch's end, or the dataset itself to train on"
+        )
     return folder, state
 
 
-def add_checkpoint(directory: Path, step: int, model: nn.Module, state: dict[str, Any], *, keep: int) -> None:
+def add_checkpoint(directory: str | os.PathLike[str], model: nn.Module, state: dict[str, Any], *, keep: int) -> None:
     """Write `directory/step-NUMBER`; keep it and the newest before it, and remove what a killed process left behind."""
+    directory, step = Path(directory), state["epoch"] * state["num_steps"] + state["step"]
     write_checkpoint(directory / f"step-{step:08}", model, state)
     earlier = sorted((path for path in directory.glob("step-*") if _number(path) <= step), key=_number)
     for folder in [*earlier[:-keep], *directory.glob(".step-*")]:

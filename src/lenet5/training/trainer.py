@@ -40,7 +40,7 @@ class Trainer:
     model
         Any module that maps a batch of images to logits (N, num_classes). It is moved to the device.
     config
-        The settings; None for the defaults.
+        The settings; None for the defaults. A device that is not here is a ValueError.
     callbacks
         Called as the training goes on.
     loss_fn
@@ -60,11 +60,6 @@ class Trainer:
         How far the latest training is; None before the first.
     should_stop
         Set to True, it ends the training after the current step.
-
-    Raises
-    ------
-    ValueError
-        The device that the settings ask for is not here.
     """
 
     def __init__(
@@ -109,8 +104,8 @@ class Trainer:
             An ImageDataset, a TensorLoader, a torch Dataset or a DataLoader. Batches are pairs of images, as the model
             takes them, and int64 targets (N,).
         resume
-            A checkpoint or a folder of them to continue from, as if the training had never stopped; "auto" for the
-            newest one in the settings' `checkpoint_dir`, or a fresh start where there is none.
+            A checkpoint, or a folder of them, to continue from as if the training had never stopped; "auto" for the
+            newest in the settings' `checkpoint_dir`, or a fresh start where there is none.
 
         Returns
         -------
@@ -158,14 +153,9 @@ class Trainer:
         optimizer = make_optimizer(self.model, self.config, num_updates, self.optimizer, self.lr_scheduler)
         state = TrainingState(*optimizer, len(train), str(train), self.device)
         self.model.zero_grad()  # what an earlier training, or its error, left there
-        found = checkpoint_to_resume(resume, self.config.checkpoint_dir)
+        found = checkpoint_to_resume(resume, self.config.checkpoint_dir, within_epoch=train.resumable)
         if found is not None:
             folder, saved = found
-            if saved["step"] and not (saved["finished"] or train.resumable):
-                raise ValueError(
-                    f"{folder} was taken within an epoch, where a foreign loader cannot continue;"
-                    " expected one taken at an epoch's end, or the dataset itself to train on"
-                )
             load_tensors(self.model, folder / TENSORS, sha256=None)  # its hash was checked with the others
             state.restore(saved, self.config, self.callbacks)
             self.model.train(not state.finished)
@@ -227,21 +217,15 @@ class Trainer:
     def _checkpoint(self, state: TrainingState) -> None:
         if self.config.checkpoint_dir is not None:
             state.check_weights(self.model)
-            directory, number = Path(self.config.checkpoint_dir), state.epoch * state.num_steps + state.step
             content = state.to_dict(self.config, self.callbacks)
-            add_checkpoint(directory, number, self.model, content, keep=self.config.keep_checkpoints)
+            add_checkpoint(self.config.checkpoint_dir, self.model, content, keep=self.config.keep_checkpoints)
 
     def _call(self, hook: str, *arguments: Any) -> None:
         for callback in self.callbacks:
             getattr(callback, hook)(self, *arguments)
 
     def evaluate(self, data: Data) -> Evaluation:
-        """Compare the model's answers with the targets of a whole set.
-
-        Parameters
-        ----------
-        data
-            As for `fit`.
+        """Compare the model's answers with the targets of a whole set, given as for `fit`.
 
         Raises
         ------
@@ -287,12 +271,10 @@ class Trainer:
     ) -> Trainer:
         """Make a Trainer of a folder that `save` or a training wrote, ready to evaluate and predict.
 
-        To go on training, call `fit` with `resume=path`.
-
         Parameters
         ----------
         path
-            The folder.
+            The folder. To go on training, give it to `fit` as `resume`.
         model
             A module whose tensors are to be replaced; None where the folder holds a model of this package.
         device
