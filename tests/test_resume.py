@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -213,6 +214,20 @@ def test_a_second_ctrl_c_raises_at_once() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         make(CONFIG, StopAt(2, twice)).fit(images())
+
+
+def test_a_signal_that_is_ignored_stays_ignored() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    history = make(CONFIG, StopAt(2, lambda: signal.raise_signal(signal.SIGINT))).fit(images())
+    assert (len(history), history.interrupted) == (3, False)
+
+
+def test_another_thread_may_train_and_hears_no_signal() -> None:
+    histories: list[History] = []
+    thread = threading.Thread(target=lambda: histories.append(make(CONFIG, StopAt()).fit(images())))
+    thread.start()
+    thread.join()
+    assert [len(history) for history in histories] == [3]
 
 
 def test_sigterm_saves_and_exits_with_143(tmp_path: Path) -> None:

@@ -23,12 +23,16 @@ class Interrupt:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[Interrupt]:
-    """Catch SIGINT and SIGTERM during a block, where Python lets a thread do so: in the main one."""
+    """Catch SIGINT and SIGTERM during a block, where Python lets a thread do so: in the main one.
+
+    A signal that is ignored, as a shell makes it for what runs in the background, stays so.
+    """
     interrupt = Interrupt()
     if threading.current_thread() is not threading.main_thread():
         yield interrupt
         return
-    before = {number: signal.signal(number, interrupt.handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    heeded = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt.handle) for number in heeded}
     try:
         yield interrupt
     finally:
