@@ -152,8 +152,9 @@ def test_a_loader_that_is_not_ours_is_resumed_at_the_start_of_the_epoch_and_this
     undisturbed.fit(loader())
     config = replace(CONFIG, checkpoint_dir=tmp_path, checkpoint_steps=1)
     said = "an epoch of DataLoader cannot be continued in its middle, so checkpoints are taken only at its end"
-    with pytest.warns(UserWarning, match=said), pytest.raises(Stopped):
+    with pytest.warns(UserWarning, match=said) as warned, pytest.raises(Stopped):
         make(config, StopAt(6)).fit(loader())
+    assert warned[0].filename == __file__
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000004"]
     resumed = make(config, StopAt())
     with pytest.warns(UserWarning, match=said):
@@ -324,12 +325,15 @@ def test_a_format_of_the_future_is_refused(stopped: TrainerConfig, monkeypatch: 
     ],
 )
 def test_another_training_is_not_continued(stopped: TrainerConfig, changes: dict[str, Any], message: str) -> None:
+    other = make(replace(stopped, **changes), StopAt())
+    before = outcome(other)
     with pytest.raises(ValueError, match=f"the checkpoint is of another training: {message}"):
-        make(replace(stopped, **changes), StopAt()).fit(images(), resume="auto")
+        other.fit(images(), resume="auto")
+    assert outcome(other) == before
 
 
 def test_data_of_another_length_is_not_continued(stopped: TrainerConfig) -> None:
-    with pytest.raises(ValueError, match="batches an epoch was 4 there and is 3 here"):
+    with pytest.raises(ValueError, match="batches per epoch was 4 there and is 3 here"):
         make(stopped, StopAt()).fit(images(24), resume="auto")
 
 

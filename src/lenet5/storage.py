@@ -15,7 +15,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
+from safetensors.torch import load as read_safetensors
+from safetensors.torch import save as make_safetensors
 from torch import Tensor
 
 
@@ -110,7 +111,7 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
 def tensors_bytes(tensors: Mapping[str, Tensor]) -> bytes:
     """Return tensors in the safetensors format."""
     copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
-    return safetensors.torch.save(copies)  # copies, since the format refuses tensors that share memory
+    return make_safetensors(copies)  # copies, since the format refuses tensors that share memory
 
 
 def write_tensors(path: str | os.PathLike[str], tensors: Mapping[str, Tensor]) -> None:
@@ -133,7 +134,7 @@ def read_tensors(path: str | os.PathLike[str], *, sha256: str | None = None) -> 
     if sha256 is not None and found != sha256:
         raise ValueError(f"{path} is damaged or was edited: expected sha256 {sha256}, found {found}")
     try:
-        return safetensors.torch.load(data)
+        return read_safetensors(data)
     except Exception as error:  # the parser names no base class for what a foreign file can raise
         raise ValueError(f"{path} is not a safetensors file: {error}") from error
 

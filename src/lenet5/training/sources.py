@@ -178,7 +178,7 @@ def warn_unresumable(source: Source) -> None:
         warnings.warn(
             f"an epoch of {name} cannot be continued in its middle, so checkpoints are taken only at its end;"
             " pass the dataset itself, or a TensorLoader",
-            stacklevel=4,
+            stacklevel=3,  # where fit was called
         )
 
 

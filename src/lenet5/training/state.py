@@ -17,7 +17,7 @@ from .randomness import random_state, restore_random_state
 from .sources import check_finite
 
 LOSS_CHECK_STEPS = 100  # on an accelerator, where to look at a loss is to wait for it
-_FREE_TO_CHANGE = ("device", "checkpoint_dir", "checkpoint_steps", "keep_checkpoints")  # none changes the result
+_FREE_TO_CHANGE = ("device", "checkpoint_dir", "checkpoint_steps", "keep_checkpoints")  # a device only rounds otherwise
 
 
 class TrainingState:
@@ -148,27 +148,23 @@ class TrainingState:
             "random": random_state(self.device),
         }
 
-    def restore(self, saved: dict[str, Any], config: TrainerConfig, callbacks: list[Callback]) -> None:
-        """Take back what `to_dict` returned.
-
-        Raises
-        ------
-        ValueError
-            It is of another training: other settings, data of another length, other callbacks.
-        """
-        _check_same("the training data's batches an epoch", saved["num_steps"], self.num_steps)
-        stateful = _stateful(callbacks)
-        names = [type(callback).__name__ for callback in stateful]
+    def check_same(self, saved: dict[str, Any], config: TrainerConfig, callbacks: list[Callback]) -> None:
+        """Raise ValueError unless what `to_dict` returned is of this training: settings, data and callbacks."""
+        _check_same("the number of batches per epoch", saved["num_steps"], self.num_steps)
+        names = [type(callback).__name__ for callback in _stateful(callbacks)]
         _check_same("the list of callbacks with a state", [name for name, _ in saved["callbacks"]], names)
         _check_same("a learning-rate schedule", saved["scheduler"] is not None, self.scheduler is not None)
         for name, value in config.to_dict().items():
             if name not in _FREE_TO_CHANGE:
                 _check_same(name, saved["config"].get(name), value)
         _check_same("the source of batches", saved["data"], self.data)
+
+    def restore(self, saved: dict[str, Any], callbacks: list[Callback]) -> None:
+        """Take back what `to_dict` returned; `check_same` comes first."""
         self.optimizer.load_state_dict(saved["optimizer"])
         if self.scheduler:
             self.scheduler.load_state_dict(saved["scheduler"])
-        for callback, (_, state) in zip(stateful, saved["callbacks"], strict=True):
+        for callback, (_, state) in zip(_stateful(callbacks), saved["callbacks"], strict=True):
             callback.load_state_dict(state)
         self.history = History(saved["rows"], saved["best_epoch"])
         self.best = saved["best"] and {name: tensor.to(self.device) for name, tensor in saved["best"].items()}

@@ -123,9 +123,7 @@ class Trainer:
         train_source = as_source(train, self.device, batch_size=config.batch_size, shuffle=True, seed=config.seed)
         val_source = None if val is None else as_source(val, self.device)
         if config.patience is not None and val is None:
-            raise ValueError(
-                f"patience is {config.patience}, but there is no validation data; expected both or neither"
-            )
+            raise ValueError(f"patience is {config.patience}, but there is no validation data; expected some")
         if config.checkpoint_dir is not None:
             warn_unresumable(train_source)
         self.should_stop = False
@@ -156,8 +154,9 @@ class Trainer:
         found = checkpoint_to_resume(resume, self.config.checkpoint_dir, within_epoch=train.resumable)
         if found is not None:
             folder, saved = found
+            state.check_same(saved, self.config, self.callbacks)
             load_tensors(self.model, folder / TENSORS, sha256=None)  # its hash was checked with the others
-            state.restore(saved, self.config, self.callbacks)
+            state.restore(saved, self.callbacks)
             self.model.train(not state.finished)
         return state
 
