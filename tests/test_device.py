@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lenet5.training.device import resolve_device
+from lenet5.runtime.device import resolve_device
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, accelerator: str | None, count: int = 1) -> None:

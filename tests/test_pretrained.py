@@ -1,5 +1,5 @@
 import functools
-import json
+import hashlib
 import sys
 import types
 from pathlib import Path
@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from torch import nn
 
-from lenet5 import LeNet5
+from lenet5 import LeNet5, storage
 from lenet5.models import PretrainedModel, load_model, read_config, save_model
 
 
@@ -34,8 +34,10 @@ def folder(tmp_path: Path) -> Path:
 
 
 def edit(folder: Path, **changes: object) -> None:
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, **changes}))
+    """Write what another program might have written."""
+    config = storage.read_json(folder / "config.json")
+    del config["digest"]
+    storage.write_json(folder / "config.json", storage.sealed(config | changes))
 
 
 @pytest.mark.parametrize("activation", [nn.ReLU, nn.Tanh, nn.SiLU])
@@ -151,8 +153,9 @@ def test_tensors_of_another_shape_name_or_dtype_are_refused_and_nothing_is_loade
 
 
 def test_a_foreign_file_is_refused(folder: Path) -> None:
-    (folder / "model.safetensors").write_bytes(b"PK\x03\x04 a zip archive, or a pickle")
-    edit(folder, sha256=None)
+    data = b"PK\x03\x04 a zip archive, or a pickle"
+    (folder / "model.safetensors").write_bytes(data)
+    edit(folder, sha256=hashlib.sha256(data).hexdigest())
     with pytest.raises(ValueError, match="model.safetensors is not a safetensors file"):
         LeNet5.from_pretrained(folder)
 

@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from lenet5 import Augment, Callback, History, ImageDataset, LeNet5, TensorLoader, Trainer, TrainerConfig
-from lenet5.training.checkpoint import find_checkpoint, read_checkpoint, write_checkpoint
+from lenet5.runtime.checkpoint import read_checkpoint, write_checkpoint
+from lenet5.training.checkpoints import find_checkpoint
 from lenet5.training.history import Row
 
 CONFIG = TrainerConfig(max_epochs=3, batch_size=8, device="cpu", lr=0.02)
@@ -311,8 +312,8 @@ def test_a_damaged_checkpoint_that_was_asked_for_is_refused(stopped: TrainerConf
 
 
 def test_a_format_of_the_future_is_refused(stopped: TrainerConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lenet5.training.checkpoint._FORMAT", 2)
-    with pytest.raises(ValueError, match="has format 1; expected 2"):
+    monkeypatch.setattr("lenet5.runtime.checkpoint._FORMAT", 3)
+    with pytest.raises(ValueError, match="has format 2; expected 3"):
         make(stopped, StopAt()).fit(images(), resume=Path(str(stopped.checkpoint_dir)) / "step-00000005")
 
 
@@ -424,7 +425,7 @@ def test_a_nan_keeps_the_last_checkpoint(tmp_path: Path) -> None:
     )
     with pytest.raises(FloatingPointError, match="epoch 2, step 3 of 4"):
         trainer.fit(images())
-    _, state = find_checkpoint(tmp_path)
+    state = find_checkpoint(tmp_path).state
     assert (state["epoch"], state["step"]) == (1, 0)
 
 
@@ -448,7 +449,7 @@ def test_nothing_but_a_checkpoint_is_replaced(tmp_path: Path, what: str) -> None
 
 def test_tensors_of_the_same_path_are_kept_apart(tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "new", nn.Linear(1, 1), {"a": {"b": torch.zeros(2)}, "a.b": torch.ones(2)})
-    state = read_checkpoint(tmp_path / "new")
+    state = read_checkpoint(tmp_path / "new").state
     assert (state["a"]["b"].tolist(), state["a.b"].tolist()) == ([0, 0], [1, 1])
 
 
@@ -473,7 +474,7 @@ plain = st.recursive(
 def test_a_state_is_read_back_with_the_same_types(value: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("state") / "checkpoint"
     write_checkpoint(folder, nn.Linear(1, 1), {"value": value, "array": np.arange(3, dtype=np.uint32)})
-    state = read_checkpoint(folder)
+    state = read_checkpoint(folder).state
     assert repr(state["value"]) == repr(value)
     assert state["array"].dtype == np.uint32
 
@@ -526,7 +527,7 @@ def test_saving_replaces_what_was_there(tmp_path: Path) -> None:
         Trainer(LeNet5(), replace(CONFIG, seed=seed)).save(tmp_path / "saved")
     assert Trainer.load(tmp_path / "saved").config.seed == 2
     assert [path.name for path in tmp_path.iterdir()] == ["saved"]
-    assert json.loads((tmp_path / "saved" / "state.json").read_text())["format"] == 1
+    assert json.loads((tmp_path / "saved" / "state.json").read_text())["format"] == 2
 
 
 def test_loading_from_nowhere_is_refused(tmp_path: Path) -> None:

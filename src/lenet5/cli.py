@@ -153,7 +153,7 @@ def info() -> None:
     import torch
 
     import lenet5
-    from lenet5.training.device import resolve_device
+    from lenet5.runtime.device import resolve_device
 
     click.echo(f"lenet5 {lenet5.__version__}, torch {torch.__version__}, device {resolve_device('auto')}")
     num_params = sum(parameter.numel() for parameter in lenet5.LeNet5().parameters())

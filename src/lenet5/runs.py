@@ -103,7 +103,8 @@ class Run:
         """Train, from the newest checkpoint with `resume="auto"`."""
         self.folder.mkdir(parents=True, exist_ok=True)
         if resume is None:  # so that a run that is killed says what it was
-            storage.write_json(self.folder / CONFIG, {"settings": dataclasses.asdict(self.settings)})
+            content = {"settings": dataclasses.asdict(self.settings)}
+            storage.write_json(self.folder / CONFIG, storage.sealed(content))
         return self.trainer.fit(self.loader, self.splits.val, resume=resume)
 
     def report(self) -> Evaluation:

@@ -99,13 +99,38 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
     ValueError
         The file is no JSON object.
     """
+    return parse_json(read_file(path), path)
+
+
+def parse_json(data: bytes, path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the JSON object in a file's bytes; see `read_json`."""
     try:
-        value = json.loads(_read(path))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not readable as JSON ({error}); it is truncated or was edited") from error
     if not isinstance(value, dict):
         raise ValueError(f"{path} holds a JSON {type(value).__name__}; expected an object")
     return value
+
+
+def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a JSON object with the hash of its contents in front, under "digest"."""
+    value = json.loads(json.dumps(value))  # as it will be read: a key is a string
+    return {"digest": _digest(value), **value}
+
+
+def unsealed(value: Mapping[str, Any], path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return a sealed object without its digest.
+
+    Raises
+    ------
+    ValueError
+        The contents are not those that were sealed.
+    """
+    content = {name: entry for name, entry in value.items() if name != "digest"}
+    if value.get("digest") != _digest(content):
+        raise ValueError(f"{path} is damaged or was edited: its digest does not agree with its contents")
+    return content
 
 
 def tensors_bytes(tensors: Mapping[str, Tensor]) -> bytes:
@@ -129,10 +154,20 @@ def read_tensors(path: str | os.PathLike[str], *, sha256: str | None = None) -> 
     ValueError
         The file's hash differs from `sha256`, or it is no safetensors file.
     """
-    data = _read(path)
-    found = hashlib.sha256(data).hexdigest()
-    if sha256 is not None and found != sha256:
-        raise ValueError(f"{path} is damaged or was edited: expected sha256 {sha256}, found {found}")
+    data = read_file(path)
+    if sha256 is not None:
+        check_hash(data, sha256, path)
+    return parse_tensors(data, path)
+
+
+def check_hash(data: bytes, expected: str, path: str | os.PathLike[str]) -> None:
+    """Raise ValueError unless a file's bytes have the expected sha256."""
+    if (found := hashlib.sha256(data).hexdigest()) != expected:
+        raise ValueError(f"{path} is damaged or was edited: expected sha256 {expected}, found {found}")
+
+
+def parse_tensors(data: bytes, path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """Return the tensors in a safetensors file's bytes; ValueError if it is none."""
     try:
         return read_safetensors(data)
     except Exception as error:  # the parser names no base class for what a foreign file can raise
@@ -149,11 +184,16 @@ def flush_folder(path: Path) -> None:
             os.close(handle)
 
 
-def _read(path: str | os.PathLike[str]) -> bytes:
+def read_file(path: str | os.PathLike[str]) -> bytes:
+    """Read a file; FileNotFoundError if there is none."""
     try:
         return Path(path).read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:
         raise FileNotFoundError(f"{path} does not exist") from error
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _beside(path: Path) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 from .datasets import ImageDataset
 
 Augmentation: TypeAlias = Callable[[Tensor, Generator], Tensor]
+Rows = TypeVar("Rows", Tensor, list[int])
 
 
 class TensorLoader:
@@ -84,22 +85,35 @@ class TensorLoader:
         epoch, self.epoch = self.epoch, self.epoch + 1
         return self.batches(epoch)
 
-    def batches(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the batches of one epoch, counted from 0, from batch `start` on."""
+    def batches(
+        self, epoch: int, start: int = 0, stop: int | None = None, *, rank: int = 0, num_replicas: int = 1
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the batches of one epoch, counted from 0, from batch `start` to before `stop`.
+
+        Of each batch the process `rank` of `num_replicas` gets its rows, as `share_of` says. A batch is augmented as a
+        whole first, so that the rows do not depend on the number of processes.
+        """
         device = self.images.device
         generator = Generator(device) if self.augment else None
         order = self._order(epoch).to(device) if self.shuffle else None
-        for step in range(start, len(self)):
+        for step in range(start, len(self) if stop is None else stop):
             window = slice(step * self.batch_size, (step + 1) * self.batch_size)
             index = window if order is None else order[window]
-            images = self.images[index]
+            images, targets = self.images[index], self.targets[index]
             if self.augment and generator:
                 images = self.augment(images, generator.manual_seed(derive_seed(self.seed, epoch, step)))
-            yield (self.dataset.transform or _unchanged)(images), self.targets[index]
+            if num_replicas > 1:
+                images, targets = (share_of(rows, rank, num_replicas) for rows in (images, targets))
+            yield (self.dataset.transform or _unchanged)(images), targets
 
     def _order(self, epoch: int) -> Tensor:
         generator = Generator().manual_seed(derive_seed(self.seed, epoch))
         return torch.randperm(len(self.dataset), generator=generator)
+
+
+def share_of(rows: Rows, rank: int, num_replicas: int) -> Rows:
+    """Return every `num_replicas`-th row from `rank` on; if that is none, the first, which then counts for nothing."""
+    return rows[rank::num_replicas] if rank < len(rows) else rows[:1]
 
 
 def derive_seed(*numbers: int) -> int:

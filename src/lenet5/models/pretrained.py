@@ -9,11 +9,12 @@ import enum
 import hashlib
 import importlib.resources
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .. import storage
 
@@ -97,7 +98,7 @@ def save_model(model: nn.Module, directory: str | os.PathLike[str], **extra: Any
     if directory.exists() and not directory.is_dir():
         raise ValueError(f"{directory} is a file; expected a folder, or a name that is free")
     directory.mkdir(parents=True, exist_ok=True)
-    storage.write_files({directory / TENSORS: tensors, directory / CONFIG: storage.json_bytes(config)})
+    storage.write_files({directory / TENSORS: tensors, directory / CONFIG: storage.json_bytes(storage.sealed(config))})
 
 
 def load_model(source: str | os.PathLike[str]) -> PretrainedModel:
@@ -116,13 +117,18 @@ def load_model(source: str | os.PathLike[str]) -> PretrainedModel:
             model = architecture.from_arguments(arguments).to(_dtype(config))
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{folder / CONFIG} does not describe a {name}: {error}") from error
-    load_tensors(model, folder / tensors_file, sha256=config.get("sha256"))
+    assign_tensors(model, storage.read_tensors(folder / tensors_file, sha256=str(config.get("sha256"))), folder)
     return model.eval()
 
 
-def load_tensors(model: nn.Module, path: Path, *, sha256: str | None) -> None:
-    """Replace a model's tensors by those of a safetensors file, all of them or none."""
-    tensors = storage.read_tensors(path, sha256=sha256)
+def assign_tensors(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Replace a model's tensors by those of a file, all of them or none.
+
+    Raises
+    ------
+    ValueError
+        A name, shape or dtype differs.
+    """
     expected = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in model.state_dict().items()}
     found = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in tensors.items()}
     differing = [name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)]
@@ -138,7 +144,7 @@ def load_tensors(model: nn.Module, path: Path, *, sha256: str | None) -> None:
 def read_config(source: str | os.PathLike[str]) -> dict[str, Any]:
     """Read a weights folder's `config.json`; `source` as in `PretrainedModel.from_pretrained`."""
     path = _locate(source)[0] / CONFIG
-    config = storage.read_json(path)
+    config = storage.unsealed(storage.read_json(path), path)
     for name in ("arguments", "preprocess", "meta", "settings"):
         if not isinstance(config.get(name), dict | None):
             raise ValueError(f"{path} has {config[name]!r} for {name!r}; expected an object")

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 class Callback:
     """What a Trainer calls as it trains; each method does nothing until a subclass says otherwise.
 
-    A callback stops the training after the current step by setting `trainer.should_stop = True`.
+    A callback stops the training after the current step by setting `trainer.should_stop = True`. Under torchrun every
+    process calls its own; `trainer.is_main` tells the first, which is the one to write and to show.
     """
 
     def on_fit_start(self, trainer: Trainer) -> None:
@@ -45,7 +46,8 @@ class ProgressBar(Callback):
         from tqdm import tqdm
 
         state = _state(trainer)
-        self._bar = tqdm(total=state.num_steps, initial=state.step, unit="step", leave=False, disable=None)
+        hidden = None if trainer.is_main else True  # None: where stderr is no terminal
+        self._bar = tqdm(total=state.num_steps, initial=state.step, unit="step", leave=False, disable=hidden)
         self._describe(trainer)
 
     def on_step_end(self, trainer: Trainer) -> None:
@@ -57,6 +59,8 @@ class ProgressBar(Callback):
         text = f"epoch {row['epoch']}/{trainer.config.max_epochs}  loss {row['train_loss']:.4f}"
         if "val_loss" in row:
             text += f"  val_loss {row['val_loss']:.4f}  val_accuracy {row['val_accuracy']:.4f}"
+        if not trainer.is_main:
+            return
         if self._bar.disable:
             sys.stderr.write(f"{text}\n")
         else:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from .device import autocast
-from .sources import Source, TensorSource, check_finite
+from ..data.sources import Source, TensorSource, check_finite
+from ..metrics import Evaluation
+from ..runtime.device import autocast
+from ..runtime.distributed import Processes
+
+if TYPE_CHECKING:
+    from .trainer import Trainer
 
 
 @dataclass(frozen=True)
@@ -48,19 +53,40 @@ def predict_logits(model: nn.Module, batches: Iterable[Tensor], device: torch.de
         return torch.cat(found).float().cpu()
 
 
-def predict_pairs(model: nn.Module, source: Source, device: torch.device, precision: str) -> tuple[Tensor, Tensor]:
-    """Return the logits of a source's images, and their targets."""
+def evaluate(trainer: Trainer, source: Source, model: nn.Module) -> Evaluation:
+    """Compare the answers of a trainer's model, or of an average of it, with the targets of a whole set."""
+    device = trainer.device
+    logits, targets = predict_pairs(model, source, device, trainer.config.precision, trainer.processes)
+    source.check_targets(targets, logits.shape[1])
+    with torch.inference_mode():
+        loss = trainer.loss_fn(logits.to(device), targets.to(device)).item()
+    return Evaluation(targets, logits.double().softmax(1), classes=source.classes, loss=loss)
+
+
+def predict_pairs(
+    model: nn.Module, source: Source, device: torch.device, precision: str, processes: Processes
+) -> tuple[Tensor, Tensor]:
+    """Return the logits of a source's images, and their targets.
+
+    Several processes take a part of the batches each, every batch once, and all return the same: what one would. A
+    foreign loader has no parts; each process takes all of it.
+    """
     targets: list[Tensor] = []
+    rank, size = (processes.rank, processes.size) if source.divisible and len(source) >= processes.size else (0, 1)
+    first, last = (number * len(source) // size for number in (rank, rank + 1))
 
     def images() -> Iterator[Tensor]:
-        for batch, batch_targets in source.pairs(0):
+        for batch, batch_targets in source.pairs(0, first, last) if source.divisible else source.pairs(0):
             if not isinstance(source, TensorSource):  # what a TensorLoader yields was checked when it was made
                 check_finite(batch)
             targets.append(batch_targets)
             yield batch
 
     logits = predict_logits(model, images(), device, precision)
-    return logits, torch.cat(targets).cpu()
+    found = torch.cat(targets).cpu()
+    if size == 1:
+        return logits, found
+    return torch.cat(processes.all_gather(logits)), torch.cat(processes.all_gather(found))
 
 
 def images_of(batches: Iterable[Any]) -> Iterator[Tensor]:

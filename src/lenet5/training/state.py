@@ -7,17 +7,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
+from ..data.sources import Source, check_finite
+from ..runtime.randomness import random_state, restore_random_state
 from .callbacks import Callback
 from .config import TrainerConfig
 from .history import History, Row
-from .randomness import random_state, restore_random_state
-from .sources import check_finite
+from .optimization import Optimization
 
-LOSS_CHECK_STEPS = 100  # on an accelerator, where to look at a loss is to wait for it
-_FREE_TO_CHANGE = ("device", "checkpoint_dir", "checkpoint_steps", "keep_checkpoints")  # a device only rounds otherwise
+# a device only rounds otherwise
+_FREE_TO_CHANGE = ("device", "checkpoint_dir", "checkpoint_steps", "checkpoint_minutes", "keep_checkpoints")
 
 
 class TrainingState:
@@ -25,8 +24,8 @@ class TrainingState:
 
     Attributes
     ----------
-    optimizer, scheduler
-        Of this training.
+    optimization
+        The optimizer, its schedule, and the average of the weights.
     history
         Of the epochs that have ended.
     best
@@ -35,38 +34,41 @@ class TrainingState:
         What comes next, counted from 0: the epoch, and the batch in it.
     num_steps
         Batches per epoch.
-    data
-        What makes the batches, as `str(source)` says.
-    lr
-        Of the last optimizer step.
-    loss_sum, num_seen
-        Over this epoch's examples; the sum lies on the device.
+    loss_sum
+        Over this epoch's examples of this process; it lies on the device.
+    num_seen
+        Examples of this epoch, of all processes.
     window
-        Examples since the last optimizer step.
+        Examples since the last optimizer step, of all processes.
     finished
         Whether the training came to its end, and the model has its final weights.
     """
 
-    def __init__(
-        self, optimizer: Optimizer, scheduler: LRScheduler | None, num_steps: int, data: str, device: torch.device
-    ) -> None:
-        self.optimizer, self.scheduler = optimizer, scheduler
-        self.num_steps, self.data = num_steps, data
-        self.device = device
+    def __init__(self, optimization: Optimization, train: Source, device: torch.device) -> None:
+        self.optimization, self.train, self.device = optimization, train, device
+        self.num_steps = len(train)
         self.history = History()
         self.best: dict[str, Tensor] | None = None
         self.epoch = self.step = self.num_seen = self.window = 0
-        self.lr = 0.0
         sum_dtype = torch.float32 if device.type == "mps" else torch.float64  # MPS has no float64
         self.loss_sum = torch.zeros((), dtype=sum_dtype, device=device)
         self.finished = False
 
+    @property
+    def lr(self) -> float:
+        """The learning rate of the last optimizer step."""
+        return self.optimization.lr
+
     def check_loss(self, images: Tensor) -> None:
-        """Raise FloatingPointError if the loss is no longer finite, or ValueError if the images are to blame."""
-        if math.isfinite(self.loss_sum.item()):
+        """Raise FloatingPointError if the loss is no longer finite, or ValueError if the images are to blame.
+
+        On an accelerator, where to look at a loss is to wait for it, that is done after some steps only.
+        """
+        every = loss_check_steps(self.device)
+        if (self.step % every and self.step != self.num_steps) or math.isfinite(self.loss_sum.item()):
             return
         check_finite(images)
-        earlier = "" if self.device.type == "cpu" else f", or in one of the {LOSS_CHECK_STEPS} steps before"
+        earlier = "" if every == 1 else f", or in one of the {every} steps before"
         raise FloatingPointError(
             f"the loss became NaN or infinite in epoch {self.epoch + 1}, step {self.step} of {self.num_steps}{earlier};"
             f" a lower lr (it is {self.lr:.3g} now) or a max_grad_norm may help"
@@ -80,27 +82,13 @@ class TrainingState:
                 f" a lower lr (it is {self.lr:.3g} now) or a max_grad_norm may help"
             )
 
-    def update(self, model: nn.Module, config: TrainerConfig) -> None:
-        """Take the optimizer's step with the mean gradient of the window."""
-        if config.accumulate_steps > 1:  # the gradients are of a sum
-            for parameter in model.parameters():
-                if parameter.grad is not None:
-                    parameter.grad.div_(self.window)
-        if config.max_grad_norm is not None:
-            nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
-        self.lr = float(self.optimizer.param_groups[0]["lr"])
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        if self.scheduler is not None:
-            self.scheduler.step()
-        self.window = 0
-
-    def end_epoch(self, row: Row, model: nn.Module, monitor: str) -> None:
+    def end_epoch(self, row: Row, monitor: str) -> None:
         """Add an epoch's row, keep the weights if it is the best, and turn to the next epoch."""
         self.history.rows.append(row)
         if "val_loss" in row and self._is_best(row, monitor):
             self.history.best_epoch = row["epoch"]
-            self.best = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+            weights = self.optimization.averaged.state_dict()
+            self.best = {name: tensor.detach().clone() for name, tensor in weights.items()}
         self.epoch, self.step, self.num_seen = self.epoch + 1, 0, 0
         self.loss_sum.zero_()
 
@@ -111,11 +99,12 @@ class TrainingState:
         return self.finished or self.epoch == config.max_epochs or not patient
 
     def finish(self, model: nn.Module, config: TrainerConfig, *, interrupted: bool) -> None:
-        """Give the model its best weights, unless the training is to be continued, and put it into evaluation mode."""
+        """Give the model its final weights, unless the training is to be continued, and put it into evaluation mode."""
         self.history.interrupted = interrupted and not self.is_over(config)
         self.finished = not self.history.interrupted
-        if self.finished and self.best is not None and config.restore_best:
-            model.load_state_dict(self.best)
+        if self.finished:
+            best = self.best if config.restore_best else None
+            model.load_state_dict(self.optimization.averaged.state_dict() if best is None else best)
         model.eval()
 
     def _is_best(self, row: Row, monitor: str) -> bool:
@@ -127,51 +116,73 @@ class TrainingState:
             return row["val_accuracy"] > best["val_accuracy"]
         return row["val_loss"] < best["val_loss"]
 
-    def to_dict(self, config: TrainerConfig, callbacks: list[Callback]) -> dict[str, Any]:
-        """Return all of it, the settings, and the state of the callbacks and of every random generator."""
+    def of_process(self) -> dict[str, Any]:
+        """Return what each process has of its own."""
+        loader = self.train.state_dict() if self.step else {}
+        return {"random": random_state(self.device), "loss_sum": self.loss_sum, "loader": loader}
+
+    def to_dict(
+        self, config: TrainerConfig, callbacks: list[Callback], processes: list[dict[str, Any]]
+    ) -> dict[str, Any]:
+        """Return all of it, the settings, and the states of the callbacks and of each process."""
         return {
             "config": config.to_dict(),
             "epoch": self.epoch,
             "step": self.step,
             "num_steps": self.num_steps,
-            "data": self.data,
+            "data": str(self.train),
             "finished": self.finished,
             "rows": [dict(row) for row in self.history.rows],
             "best_epoch": self.history.best_epoch,
             "best": self.best,
             "lr": self.lr,
-            "loss_sum": self.loss_sum,
             "num_seen": self.num_seen,
-            "optimizer": self.optimizer.state_dict(),
-            "scheduler": self.scheduler.state_dict() if self.scheduler else None,
+            "parts": {name: part.state_dict() for name, part in self.optimization.parts.items()},
             "callbacks": [(type(callback).__name__, callback.state_dict()) for callback in _stateful(callbacks)],
-            "random": random_state(self.device),
+            "processes": processes,
         }
 
-    def check_same(self, saved: dict[str, Any], config: TrainerConfig, callbacks: list[Callback]) -> None:
+    def check_same(self, saved: dict[str, Any], config: TrainerConfig, callbacks: list[Callback], size: int) -> None:
         """Raise ValueError unless what `to_dict` returned is of this training: settings, data and callbacks."""
         _check_same("the number of batches per epoch", saved["num_steps"], self.num_steps)
         names = [type(callback).__name__ for callback in _stateful(callbacks)]
         _check_same("the list of callbacks with a state", [name for name, _ in saved["callbacks"]], names)
-        _check_same("a learning-rate schedule", saved["scheduler"] is not None, self.scheduler is not None)
         for name, value in config.to_dict().items():
             if name not in _FREE_TO_CHANGE:
                 _check_same(name, saved["config"].get(name), value)
-        _check_same("the source of batches", saved["data"], self.data)
+        _check_same("what the optimization is made of", list(saved["parts"]), list(self.optimization.parts))
+        _check_same("the source of batches", saved["data"], str(self.train))
+        if any(process["loader"] for process in saved["processes"]):
+            _check_same("the number of processes, in the middle of a loader's epoch", len(saved["processes"]), size)
 
-    def restore(self, saved: dict[str, Any], callbacks: list[Callback]) -> None:
-        """Take back what `to_dict` returned; `check_same` comes first."""
-        self.optimizer.load_state_dict(saved["optimizer"])
-        if self.scheduler:
-            self.scheduler.load_state_dict(saved["scheduler"])
+    def restore(self, saved: dict[str, Any], callbacks: list[Callback], rank: int, size: int) -> None:
+        """Take back what `to_dict` returned; `check_same` comes first.
+
+        With another number of processes than before, the first takes over what all had summed up, and a process that
+        is new draws its own random numbers.
+        """
+        for name, part in self.optimization.parts.items():
+            part.load_state_dict(saved["parts"][name])
+        self.optimization.lr = saved["lr"]
         for callback, (_, state) in zip(_stateful(callbacks), saved["callbacks"], strict=True):
             callback.load_state_dict(state)
         self.history = History(saved["rows"], saved["best_epoch"])
         self.best = saved["best"] and {name: tensor.to(self.device) for name, tensor in saved["best"].items()}
-        self.loss_sum = saved["loss_sum"].to(self.loss_sum)
-        for name in ("epoch", "step", "finished", "lr", "num_seen"):
+        for name in ("epoch", "step", "finished", "num_seen"):
             setattr(self, name, saved[name])
-        restore_random_state(saved["random"], self.device)
+        processes = saved["processes"]
+        if len(processes) == size:
+            self.loss_sum = processes[rank]["loss_sum"].to(self.loss_sum)
+        elif rank == 0:
+            self.loss_sum = sum(process["loss_sum"] for process in processes).to(self.loss_sum)
+        if rank < len(processes):
+            self.train.load_state_dict(processes[rank]["loader"])
+            restore_random_state(processes[rank]["random"], self.device)
+
+
+def loss_check_steps(device: torch.device) -> int:
+    """After how many steps the loss is looked at."""
+    return 1 if device.type == "cpu" else 100
 
 
 def _stateful(callbacks: list[Callback]) -> list[Callback]:

@@ -7,13 +7,15 @@ import contextlib
 import torch
 
 
-def resolve_device(name: str | torch.device) -> torch.device:
+def resolve_device(name: str | torch.device, local_rank: int | None = None) -> torch.device:
     """Return the device that a name means.
 
     Parameters
     ----------
     name
         As torch spells it; "auto" is the accelerator that torch finds, else the CPU.
+    local_rank
+        Of several processes on this host; it chooses among several devices where the name does not.
 
     Raises
     ------
@@ -21,10 +23,8 @@ def resolve_device(name: str | torch.device) -> torch.device:
         There is no such device here.
     """
     accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    if name == "auto":
-        return accelerator or torch.device("cpu")
     try:
-        device = torch.device(name)
+        device = torch.device(name) if name != "auto" else accelerator or torch.device("cpu")
     except RuntimeError as error:
         raise ValueError(
             f"device {name!r} is unknown to torch; expected 'auto', 'cpu', 'cuda', 'cuda:1', 'mps'"
@@ -34,6 +34,8 @@ def resolve_device(name: str | torch.device) -> torch.device:
     if accelerator is None or accelerator.type != device.type:
         found = accelerator.type if accelerator else "no accelerator"
         raise ValueError(f"device {name!r} is not here: torch {torch.__version__} found {found}; use 'auto' or 'cpu'")
+    if local_rank is not None and device.index is None:
+        device = torch.device(device.type, local_rank)
     count = torch.accelerator.device_count()
     if device.index is not None and device.index >= count:
         raise ValueError(f"device {name!r} is not here: torch found {count}, numbered from 0")
@@ -42,6 +44,6 @@ def resolve_device(name: str | torch.device) -> torch.device:
 
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[object]:
     """Return the context in which a forward pass computes in that precision."""
-    if precision == "bfloat16":
-        return torch.autocast(device.type, torch.bfloat16)
+    if precision in ("bfloat16", "float16"):
+        return torch.autocast(device.type, getattr(torch, precision))
     return contextlib.nullcontext()

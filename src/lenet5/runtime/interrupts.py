@@ -10,24 +10,28 @@ from types import FrameType
 
 
 class Interrupt:
-    """The signal that arrived, if one did."""
+    """The signal that arrived; 0 before one did."""
 
-    received: int | None = None
+    received: int = 0
+
+    def __init__(self, *, second_raises: bool) -> None:
+        self.second_raises = second_raises
 
     def handle(self, number: int, _frame: FrameType | None) -> None:
-        """Note a signal; a second Ctrl-C raises at once."""
-        if number == signal.SIGINT and self.received == signal.SIGINT:
+        """Note a signal; a second Ctrl-C raises at once, where that is wanted."""
+        if self.second_raises and number == signal.SIGINT and self.received == signal.SIGINT:
             raise KeyboardInterrupt
         self.received = number
 
 
 @contextlib.contextmanager
-def interruptible() -> Iterator[Interrupt]:
+def interruptible(*, second_raises: bool) -> Iterator[Interrupt]:
     """Catch SIGINT and SIGTERM during a block, where Python lets a thread do so: in the main one.
 
-    A signal that is ignored, as a shell makes it for what runs in the background, stays so.
+    A signal that is ignored, as a shell makes it for what runs in the background, stays so. torchrun passes on the
+    Ctrl-C that its processes have heard already, so that a second one means nothing there.
     """
-    interrupt = Interrupt()
+    interrupt = Interrupt(second_raises=second_raises)
     if threading.current_thread() is not threading.main_thread():
         yield interrupt
         return

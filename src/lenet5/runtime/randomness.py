@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 from collections.abc import Iterator
 from typing import Any
@@ -26,6 +27,24 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
         yield
     finally:
         restore_random_state(before, device)
+
+
+@contextlib.contextmanager
+def deterministic(enabled: bool) -> Iterator[None]:
+    """Run a block with nothing but algorithms that give the same bits each time, if that is enabled."""
+    if not enabled:
+        yield
+        return
+    cudnn, warn_only = torch.backends.cudnn, torch.is_deterministic_algorithms_warn_only_enabled()
+    before = torch.are_deterministic_algorithms_enabled(), cudnn.deterministic, cudnn.benchmark
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it, and reads it when it first works
+    torch.use_deterministic_algorithms(True)
+    cudnn.deterministic, cudnn.benchmark = True, False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=warn_only)
+        _, cudnn.deterministic, cudnn.benchmark = before
 
 
 def random_state(device: torch.device) -> dict[str, Any]:

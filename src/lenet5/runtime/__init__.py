@@ -1,0 +1,1 @@
+"""What a training runs on: the device, random generators, signals, other processes, and checkpoints."""

@@ -1,0 +1,124 @@
+"""The processes that train one model together, as torchrun starts them; alone, everything here costs nothing."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+_VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+class Processes:
+    """All processes of a training, seen from one of them.
+
+    Messages go over gloo, whatever the gradients use: no GPU is waited for.
+
+    Attributes
+    ----------
+    rank, size
+        The number of this process, and how many there are.
+    """
+
+    def __init__(self) -> None:
+        self.rank, self.size = (dist.get_rank(), dist.get_world_size()) if _initialized() else (0, 1)
+        self._group: Any = dist.new_group(backend="gloo") if self.size > 1 else None
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """Return the model with its gradients averaged over the processes, all beginning with the first one's weights.
+
+        Source: Li et al., "PyTorch Distributed: Experiences on Accelerating Data Parallel Training", 2020.
+        """
+        return model if self.size == 1 else DistributedDataParallel(model)
+
+    def exchanging(self, module: nn.Module, wanted: bool) -> contextlib.AbstractContextManager[None]:
+        """Return the context for a forward and backward pass, after which gradients are averaged or not yet."""
+        if self.size == 1 or wanted:
+            return contextlib.nullcontext()
+        wrapped: Any = getattr(module, "_orig_mod", module)  # torch.compile wraps it once more
+        context: contextlib.AbstractContextManager[None] = wrapped.no_sync()
+        return context
+
+    def all_max(self, *numbers: int) -> list[int]:
+        """Return the highest of each of these numbers over the processes."""
+        if self.size == 1:
+            return list(numbers)
+        highest = torch.tensor(numbers)
+        dist.all_reduce(highest, dist.ReduceOp.MAX, self._group)
+        return [int(number) for number in highest]
+
+    def all_sum(self, value: Tensor) -> float:
+        """Return the sum of a number over the processes."""
+        total = value.detach().cpu()
+        if self.size > 1:
+            dist.all_reduce(total, dist.ReduceOp.SUM, self._group)
+        return total.item()
+
+    def all_gather(self, tensor: Tensor) -> list[Tensor]:
+        """Return the tensors of all processes, on the CPU; they may differ in their numbers of rows."""
+        if self.size == 1:
+            return [tensor]
+        lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
+        dist.all_gather(lengths, torch.tensor([len(tensor)]), self._group)
+        padded = tensor.new_zeros(max(map(int, lengths)), *tensor.shape[1:])
+        padded[: len(tensor)] = tensor
+        found = [torch.empty_like(padded) for _ in range(self.size)]
+        dist.all_gather(found, padded, self._group)
+        return [rows[: int(length)] for rows, length in zip(found, lengths, strict=True)]
+
+    def all_gather_bytes(self, data: bytes) -> list[bytes]:
+        """Return the bytes of all processes."""
+        return [bytes(rows.numpy()) for rows in self.all_gather(torch.frombuffer(bytearray(data), dtype=torch.uint8))]
+
+    def broadcast(self, data: bytes) -> bytes:
+        """Return the bytes that the first process gives."""
+        if self.size == 1:
+            return data
+        length = torch.tensor([len(data)])
+        dist.broadcast(length, 0, self._group)
+        content = torch.frombuffer(bytearray(data or b"\0"), dtype=torch.uint8)
+        if self.rank:
+            content = torch.empty(int(length), dtype=torch.uint8)
+        if length:
+            dist.broadcast(content, 0, self._group)
+        return bytes(content.numpy()) if length else b""
+
+
+def join_processes(device: torch.device) -> Processes:
+    """Return the processes that this one belongs to; the first call under torchrun waits for the others."""
+    if not _initialized() and dist.is_available() and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        missing = [name for name in _VARIABLES if name not in os.environ]
+        if missing:
+            raise ValueError(
+                f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, but {', '.join(missing)} is not set; expected a launch by"
+                " torchrun, or no WORLD_SIZE for a process that trains alone"
+            )
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        atexit.register(_leave)
+    return Processes()
+
+
+def local_rank() -> int | None:
+    """Return the number of this process on its host; None alone."""
+    number = os.environ.get("LOCAL_RANK")
+    return None if number is None else int(number)
+
+
+def was_restarted() -> bool:
+    """Whether torch's elastic agent started this process in place of one that failed."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
+def _initialized() -> bool:
+    return dist.is_available() and dist.is_initialized()
+
+
+def _leave() -> None:
+    with contextlib.suppress(Exception):  # at the end of a process whose peers may be gone
+        dist.destroy_process_group()

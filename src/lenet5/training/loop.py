@@ -1,0 +1,161 @@
+"""The training loop: `run` goes through the epochs, an epoch through its steps."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from ..data.sources import Batch, Source
+from ..runtime.checkpoint import decode, encode
+from ..runtime.device import autocast
+from ..runtime.interrupts import Interrupt
+from .checkpoints import add_checkpoint
+from .history import Row
+from .inference import evaluate
+from .state import TrainingState
+
+if TYPE_CHECKING:
+    from .trainer import Trainer
+
+
+class Loop:
+    """One call of `Trainer.fit`, between its first step and its last.
+
+    Parameters
+    ----------
+    trainer
+        Whose model is trained.
+    module
+        The model as the training calls it: wrapped for several processes, compiled.
+    state
+        Where it begins.
+    train, val
+        The data.
+    interrupt
+        The signal that may end it.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        module: nn.Module,
+        state: TrainingState,
+        train: Source,
+        val: Source | None,
+        interrupt: Interrupt,
+    ) -> None:
+        self.trainer, self.module, self.state = trainer, module, state
+        self.train, self.val, self.interrupt = train, val, interrupt
+        self.config, self.processes, self.device = trainer.config, trainer.processes, trainer.device
+        smoothing = self.config.label_smoothing
+        self.loss_fn = nn.CrossEntropyLoss(label_smoothing=smoothing) if smoothing else trainer.loss_fn
+        self.saved_at = time.monotonic()
+
+    def run(self) -> None:
+        """Train to the end, or to where a stop was asked for."""
+        state, trainer = self.state, self.trainer
+        self._call("on_fit_start")
+        try:
+            while not (trainer.should_stop or state.is_over(self.config)):
+                self._run_epoch()
+                if state.step == state.num_steps:
+                    self._end_epoch()
+            if not state.finished:
+                state.finish(trainer.model, self.config, interrupted=self.interrupt.received != 0)
+                if state.finished or state.step == 0 or self.train.resumable:
+                    self._checkpoint()
+        finally:
+            self._call("on_fit_end", state.history)
+
+    def _run_epoch(self) -> None:
+        state, due = self.state, False
+        self.module.train()
+        rank, size = self.processes.rank, self.processes.size
+        for batch in self.train.shares(state.epoch, state.step, rank=rank, num_replicas=size):
+            if state.step == state.num_steps:
+                raise ValueError(f"the loader gave more than {state.num_steps} batches, which its length is")
+            self._train_step(batch)
+            self._call("on_step_end")
+            due |= self._is_due()
+            if state.window:
+                continue
+            stop, due = self._agree(self.trainer.should_stop, due)
+            self.trainer.should_stop = stop
+            if stop:
+                return
+            if due and self.train.resumable and state.step < state.num_steps:
+                self._checkpoint()
+                due = False
+        if state.step != state.num_steps:
+            raise ValueError(f"the loader gave {state.step} batches; expected {state.num_steps}, as its length says")
+
+    def _train_step(self, batch: Batch) -> None:
+        """Take one batch: its gradients, and the optimizer's step if it completes a window."""
+        state, accumulate = self.state, self.config.accumulate_steps
+        complete = (state.step + 1) % accumulate == 0 or state.step + 1 == state.num_steps
+        with self.processes.exchanging(self.module, complete):
+            with autocast(self.device, self.config.precision):
+                logits = self.module(batch.images.to(self.device))
+                if isinstance(self.loss_fn, nn.CrossEntropyLoss) and batch.targets.ndim == 1:
+                    self.train.check_targets(batch.targets, logits.shape[1])
+                loss = self.loss_fn(logits, batch.targets.to(self.device))
+            # gradients are averaged over the processes; with accumulation they are of a sum until it is complete
+            share = batch.num_own * self.processes.size
+            state.optimization.backward(loss, share / batch.num_all if accumulate == 1 else share)
+        state.loss_sum += loss.detach() * batch.num_own
+        state.num_seen += batch.num_all
+        state.window += batch.num_all
+        state.step += 1
+        state.check_loss(batch.images)
+        if complete:
+            state.optimization.update(1 if accumulate == 1 else state.window, state.epoch)
+            state.window = 0
+
+    def _end_epoch(self) -> None:
+        """Validate, and write the epoch's checkpoint, unless that of the end follows at once."""
+        state, trainer = self.state, self.trainer
+        state.check_weights(trainer.model)
+        train_loss = self.processes.all_sum(state.loss_sum) / state.num_seen
+        row = Row(epoch=state.epoch + 1, lr=state.lr, train_loss=train_loss)
+        if self.val is not None:
+            evaluation = evaluate(trainer, self.val, state.optimization.averaged)
+            assert evaluation.loss is not None
+            row["val_loss"], row["val_accuracy"] = evaluation.loss, evaluation.accuracy
+        row = decode(self.processes.broadcast(encode(dict(row))))  # so that all decide alike
+        state.end_epoch(row, self.config.monitor)
+        self._call("on_epoch_end", row)
+        trainer.should_stop, _ = self._agree(trainer.should_stop, False)
+        if not (trainer.should_stop or state.is_over(self.config)):
+            self._checkpoint()
+
+    def _is_due(self) -> bool:
+        """Whether the settings ask for a checkpoint within the epoch."""
+        every, minutes = self.config.checkpoint_steps, self.config.checkpoint_minutes
+        return (every is not None and self.state.step % every == 0) or (
+            minutes is not None and time.monotonic() - self.saved_at >= 60 * minutes
+        )
+
+    def _agree(self, stop: bool, due: bool) -> tuple[bool, bool]:
+        """Return what any of the processes wants; each learns of a signal that another has received."""
+        stops, dues, signal = self.processes.all_max(stop, due, self.interrupt.received)
+        self.interrupt.received = signal
+        return bool(stops or signal), bool(dues)
+
+    def _checkpoint(self) -> None:
+        directory, state, trainer = self.config.checkpoint_dir, self.state, self.trainer
+        self.saved_at = time.monotonic()
+        if directory is None:
+            return
+        state.check_weights(trainer.model)
+        processes = [state.of_process()]
+        if self.processes.size > 1:
+            processes = [decode(data) for data in self.processes.all_gather_bytes(encode(processes[0]))]
+        if trainer.is_main:
+            content = state.to_dict(self.config, trainer.callbacks, processes)
+            add_checkpoint(directory, trainer.model, content, keep=self.config.keep_checkpoints)
+
+    def _call(self, hook: str, *arguments: Any) -> None:
+        for callback in self.trainer.callbacks:
+            getattr(callback, hook)(self.trainer, *arguments)
