@@ -9,10 +9,10 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import hypothesis.strategies as st
 import numpy as np
@@ -88,9 +88,10 @@ def make(config: TrainerConfig, stop: StopAt) -> Trainer:
 def source(kind: str) -> Any:
     if kind == "dataset":
         return Noisy()
-    if kind == "augmented":
-        return TensorLoader(images(), batch_size=8, shuffle=True, augment=Augment(), seed=2)
-    return images()
+    if kind == "shuffled":
+        return images()
+    augment = Augment() if kind == "augmented" else None
+    return TensorLoader(images(), batch_size=8, shuffle=augment is not None, augment=augment, seed=2)
 
 
 def newest(folder: Path) -> int:
@@ -110,26 +111,42 @@ def outcome(trainer: Trainer) -> tuple[dict[str, list[Any]], list[Row], int | No
     return state, trainer.history.rows, trainer.history.best_epoch
 
 
-@settings(max_examples=25)
+@settings(max_examples=60)
 @given(
     stop=st.integers(1, 12),
     every=st.integers(1, 5),
+    kind=st.sampled_from(["shuffled", "in order", "augmented", "dataset"]),
     accumulate=st.integers(1, 3),
-    kind=st.sampled_from(["images", "augmented", "dataset"]),
-    validated=st.booleans(),
+    average=st.sampled_from([{}, {"ema_decay": 0.5}, {"swa_epochs": 2}]),
+    schedule=st.sampled_from(["one_cycle", "cosine", "step", "constant"]),
+    precision=st.sampled_from(["float32", "bfloat16", "float16"]),
     patience=st.sampled_from([None, 1]),
+    validated=st.booleans(),
 )
 def test_a_training_that_was_stopped_anywhere_goes_on_as_if_it_never_was(
     stop: int,
     every: int,
-    accumulate: int,
     kind: str,
-    validated: bool,
+    accumulate: int,
+    average: dict[str, Any],
+    schedule: Literal["one_cycle", "cosine", "step", "constant"],
+    precision: Literal["float32", "bfloat16", "float16"],
     patience: int | None,
+    validated: bool,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     val = images(12) if validated else None
-    config = replace(CONFIG, accumulate_steps=accumulate, patience=patience if validated else None)
+    config = replace(
+        CONFIG,
+        accumulate_steps=accumulate,
+        schedule=schedule,
+        warmup=0.25,
+        precision=precision,
+        label_smoothing=0.1,
+        max_grad_norm=1.0,
+        patience=patience if validated else None,
+        **average,
+    )
     undisturbed = make(config, StopAt())
     undisturbed.fit(source(kind), val)
 
@@ -161,6 +178,51 @@ def test_a_loader_that_is_not_ours_is_resumed_at_the_start_of_the_epoch_and_this
     with pytest.warns(UserWarning, match=said):
         resumed.fit(loader(), resume="auto")
     assert began(resumed) == 4
+    assert outcome(resumed) == outcome(undisturbed)
+
+
+class Remembering(Iterable[Any]):
+    """A loader that knows how far it is, and shuffles by a generator of its own."""
+
+    def __init__(self) -> None:
+        self.generator = torch.Generator().manual_seed(3)
+        self.order, self.place = list(range(4)), 4
+
+    def __len__(self) -> int:
+        return 4
+
+    def __iter__(self) -> Iterator[Any]:
+        if self.place == 4:
+            self.order, self.place = torch.randperm(4, generator=self.generator).tolist(), 0
+        torch.rand(())  # as a DataLoader draws a seed for its workers
+        return self.rest()
+
+    def rest(self) -> Iterator[Any]:
+        while self.place < 4:
+            number = self.order[self.place]
+            self.place += 1
+            yield tuple(
+                torch.stack(part) for part in zip(*(Noisy()[index] for index in range(number, 30, 4)), strict=True)
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"order": self.order, "place": self.place, "generator": self.generator.get_state()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.order, self.place = state["order"], state["place"]
+        self.generator.set_state(state["generator"])
+
+
+@pytest.mark.parametrize("place", [2, 4, 7])
+def test_a_loader_with_a_state_is_resumed_where_it_was(place: int, tmp_path: Path) -> None:
+    undisturbed = make(CONFIG, StopAt())
+    undisturbed.fit(Remembering())
+    config = replace(CONFIG, checkpoint_dir=tmp_path, checkpoint_steps=1)
+    with pytest.raises(Stopped):
+        make(config, StopAt(place + 1)).fit(Remembering())
+    resumed = make(config, StopAt())
+    resumed.fit(Remembering(), resume="auto")
+    assert began(resumed) == place
     assert outcome(resumed) == outcome(undisturbed)
 
 
@@ -394,6 +456,27 @@ def test_the_newest_checkpoints_are_kept_and_leftovers_removed(tmp_path: Path) -
     (tmp_path / ".step-00000001.abandoned").mkdir()
     make(replace(CONFIG, checkpoint_dir=tmp_path, keep_checkpoints=2), StopAt()).fit(images())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000008", "step-00000012"]
+
+
+def test_the_checkpoint_of_the_best_epoch_is_kept(tmp_path: Path) -> None:
+    class BestFirst(StopAt):
+        def on_step_end(self, trainer: Trainer) -> None:
+            if trainer.state and trainer.state.epoch:
+                for parameter in trainer.model.parameters():
+                    parameter.data.fill_(-9.0)
+
+    make(replace(CONFIG, checkpoint_dir=tmp_path, keep_checkpoints=1, monitor="val_loss"), BestFirst()).fit(
+        images(), images(12)
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000004", "step-00000012"]
+
+
+def test_a_checkpoint_is_written_when_the_minutes_have_passed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(0, 10**6, 25))
+    monkeypatch.setattr("lenet5.training.loop.time.monotonic", lambda: next(clock))  # 25 seconds from look to look
+    config = replace(CONFIG, checkpoint_dir=tmp_path, checkpoint_minutes=1.0, keep_checkpoints=9, max_epochs=1)
+    make(replace(config, batch_size=3), StopAt()).fit(images())
+    assert [newest(tmp_path), len(list(tmp_path.iterdir()))] == [10, 4]
 
 
 def test_a_full_disk_ends_with_its_error_and_the_old_checkpoint_intact(

@@ -1,4 +1,5 @@
 from . import data as data
+from . import instruments as instruments
 from . import metrics as metrics
 from . import models as models
 from . import training as training
@@ -9,6 +10,11 @@ from .data import ImageDataset as ImageDataset
 from .data import Preprocess as Preprocess
 from .data import TensorLoader as TensorLoader
 from .data import load_data as load_data
+from .instruments import CSVLogger as CSVLogger
+from .instruments import LRSearch as LRSearch
+from .instruments import Profiler as Profiler
+from .instruments import TensorBoardLogger as TensorBoardLogger
+from .instruments import find_lr as find_lr
 from .metrics import Evaluation as Evaluation
 from .metrics import accuracy as accuracy
 from .metrics import classification_report as classification_report

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import signal
 import warnings
@@ -12,6 +13,7 @@ import click
 
 if TYPE_CHECKING:
     import lenet5
+    from lenet5.runs import Settings
 
 _EXPECTED_ERRORS = (ValueError, OSError, FloatingPointError)
 _DATA = click.Choice(["digits", "mnist", "fashion_mnist", "kmnist", "emnist", "qmnist"])
@@ -71,28 +73,42 @@ def train(
 
     With no options it trains on scikit-learn's 1,797 handwritten digits, which need no download. The folder that is
     written holds the weights, the history, the report and two pictures; `--weights FOLDER` of the other commands reads
-    it.
+    it. Under torchrun the processes share the work.
     """
     from lenet5.runs import Run, Settings
+    from lenet5.runtime.device import resolve_device
+    from lenet5.runtime.distributed import join_processes, local_rank
 
     data_root = None if root is None else str(root)
+    processes = join_processes(resolve_device(device, local_rank()))
     if resume is not None:
         _refuse_settings("resume", "root", "device")
-        run = Run.in_folder(resume, device, data_root)
-    else:
-        folder = _free_folder(data) if out is None else _empty_folder(out)
-        name = recipe or ("digits" if data == "digits" else "standard")
-        run = Run(folder, Settings(data, data_root, name, seed, epochs, batch_size, lr), device)
-    click.echo(f"{len(run.splits.train)} images to train on, {len(run.splits.val)} to validate, {run.trainer.device}")
+
+    def choose() -> bytes:
+        if resume is not None:
+            folder, settings = resume, Settings.of_run(resume, data_root)
+        else:
+            name = recipe or ("digits" if data == "digits" else "standard")
+            settings = Settings(data, data_root, name, seed, epochs, batch_size, lr)
+            folder = _folder_for(settings, out)
+        return json.dumps([str(folder), dataclasses.asdict(settings)]).encode()
+
+    folder, values = json.loads(processes.from_first(choose))
+    run = Run(Path(folder), Settings(**values), device)
+    echo = click.echo if processes.rank == 0 else _silent
+    sizes = f"{len(run.splits.train)} images to train on, {len(run.splits.val)} to validate"
+    echo(f"{sizes}, {run.trainer.device}{f' in {processes.size} processes' if processes.size > 1 else ''}")
     try:
         run.fit(resume=None if resume is None else "auto")
     finally:  # SIGTERM ends it with SystemExit
         if run.trainer.history.interrupted:
-            click.echo(f"interrupted; lenet5 train --resume {run.folder} continues")
+            echo(f"interrupted; lenet5 train --resume {run.folder} continues")
     if run.trainer.history.interrupted:
         raise click.exceptions.Exit(128 + signal.SIGINT)
-    click.echo(f"\ntest set\n{run.report()}\n\nwritten to {run.folder}:")
-    click.echo("  " + ", ".join(sorted(path.name for path in run.folder.iterdir())))
+    report = run.report()
+    echo(f"\ntest set\n{report}\n\nwritten to {run.folder}:")
+    if processes.rank == 0:
+        echo("  " + ", ".join(sorted(path.name for path in run.folder.iterdir())))
 
 
 @main.command()
@@ -206,6 +222,19 @@ def _open_picture(path: Path) -> Any:
         raise ValueError(f"{path} {reason}") from error
 
 
+def _folder_for(settings: Settings, out: Path | None) -> Path:
+    """Return where a run goes: a new folder, or that of the run which torchrun has just started again."""
+    from lenet5.runs import Run
+    from lenet5.runtime.distributed import was_restarted
+
+    if was_restarted():
+        candidates = sorted(Path("runs").glob(f"{settings.data}-*"), reverse=True) if out is None else [out]
+        for folder in candidates:
+            if Run.is_unfinished(folder, settings):
+                return folder
+    return _free_folder(settings.data) if out is None else _empty_folder(out)
+
+
 def _free_folder(data: str) -> Path:
     """Return runs/DATA-NUMBER with the lowest number that follows all that are there."""
     taken = [path.name.rpartition("-")[2] for path in Path("runs").glob(f"{data}-*")]
@@ -227,6 +256,10 @@ def _refuse_settings(*allowed: str) -> None:
     if extra:
         names = ", ".join("--" + name.replace("_", "-") for name in extra)
         raise click.UsageError(f"--resume takes its settings from the run; found {names}")
+
+
+def _silent(*_: Any, **__: Any) -> None:
+    """Show nothing: another process shows it."""
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:

@@ -20,6 +20,7 @@ from .models.pretrained import CONFIG
 from .recipes import RECIPES
 from .training import History, ProgressBar, Trainer
 
+REPORT = "report.json"
 _REPORTED = ("accuracy", "accuracy_interval", "loss", "expected_calibration_error", "num_examples")
 
 
@@ -34,6 +35,19 @@ class Settings:
     max_epochs: int | None = None
     batch_size: int | None = None
     lr: float | None = None
+
+    @classmethod
+    def of_run(cls, folder: Path, root: str | None) -> Settings:
+        """Return those of the run in a folder; its data lies where it did, unless `root` says otherwise."""
+        if not (folder / CONFIG).is_file():
+            raise FileNotFoundError(f"there is no run in {folder}; expected a folder that lenet5 train wrote")
+        saved = read_config(folder).get("settings")
+        if saved is None:
+            raise ValueError(f"{folder} holds weights but no run to resume; expected a folder that lenet5 train wrote")
+        try:
+            return cls(**saved | ({} if root is None else {"root": root}))
+        except TypeError as error:
+            raise ValueError(f"{folder / CONFIG} does not hold the settings of a run: {error}") from error
 
     def changes(self) -> dict[str, Any]:
         """Return what takes the place of the recipe's settings."""
@@ -85,24 +99,17 @@ class Run:
             self.splits.train, batch_size=config.batch_size, shuffle=True, augment=recipe.augment, seed=config.seed
         )
 
-    @classmethod
-    def in_folder(cls, folder: Path, device: str, root: str | None) -> Run:
-        """Return the run that a folder is of; its data lies where it did, unless `root` says otherwise."""
-        if not (folder / CONFIG).is_file():
-            raise FileNotFoundError(f"there is no run in {folder}; expected a folder that lenet5 train wrote")
-        saved = read_config(folder).get("settings")
-        if saved is None:
-            raise ValueError(f"{folder} holds weights but no run to resume; expected a folder that lenet5 train wrote")
-        try:
-            settings = Settings(**saved | ({} if root is None else {"root": root}))
-        except TypeError as error:
-            raise ValueError(f"{folder / CONFIG} does not hold the settings of a run: {error}") from error
-        return cls(folder, settings, device)
+    @staticmethod
+    def is_unfinished(folder: Path, settings: Settings) -> bool:
+        """Whether a folder holds a run of these settings that has not written its report."""
+        if not (folder / CONFIG).is_file() or (folder / REPORT).exists():
+            return False
+        return bool(read_config(folder).get("settings") == dataclasses.asdict(settings))
 
     def fit(self, resume: str | None = None) -> History:
         """Train, from the newest checkpoint with `resume="auto"`."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if resume is None:  # so that a run that is killed says what it was
+        if resume is None and self.trainer.is_main:  # so that a run that is killed says what it was
+            self.folder.mkdir(parents=True, exist_ok=True)
             content = {"settings": dataclasses.asdict(self.settings)}
             storage.write_json(self.folder / CONFIG, storage.sealed(content))
         return self.trainer.fit(self.loader, self.splits.val, resume=resume)
@@ -110,6 +117,8 @@ class Run:
     def report(self) -> Evaluation:
         """Evaluate on the test set, and write all files of the folder but the checkpoints."""
         report, history = self.trainer.evaluate(self.splits.test), self.trainer.history
+        if not self.trainer.is_main:
+            return report
         self.model.save_pretrained(
             self.folder,
             preprocess=dataclasses.asdict(self.splits.preprocess),
@@ -118,7 +127,7 @@ class Run:
         )
         table = history.to_frame().to_csv(index=False, lineterminator="\n")
         storage.write_file(self.folder / "history.csv", table.encode())
-        storage.write_file(self.folder / "report.json", report.to_json().encode())
+        storage.write_file(self.folder / REPORT, report.to_json().encode())
         for name, figure in (("curves.png", history.plot()), ("confusion_matrix.png", report.plot())):
             picture = io.BytesIO()
             figure.savefig(picture, dpi=120)

@@ -72,9 +72,9 @@ class Source:
         for owner in (self.loader, getattr(self.loader, "sampler", None)):
             if owner is not None and hasattr(owner, "set_epoch"):
                 owner.set_epoch(number)
-        if start == 0:
+        if not self.resumable:
             return iter(self.loader)
-        with torch.random.fork_rng(devices=[]):  # its beginning drew a seed, before the generators' states were saved
+        with torch.random.fork_rng(devices=[]):  # it may draw seeds, and more of them when it is resumed
             return iter(self.loader)
 
     def pairs(self, number: int, start: int = 0, stop: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:

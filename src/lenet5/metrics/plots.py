@@ -62,3 +62,15 @@ def plot_curves(frame: pd.DataFrame, best_epoch: int | None = None) -> Figure:
         panel.grid(alpha=0.3)
         panel.legend()
     return figure
+
+
+def plot_lr_search(lrs: Sequence[float], losses: Sequence[float], suggestion: float) -> Figure:
+    """Draw losses by learning rate, on a logarithmic axis."""
+    figure = Figure(figsize=(5, 3.6), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot(lrs, losses)
+    axes.axvline(suggestion, color="grey", linestyle=":", label=f"steepest: {suggestion:.2g}")
+    axes.set(xscale="log", xlabel="learning rate", ylabel="loss (smoothed)")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure

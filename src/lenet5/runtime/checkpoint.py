@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -131,14 +132,23 @@ def _unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
     return tensors[content] if kind == "tensor" else tensors[content].numpy()
 
 
-def share_checkpoint(found: Checkpoint | None, processes: Processes) -> Checkpoint | None:
-    """Return the first process's checkpoint in each of them; the others may be on hosts that do not see its folder."""
+def shared_checkpoint(find: Callable[[], Checkpoint | None], processes: Processes) -> Checkpoint | None:
+    """Return what the first process finds; the others may be on hosts that do not see its folders."""
     if processes.size == 1:
-        return found
-    path = processes.broadcast(str(found.path).encode() if found else b"").decode()
-    files = found.files if found else {}
-    files = {name: processes.broadcast(files.get(name, b"")) for name in (*_FILES, STATE)}
-    return Checkpoint(Path(path), files) if path else None
+        return find()
+
+    def found() -> bytes:
+        checkpoint = find()
+        if checkpoint is None:
+            return b""
+        files = {name: np.frombuffer(data, np.uint8) for name, data in checkpoint.files.items()}
+        return encode((str(checkpoint.path), files))
+
+    data = processes.from_first(found)
+    if not data:
+        return None
+    path, files = decode(data)
+    return Checkpoint(Path(path), {name: content.tobytes() for name, content in files.items()})
 
 
 def encode(value: Any) -> bytes:

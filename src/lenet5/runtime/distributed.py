@@ -5,11 +5,13 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 _VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -55,7 +57,7 @@ class Processes:
 
     def all_sum(self, value: Tensor) -> float:
         """Return the sum of a number over the processes."""
-        total = value.detach().cpu()
+        total = value.detach().cpu().clone()
         if self.size > 1:
             dist.all_reduce(total, dist.ReduceOp.SUM, self._group)
         return total.item()
@@ -76,18 +78,34 @@ class Processes:
         """Return the bytes of all processes."""
         return [bytes(rows.numpy()) for rows in self.all_gather(torch.frombuffer(bytearray(data), dtype=torch.uint8))]
 
-    def broadcast(self, data: bytes) -> bytes:
-        """Return the bytes that the first process gives."""
+    def from_first(self, make: Callable[[], bytes]) -> bytes:
+        """Return what the first process makes; where it cannot, the others raise ValueError with the same sentence."""
         if self.size == 1:
+            return make()
+        if self.rank:
+            failed, data = self._broadcast(b""), self._broadcast(b"")
+            if failed:
+                raise ValueError(data.decode())
             return data
+        try:
+            data = make()
+        except Exception as error:
+            self._broadcast(b"failed")
+            self._broadcast(str(error).encode())
+            raise
+        self._broadcast(b"")
+        return self._broadcast(data)
+
+    def _broadcast(self, data: bytes) -> bytes:
         length = torch.tensor([len(data)])
         dist.broadcast(length, 0, self._group)
-        content = torch.frombuffer(bytearray(data or b"\0"), dtype=torch.uint8)
-        if self.rank:
-            content = torch.empty(int(length), dtype=torch.uint8)
-        if length:
-            dist.broadcast(content, 0, self._group)
-        return bytes(content.numpy()) if length else b""
+        if not length:
+            return b""
+        content = torch.empty(int(length), dtype=torch.uint8)
+        if self.rank == 0:
+            content = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+        dist.broadcast(content, 0, self._group)
+        return bytes(content.numpy())
 
 
 def join_processes(device: torch.device) -> Processes:
@@ -99,7 +117,12 @@ def join_processes(device: torch.device) -> Processes:
                 f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, but {', '.join(missing)} is not set; expected a launch by"
                 " torchrun, or no WORLD_SIZE for a process that trains alone"
             )
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        # torchrun keeps one store over its restarts; without a name of its own, a process can read there the address
+        # of one that is dead
+        store, rank, size = next(rendezvous("env://"))
+        store = dist.PrefixStore(f"attempt-{_restart_count()}", store)  # type: ignore[attr-defined]
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size)
         atexit.register(_leave)
     return Processes()
 
@@ -112,7 +135,11 @@ def local_rank() -> int | None:
 
 def was_restarted() -> bool:
     """Whether torch's elastic agent started this process in place of one that failed."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+    return _restart_count() > 0
+
+
+def _restart_count() -> int:
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
 
 
 def _initialized() -> bool:

@@ -123,7 +123,7 @@ class Loop:
             evaluation = evaluate(trainer, self.val, state.optimization.averaged)
             assert evaluation.loss is not None
             row["val_loss"], row["val_accuracy"] = evaluation.loss, evaluation.accuracy
-        row = decode(self.processes.broadcast(encode(dict(row))))  # so that all decide alike
+        row = decode(self.processes.from_first(lambda: encode(dict(row))))  # so that all decide alike
         state.end_epoch(row, self.config.monitor)
         self._call("on_epoch_end", row)
         trainer.should_stop, _ = self._agree(trainer.should_stop, False)

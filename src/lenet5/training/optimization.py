@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol, TypeAlias
 
@@ -86,20 +88,20 @@ class Optimization:
         if self.config.max_grad_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)
         self.lr = float(self.optimizer.param_groups[0]["lr"])
-        if self._step() and self.scheduler is not None:
-            self.scheduler.step()
+        self._step()
         self.optimizer.zero_grad()
         if self.average is not None and epoch >= self.config.max_epochs - (self.config.swa_epochs or math.inf):
             self.average.update_parameters(self.model)
 
-    def _step(self) -> bool:
-        """Take the step; return False where the scale of the losses was too high for it."""
+    def _step(self) -> None:
+        """Advance the optimizer and the schedule, the latter also where the scale of the losses was too high."""
         self.scaler.step(self.optimizer)
-        if not self.scaler.is_enabled():
-            return True
-        before = self.scaler.get_scale()
-        self.scaler.update()
-        return self.scaler.get_scale() >= before
+        with warnings.catch_warnings() if self.scaler.is_enabled() else contextlib.nullcontext():
+            if self.scaler.is_enabled():
+                self.scaler.update()
+                warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step", UserWarning)
+            if self.scheduler is not None:
+                self.scheduler.step()
 
 
 def make_optimizer(

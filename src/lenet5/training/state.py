@@ -118,8 +118,7 @@ class TrainingState:
 
     def of_process(self) -> dict[str, Any]:
         """Return what each process has of its own."""
-        loader = self.train.state_dict() if self.step else {}
-        return {"random": random_state(self.device), "loss_sum": self.loss_sum, "loader": loader}
+        return {"random": random_state(self.device), "loss_sum": self.loss_sum, "loader": self.train.state_dict()}
 
     def to_dict(
         self, config: TrainerConfig, callbacks: list[Callback], processes: list[dict[str, Any]]
@@ -152,7 +151,7 @@ class TrainingState:
                 _check_same(name, saved["config"].get(name), value)
         _check_same("what the optimization is made of", list(saved["parts"]), list(self.optimization.parts))
         _check_same("the source of batches", saved["data"], str(self.train))
-        if any(process["loader"] for process in saved["processes"]):
+        if saved["step"] and any(process["loader"] for process in saved["processes"]):
             _check_same("the number of processes, in the middle of a loader's epoch", len(saved["processes"]), size)
 
     def restore(self, saved: dict[str, Any], callbacks: list[Callback], rank: int, size: int) -> None:
@@ -173,10 +172,10 @@ class TrainingState:
         processes = saved["processes"]
         if len(processes) == size:
             self.loss_sum = processes[rank]["loss_sum"].to(self.loss_sum)
+            self.train.load_state_dict(processes[rank]["loader"])
         elif rank == 0:
             self.loss_sum = sum(process["loss_sum"] for process in processes).to(self.loss_sum)
         if rank < len(processes):
-            self.train.load_state_dict(processes[rank]["loader"])
             restore_random_state(processes[rank]["random"], self.device)
 
 

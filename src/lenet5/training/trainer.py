@@ -21,7 +21,7 @@ from ..data.sources import EVALUATION_BATCH_SIZE, Data, Source, as_source, warn_
 from ..metrics import Evaluation
 from ..models import load_model
 from ..models.pretrained import assign_tensors
-from ..runtime.checkpoint import share_checkpoint, write_checkpoint
+from ..runtime.checkpoint import shared_checkpoint, write_checkpoint
 from ..runtime.device import resolve_device
 from ..runtime.distributed import join_processes, local_rank
 from ..runtime.interrupts import interruptible
@@ -86,6 +86,9 @@ class Trainer:
             config = replace(config, max_epochs=1, checkpoint_dir=None)
         if loss_fn is not None and config.label_smoothing:
             raise ValueError("there are a loss_fn and a label_smoothing; expected one of the two")
+        if config.compile is not None and config.compile not in torch.compiler.list_backends(()):
+            known = ", ".join(torch.compiler.list_backends())
+            raise ValueError(f"compile is {config.compile!r}; expected a backend of torch.compile, such as {known}")
         self.config = config
         self.device = resolve_device(config.device, local_rank())
         self.processes = join_processes(self.device)
@@ -172,10 +175,9 @@ class Trainer:
         optimization = Optimization(self.model, config, num_updates, self.optimizer, self.lr_scheduler)
         state = TrainingState(optimization, train, self.device)
         self.model.zero_grad()  # what an earlier training, or its error, left there
-        found = None
-        if self.is_main:
-            found = checkpoint_to_resume(resume, config.checkpoint_dir, within_epoch=train.resumable)
-        found = share_checkpoint(found, processes)
+        found = shared_checkpoint(
+            lambda: checkpoint_to_resume(resume, config.checkpoint_dir, within_epoch=train.resumable), processes
+        )
         if found is not None:
             state.check_same(found.state, config, self.callbacks, processes.size)
             assign_tensors(self.model, found.tensors, found.path)
