@@ -57,7 +57,8 @@ class TensorBoardLogger(Callback):
     def on_fit_start(self, trainer: Trainer) -> None:
         """Open a file."""
         if trainer.is_main:
-            self._writer = self._make_writer(self.directory, purge_step=_num_steps(trainer))
+            taken = _num_steps(trainer)
+            self._writer = self._make_writer(self.directory, purge_step=taken + 1 if taken else None)
 
     def on_step_end(self, trainer: Trainer) -> None:
         """Write the learning rate."""
