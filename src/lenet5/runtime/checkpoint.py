@@ -141,7 +141,7 @@ def shared_checkpoint(find: Callable[[], Checkpoint | None], processes: Processe
         checkpoint = find()
         if checkpoint is None:
             return b""
-        files = {name: np.frombuffer(data, np.uint8) for name, data in checkpoint.files.items()}
+        files = {name: np.array(bytearray(data)) for name, data in checkpoint.files.items()}
         return encode((str(checkpoint.path), files))
 
     data = processes.from_first(found)
