@@ -1,10 +1,11 @@
 """Kill trainings with SIGKILL at random moments, continue each to its end, and compare with one that was left alone.
 
-    python benchmarks/kill_and_resume.py [--kills 100]
+    python benchmarks/kill_and_resume.py [--runs 100]
 
-A checkpoint is written after every step, so that most kills fall into the writing of one. A run is killed again and
-again until it has come to its end; then its weights and its history must be those of the undisturbed run, to the last
-byte.
+A checkpoint is written after every step, so that most kills fall into the writing of one. Each run is killed at least
+once, and again until it has come to its end; then its weights and its history must be those of the undisturbed run, to
+the last byte. All that has a state is on: augmentation, dropout, batch statistics, accumulation, float16 with scaled
+losses, an average of the weights, a schedule with warm-up, and early stopping.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import tempfile
 import time
@@ -25,12 +27,25 @@ from lenet5 import Augment, ImageDataset, TensorLoader, Trainer, TrainerConfig
 
 
 def train(folder: Path) -> None:
-    """Train a network with dropout and batch statistics to the end, from the newest checkpoint if there is one."""
+    """Train to the end, from the newest checkpoint if there is one."""
     pixels = torch.randint(0, 256, (300, 1, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     data = ImageDataset(pixels, torch.arange(300) % 3, classes="abc", transform=lambda images: images.float() / 255)
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.BatchNorm1d(32), nn.Dropout(0.3), nn.Linear(32, 3))
-    config = TrainerConfig(max_epochs=3, device="cpu", checkpoint_dir=folder / "checkpoints", checkpoint_steps=1)
+    config = TrainerConfig(
+        max_epochs=3,
+        schedule="cosine",
+        warmup=0.1,
+        label_smoothing=0.1,
+        accumulate_steps=2,
+        max_grad_norm=1.0,
+        ema_decay=0.95,
+        patience=2,
+        precision="float16",
+        device="cpu",
+        checkpoint_dir=folder / "checkpoints",
+        checkpoint_steps=1,
+    )
     trainer = Trainer(model, config)
     trainer.fit(TensorLoader(data, batch_size=16, shuffle=True, augment=Augment()), data, resume="auto")
     trainer.save(folder / "final")
@@ -60,7 +75,7 @@ def outcome(folder: Path) -> tuple[str, str]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--runs", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     torch.set_num_threads(1)  # no thread may be lost in a fork
@@ -72,21 +87,29 @@ def main() -> None:
         train(root / "undisturbed")
         duration = time.perf_counter() - begin
         expected = outcome(root / "undisturbed")
-        kills = runs = equal = 0
-        while kills < arguments.kills:
-            folder = root / f"run-{runs}"
+        kills = writing = equal = 0
+        for number in range(arguments.runs):
+            folder, killed = root / f"run-{number}", False
             while True:
+                left_over = set(folder.rglob(".*"))
                 child = start(folder)
                 time.sleep(moments.uniform(0, 0.6 * duration))
                 os.kill(child, signal.SIGKILL)
                 code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-                if code == 0:
+                if code == 0 and killed:
                     break
+                if code == 0:  # it was done before the moment came: once more
+                    shutil.rmtree(folder)
+                    continue
                 assert code == -signal.SIGKILL, "the training failed"
+                killed = True
                 kills += 1
-            runs += 1
+                writing += not left_over >= set(folder.rglob(".*"))  # a file or folder that has not got its name yet
             equal += outcome(folder) == expected
-        print(f"{kills} kills in {runs} runs of {duration:.2f} s; {equal} of {runs} ended as the undisturbed run did")
+            shutil.rmtree(folder)
+    print(f"{kills} kills, {writing} of them while something was written, in {arguments.runs} runs of {duration:.2f} s")
+    print(f"{equal} of {arguments.runs} ended as the undisturbed run did, to the last byte")
+    print(f"torch {torch.__version__}")
 
 
 if __name__ == "__main__":

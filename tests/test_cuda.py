@@ -1,9 +1,14 @@
 """What has to hold on an accelerator; `nox -s tests_cuda` runs these."""
 
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
+from torch import nn
 
-from lenet5 import Augment, DataSplits, LeNet5, TensorLoader, Trainer, TrainerConfig
+from lenet5 import Augment, Callback, DataSplits, LeNet5, TensorLoader, Trainer, TrainerConfig
 
 pytestmark = [
     pytest.mark.cuda,
@@ -19,7 +24,7 @@ def train(digits: DataSplits, **settings: object) -> Trainer:
     return trainer
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
 def test_training_on_cuda_learns_digits(digits: DataSplits, precision: str) -> None:
     trainer = train(digits, precision=precision)
     assert trainer.device.type == "cuda"
@@ -41,3 +46,51 @@ def test_what_was_trained_on_cuda_is_loaded_on_the_cpu(
     trainer.save(folder)
     loaded = Trainer.load(folder, device="cpu")
     assert loaded.evaluate(digits.test).accuracy == pytest.approx(trainer.evaluate(digits.test).accuracy, abs=0.01)
+
+
+class StopAt(Callback):
+    def __init__(self, step: int) -> None:
+        self.left = step
+
+    def on_step_end(self, trainer: Trainer) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise InterruptedError
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+def test_a_training_on_cuda_that_was_stopped_goes_on_as_if_it_never_was(
+    digits: DataSplits, precision: Any, tmp_path: Path
+) -> None:
+    config = TrainerConfig(
+        max_epochs=2,
+        batch_size=32,
+        device="cuda",
+        deterministic=True,
+        precision=precision,
+        ema_decay=0.9,
+        accumulate_steps=2,
+        checkpoint_dir=tmp_path,
+        checkpoint_steps=4,
+    )
+
+    def make(config: TrainerConfig, *callbacks: Callback) -> Trainer:
+        torch.manual_seed(0)
+        return Trainer(nn.Sequential(LeNet5(16), nn.Dropout(0.3), nn.Linear(16, 10)), config, callbacks=callbacks)
+
+    data = TensorLoader(digits.train, batch_size=32, shuffle=True, augment=Augment())
+    undisturbed, resumed = make(replace(config, checkpoint_dir=None)), make(config)
+    undisturbed.fit(data, digits.val)
+    with pytest.raises(InterruptedError):
+        make(config, StopAt(51)).fit(data, digits.val)
+    resumed.fit(data, digits.val, resume="auto")
+    assert resumed.history.rows == undisturbed.history.rows
+    for one, other in zip(resumed.model.parameters(), undisturbed.model.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="there are fewer than two CUDA devices here")
+def test_the_second_device_can_be_named(digits: DataSplits) -> None:
+    trainer = Trainer(LeNet5(), TrainerConfig(max_epochs=1, device="cuda:1"))
+    trainer.fit(digits.train, digits.val)
+    assert {parameter.device for parameter in trainer.model.parameters()} == {torch.device("cuda:1")}

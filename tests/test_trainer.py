@@ -598,3 +598,17 @@ def test_a_loss_that_becomes_nan_stops_the_training_with_its_place() -> None:
 
     with pytest.raises(FloatingPointError, match="NaN or infinite in epoch 2, step 2 of 3; a lower lr"):
         Trainer(small(), config(), loss_fn=loss_fn).fit(examples())
+
+
+def test_where_a_look_at_the_loss_costs_time_it_is_looked_at_after_some_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+
+    def loss_fn(logits: Tensor, targets: Tensor) -> Tensor:
+        calls.append(1)
+        loss = nn.functional.cross_entropy(logits, targets)
+        return loss * math.nan if len(calls) == 3 else loss
+
+    monkeypatch.setattr("lenet5.training.state.loss_check_steps", lambda _device: 4)
+    message = "NaN or infinite in epoch 1, step 4 of 10, or in one of the 4 steps before; a lower lr"
+    with pytest.raises(FloatingPointError, match=message):
+        Trainer(small(), config(batch_size=2), loss_fn=loss_fn).fit(examples())

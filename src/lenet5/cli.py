@@ -34,6 +34,9 @@ class _Group(click.Group):
         warnings.showwarning = _show_warning  # a sentence, without the line of code that gave it
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:  # before a training's first step, or a second time
+            click.echo("interrupted", err=True)
+            ctx.exit(128 + signal.SIGINT)
         except _EXPECTED_ERRORS as error:
             raise _Failure(str(error)) from error
 
