@@ -4,14 +4,18 @@
 
 Each namespace has an address of its own, 10.77.0.1 and 10.77.0.2, and no other way out. Each runs torchrun in a folder
 of its own, as two hosts without a shared disk would, with one process; only the first writes. Its weights and history
-must be those of two processes on one host, to the last byte; how far one process differs is printed. Needs Linux,
-iproute2 and root.
+must be those of two processes on one host, to the last byte; how far one process differs is printed. Then the same with
+torchrun's elastic rendezvous and one folder for both, where the second host's process is killed. Needs Linux, iproute2
+and root.
 """
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -48,11 +52,38 @@ def command(*torchrun: str) -> list[str]:
 
 def start(folder: Path, words: list[str], **variables: str) -> subprocess.Popen[str]:
     """Run a command in a folder of its own."""
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **variables}
     return subprocess.Popen(
         words, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
+
+
+def start_hosts(folders: list[Path], options: Callable[[int], list[str]]) -> list[subprocess.Popen[str]]:
+    """Run torchrun in both namespaces."""
+    hosts = []
+    for rank, (host, link) in enumerate(zip(HOSTS, ("eth-a", "eth-b"), strict=True)):
+        words = ["ip", "netns", "exec", host, *command("--nnodes=2", "--nproc-per-node=1", *options(rank))]
+        hosts.append(start(folders[rank], words, GLOO_SOCKET_IFNAME=link))
+    return hosts
+
+
+def static(rank: int) -> list[str]:
+    """Return the options where every host has its number."""
+    return [f"--node-rank={rank}", f"--master-addr={HOSTS['lenet5-a']}", "--master-port=29500"]
+
+
+def elastic(rank: int) -> list[str]:
+    """Return the options where the hosts find one another, and begin again when a process has died."""
+    found = [f"--rdzv-endpoint={HOSTS['lenet5-a']}:29501", f"--rdzv-conf=is_host={int(rank == 0)}"]
+    address = f"--local-addr={list(HOSTS.values())[rank]}"
+    return ["--rdzv-backend=c10d", "--rdzv-id=1", *found, address, "--max-restarts=3"]
+
+
+def kill_worker(host: str) -> None:
+    """Kill the process that trains on a host, once it has trained for some epochs."""
+    pids = subprocess.run(["ip", "netns", "pids", host], check=True, capture_output=True, text=True).stdout.split()
+    os.kill(max(map(int, pids)), signal.SIGKILL)  # torchrun came before it
 
 
 def finish(process: subprocess.Popen[str]) -> str:
@@ -69,13 +100,13 @@ def main() -> None:
         disconnect()
         connect()
         try:
-            hosts = []
-            for rank, (host, link) in enumerate(zip(HOSTS, ("eth-a", "eth-b"), strict=True)):
-                options = ["--nnodes=2", "--nproc-per-node=1", f"--node-rank={rank}"]
-                options += [f"--master-addr={HOSTS['lenet5-a']}", "--master-port=29500"]
-                words = ["ip", "netns", "exec", host, *command(*options)]
-                hosts.append(start(root / host, words, GLOO_SOCKET_IFNAME=link))
-            shown = [finish(host) for host in hosts]
+            shown = [finish(host) for host in start_hosts([root / host for host in HOSTS], static)]
+            hosts = start_hosts([root / "killed", root / "killed"], elastic)
+            while not list((root / "killed").glob("run/checkpoints/step-*82")):
+                time.sleep(0.01)
+            kill_worker("lenet5-b")
+            for host in hosts:
+                finish(host)
         finally:
             disconnect()
         finish(start(root / "two", command("--standalone", "--nproc-per-node=2")))
@@ -84,9 +115,10 @@ def main() -> None:
         print(
             "the second host:", shown[1] or "silent;", "files:", [path.name for path in (root / "lenet5-b").iterdir()]
         )
-        for file in ("model.safetensors", "history.csv"):
-            same = (root / "lenet5-a" / "run" / file).read_bytes() == (root / "two" / "run" / file).read_bytes()
-            print(f"{file} as of two processes on one host, to the last byte: {same}")
+        for run, what in (("lenet5-a", "two hosts"), ("killed", "two hosts, one process killed in epoch 3")):
+            for file in ("model.safetensors", "history.csv"):
+                same = (root / run / "run" / file).read_bytes() == (root / "two" / "run" / file).read_bytes()
+                print(f"{what}: {file} as of two processes on one host, to the last byte: {same}")
         two, one = (pd.read_csv(root / name / "run" / "history.csv")["train_loss"] for name in ("two", "one"))
         print("training loss against one process, relative difference by epoch:")
         print(", ".join(f"{value:.1e}" for value in (two - one).abs() / one))

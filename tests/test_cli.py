@@ -295,3 +295,12 @@ def test_help_and_import_need_no_torch() -> None:
 def test_the_module_is_the_command() -> None:
     result = subprocess.run([sys.executable, "-m", "lenet5", "--version"], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == f"lenet5, version {lenet5.__version__}"
+
+
+def test_ctrl_c_before_the_first_step_ends_with_130(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lenet5.runs.load_data", interrupt)
+    result = invoke("train", "--out", tmp_path / "run")
+    assert (result.exit_code, result.stderr) == (130, "interrupted\n")

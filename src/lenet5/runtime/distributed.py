@@ -5,6 +5,8 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import time
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +16,7 @@ from torch import Tensor, nn
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
+_attempt = 1
 _VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
@@ -117,10 +120,10 @@ def join_processes(device: torch.device) -> Processes:
                 f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, but {', '.join(missing)} is not set; expected a launch by"
                 " torchrun, or no WORLD_SIZE for a process that trains alone"
             )
-        # torchrun keeps one store over its restarts; without a name of its own, a process can read there the address
-        # of one that is dead
+        global _attempt  # noqa: PLW0603 (as the process group itself, it is the process's)
         store, rank, size = next(rendezvous("env://"))
-        store = dist.PrefixStore(f"attempt-{_restart_count()}", store)  # type: ignore[attr-defined]
+        _attempt = _agree_on_attempt(store, rank, size)
+        store = dist.PrefixStore(f"attempt-{_attempt}", store)  # type: ignore[attr-defined]
         backend = "nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=size)
         atexit.register(_leave)
@@ -134,12 +137,31 @@ def local_rank() -> int | None:
 
 
 def was_restarted() -> bool:
-    """Whether torch's elastic agent started this process in place of one that failed."""
-    return _restart_count() > 0
+    """Whether torch's elastic agent started this process, or one beside it, in place of one that failed."""
+    return _attempt > 1 or int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
 
 
-def _restart_count() -> int:
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+def _agree_on_attempt(store: Any, rank: int, size: int) -> int:
+    """Return how often these processes have been started, the same number in each.
+
+    torchrun keeps one store over its restarts, and a process could read there the address of one that is dead. The
+    hosts count restarts each by itself, so the first process counts, and answers those that ask now.
+    """
+    if rank:
+        question = uuid.uuid4().hex
+        store.set(f"question-{rank}", question)
+        attempt = int(store.get(f"answer-{question}"))
+        store.set(f"heard-{attempt}-{rank}", "")
+        return attempt
+    attempt = int(store.add("attempts", 1))
+    waiting = set(range(1, size))
+    while waiting:
+        waiting = {other for other in waiting if not store.check([f"heard-{attempt}-{other}"])}
+        for other in waiting:
+            if store.check([f"question-{other}"]):  # it may be an earlier one's; then its own will follow
+                store.set(f"answer-{store.get(f'question-{other}').decode()}", str(attempt))
+        time.sleep(0.01)
+    return attempt
 
 
 def _initialized() -> bool:
