@@ -80,9 +80,12 @@ def one_thread() -> Iterator[None]:
 @pytest.mark.usefixtures("one_thread")
 def test_two_processes_find_what_one_finds(tmp_path: Path) -> None:
     first, second = work("compare", tmp_path)
+    statistics = first["batch statistics"]
+    assert statistics["loss"] == statistics["rows"][-1]["val_loss"]
     taken = [first.pop("taken"), second.pop("taken")]
     assert first == second
     alone = as_json(torchrun_worker.compare(tmp_path))
+    assert alone["batch statistics"] != statistics  # each process normalises by its own rows
     order = alone.pop("taken")
     assert first["evaluation"] == alone["evaluation"]  # to the last digit
     assert len(first["lenet5"]["losses"]) >= 50
@@ -131,10 +134,11 @@ def test_a_signal_to_one_stops_all_and_another_number_of_processes_can_resume(tm
 def test_what_cannot_be_trained_is_refused_by_all_alike(tmp_path: Path) -> None:
     first, second = work("refused", tmp_path)
     assert first == second
-    assert first["steps"] == 4
-    used, missing, loader = first["errors"]
+    assert first["steps"] == [4, 3]
+    used, missing, loader, evaluation = first["errors"]
     assert "holds the checkpoints of an earlier training" in used
     assert "there is no whole checkpoint" in missing
+    assert "an evaluation by a DistributedSampler would miss some examples" in evaluation
     assert "DataLoader would give each of the 2 processes the same batches; expected the dataset itself" in loader
 
 

@@ -1,6 +1,7 @@
 """What looks at a training, and changes nothing in it."""
 
 import json
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,16 @@ def test_a_loss_beyond_all_bounds_ends_the_search_too() -> None:
 
     search = find_lr(Trainer(small(), CONFIG, loss_fn=Count()), examples(200))
     assert len(search.lrs) == 30
+
+
+def test_ctrl_c_ends_the_search() -> None:
+    class Press(nn.CrossEntropyLoss):
+        def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+            signal.raise_signal(signal.SIGINT)
+            return super().forward(logits, targets)
+
+    with pytest.raises(KeyboardInterrupt):
+        find_lr(Trainer(small(), CONFIG, loss_fn=Press()), examples())
 
 
 def test_a_search_is_a_picture() -> None:

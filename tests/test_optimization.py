@@ -73,6 +73,13 @@ def test_every_schedule_stays_within_its_bounds(schedule: str, num_updates: int,
     assert found[highest:] == sorted(found[highest:], reverse=True)
 
 
+@pytest.mark.parametrize(("warmup", "num_updates"), [(0, 5), (0.1, 10), (0.5, 2), (0.25, 4), (None, 1)])
+def test_one_cycle_takes_every_share_of_warming_up(warmup: float | None, num_updates: int) -> None:
+    found = rates(num_updates, warmup=warmup)
+    assert len(found) == num_updates
+    assert found[-1] < CONFIG.lr or num_updates == 1
+
+
 def test_a_cosine_rises_in_equal_steps_and_falls_towards_nothing() -> None:
     found = rates(12, schedule="cosine", warmup=0.25)
     assert found[:3] == pytest.approx([0.025, 0.05, 0.075])
@@ -264,10 +271,17 @@ def test_two_batches_are_learned_by_heart() -> None:
 
 
 def test_a_foreign_loader_can_be_cut_short_too() -> None:
+    def train() -> list[float]:
+        loader = DataLoader(examples(30), batch_size=6, shuffle=True)
+        config = replace(CONFIG, overfit_batches=1, max_epochs=2, lr=1e-9)
+        return [row["train_loss"] for row in Trainer(small(), config).fit(loader)]
+
+    first, second = train()
+    assert first == pytest.approx(second)  # the same batch again
+    torch.manual_seed(99)  # outside of the training, and of no consequence
     state = torch.get_rng_state()
-    loader = DataLoader(examples(30), batch_size=6, shuffle=True)
-    history = Trainer(small(), replace(CONFIG, overfit_batches=1, max_epochs=2, lr=1e-9)).fit(loader)
-    assert history[0]["train_loss"] == pytest.approx(history[1]["train_loss"])  # the same batch again
+    assert train() == [first, second]
+    torch.manual_seed(99)
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -286,3 +300,4 @@ def test_a_dev_run_takes_two_steps_validates_two_batches_and_writes_nothing(tmp_
     history = Trainer(model, config, callbacks=[Steps()]).fit(examples(), examples(1200))
     assert (len(history), len(steps), batches) == (1, 2, [500, 500])
     assert not list(tmp_path.iterdir())
+    assert len(Trainer(small(), config).fit(examples(), resume="auto")) == 1

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import hypothesis.strategies as st
 import numpy as np
@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from lenet5 import Augment, Callback, History, ImageDataset, LeNet5, TensorLoader, Trainer, TrainerConfig
 from lenet5.runtime.checkpoint import read_checkpoint, write_checkpoint
+from lenet5.runtime.distributed import Processes
 from lenet5.training.checkpoints import find_checkpoint
 from lenet5.training.history import Row
 
@@ -244,6 +245,21 @@ def test_ctrl_c_ends_after_the_step_and_leaves_what_can_be_resumed(tmp_path: Pat
     assert outcome(resumed) == outcome(undisturbed)
 
 
+def test_a_signal_is_heard_also_while_the_processes_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    def all_max(_self: Processes, *numbers: int) -> list[int]:
+        calls.append(1)
+        if len(calls) == 3:
+            signal.raise_signal(signal.SIGINT)
+        return list(numbers)
+
+    calls: list[int] = []
+    monkeypatch.setattr(Processes, "all_max", all_max)
+    trainer = make(CONFIG, StopAt())
+    assert trainer.fit(images()).interrupted
+    assert trainer.state is not None
+    assert trainer.state.step == 3
+
+
 def test_a_training_that_a_callback_ended_stays_ended(tmp_path: Path) -> None:
     class Enough(StopAt):
         def on_epoch_end(self, trainer: Trainer, row: Row) -> None:
@@ -420,6 +436,97 @@ def test_auto_needs_a_folder() -> None:
 def test_a_path_without_checkpoints_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="there is no whole checkpoint at"):
         make(CONFIG, StopAt()).fit(images(), resume=tmp_path)
+
+
+def test_a_restarted_process_continues_its_own_training_and_no_other(
+    stopped: TrainerConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "job")
+    own = replace(stopped, checkpoint_dir=tmp_path / "own")
+    with pytest.raises(Stopped):
+        make(own, StopAt(6)).fit(images())
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    resumed = make(own, StopAt())
+    resumed.fit(images())
+    assert began(resumed) == 5
+    with pytest.raises(ValueError, match="holds the checkpoints of an earlier training"):
+        make(stopped, StopAt()).fit(images())
+
+
+def test_another_optimizer_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
+    def fit(optimizer: Any, *, groups: int = 1, last: int | None = None) -> None:
+        def factory(parameters: Any) -> torch.optim.Optimizer:
+            parts = list(parameters)
+            if groups == 1:
+                return cast("torch.optim.Optimizer", optimizer(parts, lr=0.1))
+            return cast("torch.optim.Optimizer", optimizer([{"params": parts[:1]}, {"params": parts[1:]}], lr=0.1))
+
+        model = make(CONFIG, StopAt()).model
+        before = outcome_of(model)
+        trainer = Trainer(model, replace(CONFIG, checkpoint_dir=tmp_path), callbacks=[StopAt(last)], optimizer=factory)
+        try:
+            trainer.fit(images(), resume="auto")
+        except ValueError:
+            assert outcome_of(model) == before
+            raise
+
+    def outcome_of(model: nn.Module) -> list[Any]:
+        return [tensor.tolist() for tensor in model.state_dict().values()]
+
+    with pytest.raises(Stopped):
+        fit(torch.optim.SGD, last=6)
+    said = r"what the optimization is made of was .*SGD.* there and is"
+    with pytest.raises(ValueError, match=rf"{said} .*'Adam'"):
+        fit(torch.optim.Adam)
+    with pytest.raises(ValueError, match=rf"{said} .*'groups': \[1, 5\]"):
+        fit(torch.optim.SGD, groups=2)
+    fit(torch.optim.SGD)
+
+
+def test_a_callback_that_cannot_be_restored_leaves_the_model_as_it_was(stopped: TrainerConfig) -> None:
+    class Changed(StopAt):
+        def load_state_dict(self, state: dict[str, Any]) -> None:
+            raise KeyError("counter")
+
+    Changed.__name__ = "StopAt"
+    trainer = make(stopped, Changed())
+    before = outcome(trainer)
+    with pytest.raises(KeyError, match="counter"):
+        trainer.fit(images(), resume="auto")
+    assert outcome(trainer) == before
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_a_part_of_the_parameters_can_be_trained_and_resumed(
+    precision: Literal["float32", "float16"], tmp_path: Path
+) -> None:
+    def train(config: TrainerConfig, last: int | None = None) -> Trainer:
+        trainer = make(replace(config, precision=precision, max_grad_norm=0.5), StopAt(last))
+        head = list(trainer.model.children())[4].parameters()
+        trainer.optimizer = lambda _parameters: torch.optim.SGD(head, lr=0.5)
+        trainer.fit(images(), resume=None if config.checkpoint_dir is None else "auto")
+        return trainer
+
+    untrained, undisturbed = make(CONFIG, StopAt()), train(CONFIG)
+    config = replace(CONFIG, checkpoint_dir=tmp_path, checkpoint_steps=1)
+    with pytest.raises(Stopped):
+        train(config, 6)
+    assert outcome(train(config)) == outcome(undisturbed)
+    before, after = (trainer.model.state_dict() for trainer in (untrained, undisturbed))
+    assert (after["4.weight"] - before["4.weight"]).abs().max() > 0.01
+    assert torch.equal(after["1.weight"], before["1.weight"])
+
+
+def test_saving_within_an_accumulation_is_refused(tmp_path: Path) -> None:
+    class Save(StopAt):
+        def on_step_end(self, trainer: Trainer) -> None:
+            trainer.save(tmp_path / "saved")
+
+    with pytest.raises(
+        ValueError, match="epoch 1 has taken 1 of 4 steps, and the last of them have not come to an opt"
+    ):
+        make(replace(CONFIG, accumulate_steps=2), Save()).fit(images())
+    assert not (tmp_path / "saved").exists()
 
 
 def test_a_fresh_training_does_not_mix_its_checkpoints_with_those_of_another(stopped: TrainerConfig) -> None:

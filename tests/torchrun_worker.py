@@ -99,6 +99,11 @@ def compare(_folder: Path) -> dict[str, Any]:
     found["dataset"] = train(dataset)
     found["taken"] = dataset.taken
     found["accumulated"] = train(doubled(images()), replace(CONFIG, accumulate_steps=2, max_grad_norm=0.05))
+    model = nn.Sequential(small(), nn.BatchNorm1d(3)).double()
+    trainer = Trainer(model, replace(CONFIG, ema_decay=0.5, restore_best=False))
+    rows = trainer.fit(doubled(images(32)), doubled(images(12))).rows
+    loss = Trainer(model, CONFIG).evaluate(doubled(images(12))).loss
+    found["batch statistics"] = {"buffers": [buffer.tolist() for buffer in model.buffers()], "rows": rows, "loss": loss}
     found["averaged"] = train(doubled(images()), replace(CONFIG, ema_decay=0.5))
 
     digits, steps = lenet5.load_data("digits"), Steps()
@@ -147,16 +152,23 @@ def refused(folder: Path) -> dict[str, Any]:
         lambda: Trainer(small(), replace(CONFIG, checkpoint_dir=folder / "checkpoints")).fit(pairs()),
         lambda: Trainer(small(), CONFIG).fit(pairs(), resume=folder / "nowhere"),
         lambda: Trainer(small(), CONFIG).fit(DataLoader(pairs(), batch_size=8)),
+        lambda: Trainer(small().float(), CONFIG).evaluate(sampled()),
     ]
     for attempt in attempts:
         try:
             attempt()
         except (ValueError, FileNotFoundError) as error:
             errors.append(str(error))
-    sampled = DataLoader(pairs(32), batch_size=4, sampler=DistributedSampler(pairs(32), seed=4))
-    steps = Steps()
-    Trainer(small().float(), replace(CONFIG, max_epochs=1), callbacks=[steps]).fit(sampled)
-    return {"errors": errors, "steps": len(steps.losses)}
+    counts = []
+    for config in (CONFIG, replace(CONFIG, overfit_batches=3)):
+        steps = Steps()
+        Trainer(small().float(), replace(config, max_epochs=1), callbacks=[steps]).fit(sampled())
+        counts.append(len(steps.losses))
+    return {"errors": errors, "steps": counts}
+
+
+def sampled() -> DataLoader[Any]:
+    return DataLoader(pairs(32), batch_size=4, sampler=DistributedSampler(pairs(32), seed=4))
 
 
 def killed(folder: Path) -> dict[str, Any]:

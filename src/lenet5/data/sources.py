@@ -45,6 +45,7 @@ class Source:
         if not len(loader):
             raise ValueError("the data is empty; expected at least one example")
         self.loader: Any = loader
+        self.sampled = isinstance(getattr(loader, "sampler", None), DistributedSampler)
 
     def __len__(self) -> int:
         return len(self.loader)
@@ -91,7 +92,7 @@ class Source:
         ValueError
             There are several processes, and the loader gives each of them the same batches.
         """
-        if num_replicas > 1 and not isinstance(getattr(self.loader, "sampler", None), DistributedSampler):
+        if num_replicas > 1 and not self.sampled:
             raise ValueError(
                 f"{type(self.loader).__name__} would give each of the {num_replicas} processes the same batches;"
                 " expected the dataset itself, a TensorLoader, or a DataLoader with a DistributedSampler"
@@ -211,7 +212,7 @@ def as_source(
 ) -> Source:
     """View data as batches; what is no loader yet gets the given batch size, order and seed.
 
-    With a limit, every epoch is the same first batches.
+    With a limit, every epoch is the same first batches; a foreign loader gives them at once.
 
     Raises
     ------
@@ -228,8 +229,10 @@ def as_source(
         return DatasetSource(data, batch_size, shuffle, seed, limit)
     if limit is None:
         return Source(data)
-    with torch.random.fork_rng(devices=[]):
-        return Source(list(itertools.islice(Source(data).loader, limit)))
+    whole = Source(data)
+    first = Source(list(itertools.islice(whole.loader, limit)))
+    first.sampled = whole.sampled
+    return first
 
 
 def check_batch(batch: Any) -> tuple[Tensor, Tensor]:

@@ -58,7 +58,7 @@ class _Recorder(Callback):
         state = trainer.state
         assert state is not None
         before, seen = self._before if state.step > 1 else (0.0, 0)
-        total = trainer.processes.all_sum(state.loss_sum)
+        total = state.loss_sum.item()
         self._before = total, state.num_seen
         self._mean = _SMOOTHING * self._mean + (1 - _SMOOTHING) * (total - before) / (state.num_seen - seen)
         self.lrs.append(state.lr)
@@ -87,7 +87,10 @@ def find_lr(
     Raises
     ------
     ValueError
-        An argument is out of range, the optimizer is of the model itself, or fewer than 10 rates gave a finite loss.
+        An argument is out of range, the optimizer is of the model itself, fewer than 10 rates gave a finite loss, or
+        there are several processes.
+    KeyboardInterrupt
+        Ctrl-C ended the search.
     """
     if not (0 < lowest < highest < math.inf and num_steps >= 10):
         raise ValueError(
@@ -96,10 +99,20 @@ def find_lr(
         )
     if isinstance(trainer.optimizer, Optimizer):
         raise ValueError("the trainer has an optimizer of its model's parameters; expected a function that makes one")
+    if trainer.processes.size > 1:
+        raise ValueError(f"there are {trainer.processes.size} processes; expected one: search before torchrun")
     config = replace(
-        trainer.config, lr=lowest, max_epochs=num_steps, accumulate_steps=1, patience=None, checkpoint_dir=None
+        trainer.config,
+        lr=lowest,
+        max_epochs=num_steps,
+        accumulate_steps=1,
+        patience=None,
+        checkpoint_dir=None,
+        ema_decay=None,
+        swa_epochs=None,
+        fast_dev_run=False,
+        device=str(trainer.device),
     )
-    config = replace(config, ema_decay=None, swa_epochs=None, device=str(trainer.device))
     recorder = _Recorder(num_steps)
     make_optimizer: OptimizerFactory = trainer.optimizer or (
         lambda parameters: torch.optim.AdamW(parameters, lr=lowest, weight_decay=config.weight_decay)
@@ -120,7 +133,8 @@ def find_lr(
         lr_scheduler=rising,
     )
     with contextlib.suppress(FloatingPointError):  # the loss has grown beyond all bounds
-        search.fit(train)
+        if search.fit(train).interrupted:
+            raise KeyboardInterrupt
     lrs, losses = recorder.lrs, recorder.losses
     if len(lrs) < 10:
         raise ValueError(f"only {len(lrs)} rates gave a finite loss; expected 10 or more: try a lower `lowest`")

@@ -22,7 +22,7 @@ class Profiler(Callback):
     skip
         Steps that are taken before, so that what is only slow at first is not seen.
     steps
-        Steps that are watched. A training that ends before leaves no files.
+        Steps that are watched. A training that ends before the first of them leaves no files.
     """
 
     def __init__(self, directory: str | os.PathLike[str], *, skip: int = 10, steps: int = 10) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
+import gc
 import os
 import time
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -33,7 +36,7 @@ class Processes:
 
     def __init__(self) -> None:
         self.rank, self.size = (dist.get_rank(), dist.get_world_size()) if _initialized() else (0, 1)
-        self._group: Any = dist.new_group(backend="gloo") if self.size > 1 else None
+        self._group = _gloo_group() if self.size > 1 else None
 
     def wrap(self, model: nn.Module) -> nn.Module:
         """Return the model with its gradients averaged over the processes, all beginning with the first one's weights.
@@ -49,6 +52,12 @@ class Processes:
         wrapped: Any = getattr(module, "_orig_mod", module)  # torch.compile wraps it once more
         context: contextlib.AbstractContextManager[None] = wrapped.no_sync()
         return context
+
+    def share_buffers(self, model: nn.Module) -> None:
+        """Give all processes the first one's buffers, such as batch statistics, of which each has its own."""
+        if self.size > 1:
+            for buffer in model.buffers():
+                dist.broadcast(buffer, 0)
 
     def all_max(self, *numbers: int) -> list[int]:
         """Return the highest of each of these numbers over the processes."""
@@ -130,6 +139,12 @@ def join_processes(device: torch.device) -> Processes:
     return Processes()
 
 
+@functools.cache
+def _gloo_group() -> Any:
+    """Return the group of all processes for messages; made once, since to make it is to wait for all of them."""
+    return dist.new_group(backend="gloo")
+
+
 def local_rank() -> int | None:
     """Return the number of this process on its host; None alone."""
     number = os.environ.get("LOCAL_RANK")
@@ -139,6 +154,15 @@ def local_rank() -> int | None:
 def was_restarted() -> bool:
     """Whether torch's elastic agent started this process, or one beside it, in place of one that failed."""
     return _attempt > 1 or int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
+def launch_id() -> str | None:
+    """Return what tells torchrun's launches apart, and is the same over its restarts; None without torchrun."""
+    run = os.environ.get("TORCHELASTIC_RUN_ID")
+    if run != "none":
+        return run
+    error_file = Path(os.environ.get("TORCHELASTIC_ERROR_FILE", "none"))  # .../RUN_RANDOM/attempt_N/RANK/error.json
+    return error_file.parents[2].name if len(error_file.parents) > 2 else run
 
 
 def _agree_on_attempt(store: Any, rank: int, size: int) -> int:
@@ -154,8 +178,10 @@ def _agree_on_attempt(store: Any, rank: int, size: int) -> int:
         store.set(f"heard-{attempt}-{rank}", "")
         return attempt
     attempt = int(store.add("attempts", 1))
-    waiting = set(range(1, size))
+    waiting, end = set(range(1, size)), time.monotonic() + store.timeout.total_seconds()
     while waiting:
+        if time.monotonic() > end:
+            raise TimeoutError(f"the processes {sorted(waiting)} of {size} have not begun")
         waiting = {other for other in waiting if not store.check([f"heard-{attempt}-{other}"])}
         for other in waiting:
             if store.check([f"question-{other}"]):  # it may be an earlier one's; then its own will follow
@@ -169,5 +195,7 @@ def _initialized() -> bool:
 
 
 def _leave() -> None:
+    gc.collect()  # what still refers to the groups would keep their threads
+    _gloo_group.cache_clear()
     with contextlib.suppress(Exception):  # at the end of a process whose peers may be gone
         dist.destroy_process_group()

@@ -28,8 +28,8 @@ class Interrupt:
 def interruptible(*, second_raises: bool) -> Iterator[Interrupt]:
     """Catch SIGINT and SIGTERM during a block, where Python lets a thread do so: in the main one.
 
-    A signal that is ignored, as a shell makes it for what runs in the background, stays so. torchrun passes on the
-    Ctrl-C that its processes have heard already, so that a second one means nothing there.
+    A signal that is ignored, as a shell makes it for what runs in the background, stays so. Under
+    torchrun, which passes on what it hears, a second Ctrl-C may be the first once more.
     """
     interrupt = Interrupt(second_raises=second_raises)
     if threading.current_thread() is not threading.main_thread():

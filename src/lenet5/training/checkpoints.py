@@ -12,7 +12,7 @@ from torch import nn
 
 from .. import storage
 from ..runtime.checkpoint import STATE, Checkpoint, read_checkpoint, write_checkpoint
-from ..runtime.distributed import was_restarted
+from ..runtime.distributed import launch_id, was_restarted
 
 
 def find_checkpoint(path: Path) -> Checkpoint:
@@ -55,8 +55,10 @@ def checkpoint_to_resume(
         training, which would be mixed with the new ones.
     """
     used = directory is not None and any([*Path(directory).glob("step-*"), *Path(directory).glob(".step-*.old")])
-    if used and was_restarted():  # the checkpoints are this training's, and newer than what it began with
-        resume = "auto"
+    if directory is not None and used and was_restarted():
+        newest = find_checkpoint(Path(directory))
+        if newest.state.get("launch") == launch_id():  # this training's own, and newer than what it began with
+            resume = "auto"
     if resume is None and used:
         raise ValueError(
             f"{directory} holds the checkpoints of an earlier training; expected an empty folder, or resume='auto'"

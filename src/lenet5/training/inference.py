@@ -71,6 +71,11 @@ def predict_pairs(
     Several processes take a part of the batches each, every batch once, and all return the same: what one would. A
     foreign loader has no parts; each process takes all of it.
     """
+    if source.sampled and processes.size > 1:
+        raise ValueError(
+            "an evaluation by a DistributedSampler would miss some examples and count others twice;"
+            " expected the dataset itself, or a loader without one"
+        )
     targets: list[Tensor] = []
     rank, size = (processes.rank, processes.size) if source.divisible and len(source) >= processes.size else (0, 1)
     first, last = (number * len(source) // size for number in (rank, rank + 1))

@@ -52,18 +52,21 @@ class Loop:
         smoothing = self.config.label_smoothing
         self.loss_fn = nn.CrossEntropyLoss(label_smoothing=smoothing) if smoothing else trainer.loss_fn
         self.saved_at = time.monotonic()
+        self.signal = 0  # that all the processes know of
 
     def run(self) -> None:
         """Train to the end, or to where a stop was asked for."""
         state, trainer = self.state, self.trainer
         self._call("on_fit_start")
         try:
+            self._agree()
             while not (trainer.should_stop or state.is_over(self.config)):
                 self._run_epoch()
                 if state.step == state.num_steps:
                     self._end_epoch()
             if not state.finished:
-                state.finish(trainer.model, self.config, interrupted=self.interrupt.received != 0)
+                self.processes.share_buffers(trainer.model)
+                state.finish(trainer.model, self.config, interrupted=self.signal != 0)
                 if state.finished or state.step == 0 or self.train.resumable:
                     self._checkpoint()
         finally:
@@ -81,9 +84,8 @@ class Loop:
             due |= self._is_due()
             if state.window:
                 continue
-            stop, due = self._agree(self.trainer.should_stop, due)
-            self.trainer.should_stop = stop
-            if stop:
+            due = self._agree(due)
+            if self.trainer.should_stop:
                 return
             if due and self.train.resumable and state.step < state.num_steps:
                 self._checkpoint()
@@ -117,6 +119,8 @@ class Loop:
         """Validate, and write the epoch's checkpoint, unless that of the end follows at once."""
         state, trainer = self.state, self.trainer
         state.check_weights(trainer.model)
+        for model in (trainer.model, state.optimization.averaged):
+            self.processes.share_buffers(model)
         train_loss = self.processes.all_sum(state.loss_sum) / state.num_seen
         row = Row(epoch=state.epoch + 1, lr=state.lr, train_loss=train_loss)
         if self.val is not None:
@@ -126,7 +130,7 @@ class Loop:
         row = decode(self.processes.from_first(lambda: encode(dict(row))))  # so that all decide alike
         state.end_epoch(row, self.config.monitor)
         self._call("on_epoch_end", row)
-        trainer.should_stop, _ = self._agree(trainer.should_stop, False)
+        self._agree()
         if not (trainer.should_stop or state.is_over(self.config)):
             self._checkpoint()
 
@@ -137,11 +141,12 @@ class Loop:
             minutes is not None and time.monotonic() - self.saved_at >= 60 * minutes
         )
 
-    def _agree(self, stop: bool, due: bool) -> tuple[bool, bool]:
-        """Return what any of the processes wants; each learns of a signal that another has received."""
-        stops, dues, signal = self.processes.all_max(stop, due, self.interrupt.received)
-        self.interrupt.received = signal
-        return bool(stops or signal), bool(dues)
+    def _agree(self, due: bool = False) -> bool:
+        """Stop all processes if one of them is to stop, or has received a signal; return whether one has a due."""
+        trainer = self.trainer
+        self.signal, stop, dues = self.processes.all_max(self.interrupt.received, trainer.should_stop, due)
+        trainer.should_stop = bool(stop or self.signal)
+        return bool(dues)
 
     def _checkpoint(self) -> None:
         directory, state, trainer = self.config.checkpoint_dir, self.state, self.trainer
@@ -149,11 +154,8 @@ class Loop:
         if directory is None:
             return
         state.check_weights(trainer.model)
-        processes = [state.of_process()]
-        if self.processes.size > 1:
-            processes = [decode(data) for data in self.processes.all_gather_bytes(encode(processes[0]))]
+        content = state.to_dict(self.config, trainer.callbacks, self.processes)
         if trainer.is_main:
-            content = state.to_dict(self.config, trainer.callbacks, processes)
             add_checkpoint(directory, trainer.model, content, keep=self.config.keep_checkpoints)
 
     def _call(self, hook: str, *arguments: Any) -> None:

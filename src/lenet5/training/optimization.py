@@ -53,6 +53,9 @@ class Optimization:
     ) -> None:
         self.model, self.config = model, config
         self.optimizer, self.scheduler = make_optimizer(model, config, num_updates, optimizer, scheduler)
+        self.trained = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        known = {id(parameter) for parameter in self.trained}
+        self.untrained = [parameter for parameter in model.parameters() if id(parameter) not in known]
         device = next(model.parameters()).device
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "float16")
         self.average = _make_average(model, config)
@@ -69,6 +72,11 @@ class Optimization:
         }
         return {name: part for name, part in parts.items() if part is not None}
 
+    def made_of(self) -> dict[str, Any]:
+        """Return the classes of the parts, and how many parameters each group of the optimizer has."""
+        groups = [len(group["params"]) for group in self.optimizer.param_groups]
+        return {**{name: type(part).__name__ for name, part in self.parts.items()}, "groups": groups}
+
     @property
     def averaged(self) -> nn.Module:
         """The model with averaged weights, where there is an average already; else the model."""
@@ -82,14 +90,16 @@ class Optimization:
         """Take the optimizer's step with the gradients over a divisor."""
         self.scaler.unscale_(self.optimizer)
         if divisor != 1:
-            for parameter in self.model.parameters():
+            for parameter in self.trained:
                 if parameter.grad is not None:
                     parameter.grad.div_(divisor)
         if self.config.max_grad_norm is not None:
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)
+            nn.utils.clip_grad_norm_(self.trained, self.config.max_grad_norm)
         self.lr = float(self.optimizer.param_groups[0]["lr"])
         self._step()
         self.optimizer.zero_grad()
+        for parameter in self.untrained:
+            parameter.grad = None
         if self.average is not None and epoch >= self.config.max_epochs - (self.config.swa_epochs or math.inf):
             self.average.update_parameters(self.model)
 
@@ -136,7 +146,9 @@ def make_optimizer(
 def make_schedule(optimizer: Optimizer, config: TrainerConfig, num_updates: int) -> LRScheduler:
     """Return the schedule that the settings name."""
     if config.schedule == "one_cycle":
-        pct_start = 0.3 if config.warmup is None else config.warmup
+        pct_start = 0.3 if config.warmup is None else float(config.warmup)
+        if pct_start * num_updates == 1:  # torch would divide by the 0 steps that then are left to rise in
+            pct_start = math.nextafter(pct_start, 1)
         return OneCycleLR(optimizer, config.lr, total_steps=num_updates, pct_start=pct_start)
     num_warmup = round((config.warmup or 0) * num_updates)
 

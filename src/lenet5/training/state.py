@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ..data.sources import Source, check_finite
+from ..runtime.checkpoint import decode, encode
+from ..runtime.distributed import Processes, launch_id
 from ..runtime.randomness import random_state, restore_random_state
 from .callbacks import Callback
 from .config import TrainerConfig
@@ -116,15 +118,25 @@ class TrainingState:
             return row["val_accuracy"] > best["val_accuracy"]
         return row["val_loss"] < best["val_loss"]
 
-    def of_process(self) -> dict[str, Any]:
-        """Return what each process has of its own."""
-        return {"random": random_state(self.device), "loss_sum": self.loss_sum, "loader": self.train.state_dict()}
+    def to_dict(self, config: TrainerConfig, callbacks: list[Callback], processes: Processes) -> dict[str, Any]:
+        """Return all of it, the settings, and the states of the callbacks and of each process.
 
-    def to_dict(
-        self, config: TrainerConfig, callbacks: list[Callback], processes: list[dict[str, Any]]
-    ) -> dict[str, Any]:
-        """Return all of it, the settings, and the states of the callbacks and of each process."""
+        Every process must call it, unless the training is finished.
+
+        Raises
+        ------
+        ValueError
+            The optimizer's step is half accumulated; what is there of it would be lost.
+        """
+        if self.window:
+            raise ValueError(
+                f"epoch {self.epoch + 1} has taken {self.step} of {self.num_steps} steps, and the last of them have not"
+                " come to an optimizer step yet; expected a place between two of those"
+            )
+        own = {"random": random_state(self.device), "loss_sum": self.loss_sum, "loader": self.train.state_dict()}
+        together = processes.size > 1 and not self.finished
         return {
+            "launch": launch_id(),
             "config": config.to_dict(),
             "epoch": self.epoch,
             "step": self.step,
@@ -138,7 +150,8 @@ class TrainingState:
             "num_seen": self.num_seen,
             "parts": {name: part.state_dict() for name, part in self.optimization.parts.items()},
             "callbacks": [(type(callback).__name__, callback.state_dict()) for callback in _stateful(callbacks)],
-            "processes": processes,
+            "made_of": self.optimization.made_of(),
+            "processes": [decode(data) for data in processes.all_gather_bytes(encode(own))] if together else [own],
         }
 
     def check_same(self, saved: dict[str, Any], config: TrainerConfig, callbacks: list[Callback], size: int) -> None:
@@ -149,7 +162,7 @@ class TrainingState:
         for name, value in config.to_dict().items():
             if name not in _FREE_TO_CHANGE:
                 _check_same(name, saved["config"].get(name), value)
-        _check_same("what the optimization is made of", list(saved["parts"]), list(self.optimization.parts))
+        _check_same("what the optimization is made of", saved["made_of"], self.optimization.made_of())
         _check_same("the source of batches", saved["data"], str(self.train))
         if saved["step"] and any(process["loader"] for process in saved["processes"]):
             _check_same("the number of processes, in the middle of a loader's epoch", len(saved["processes"]), size)

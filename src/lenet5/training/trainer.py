@@ -24,7 +24,7 @@ from ..models.pretrained import assign_tensors
 from ..runtime.checkpoint import shared_checkpoint, write_checkpoint
 from ..runtime.device import resolve_device
 from ..runtime.distributed import join_processes, local_rank
-from ..runtime.interrupts import interruptible
+from ..runtime.interrupts import Interrupt, interruptible
 from ..runtime.randomness import deterministic, seeded
 from .callbacks import Callback
 from .checkpoints import checkpoint_to_resume, find_checkpoint
@@ -144,14 +144,8 @@ class Trainer:
             The loss became NaN or infinite; the message says where.
         """
         config, device, rank = self.config, self.device, self.processes.rank
-        train_source = as_source(
-            train, device, batch_size=config.batch_size, shuffle=True, seed=config.seed, limit=config.limit
-        )
-        val_source = None if val is None else as_source(val, device, limit=2 if config.fast_dev_run else None)
         if config.patience is not None and val is None:
             raise ValueError(f"patience is {config.patience}, but there is no validation data; expected some")
-        if config.checkpoint_dir is not None:
-            warn_unresumable(train_source)
         self.should_stop = False
         seed = config.seed if rank == 0 else derive_seed(config.seed, rank) % 2**32
         alone = self.processes.size == 1  # torchrun passes a Ctrl-C on to those that heard it already
@@ -160,13 +154,24 @@ class Trainer:
             deterministic(config.deterministic),
             interruptible(second_raises=alone) as interrupt,
         ):
-            self.state = self._start(train_source, resume)
-            module = self.processes.wrap(self.model)
-            compiled: Any = module if config.compile is None else torch.compile(module, backend=config.compile)
-            Loop(self, compiled, self.state, train_source, val_source, interrupt).run()
+            train_source = as_source(
+                train, device, batch_size=config.batch_size, shuffle=True, seed=config.seed, limit=config.limit
+            )
+            val_source = None if val is None else as_source(val, device, limit=2 if config.fast_dev_run else None)
+            if config.checkpoint_dir is not None:
+                warn_unresumable(train_source)
+            self.state = self._start(train_source, None if config.fast_dev_run else resume)
+            self._run(self.state, train_source, val_source, interrupt)
         if interrupt.received == signal.SIGTERM:
             raise SystemExit(128 + signal.SIGTERM)
         return self.state.history
+
+    def _run(self, state: TrainingState, train: Source, val: Source | None, interrupt: Interrupt) -> None:
+        """Train, with a module that lives no longer than that: at a process's end it would hold up the others."""
+        module: Any = self.processes.wrap(self.model)
+        if self.config.compile is not None:
+            module = torch.compile(module, backend=self.config.compile)
+        Loop(self, module, state, train, val, interrupt).run()
 
     def _start(self, train: Source, resume: str | os.PathLike[str] | None) -> TrainingState:
         """Return the state of a training before its first step, or the one to resume, with the model's weights."""
@@ -180,8 +185,8 @@ class Trainer:
         )
         if found is not None:
             state.check_same(found.state, config, self.callbacks, processes.size)
-            assign_tensors(self.model, found.tensors, found.path)
             state.restore(found.state, self.callbacks, processes.rank, processes.size)
+            assign_tensors(self.model, found.tensors, found.path)  # at the end, when nothing else can fail
             self.model.train(not state.finished)
         return state
 
@@ -219,11 +224,19 @@ class Trainer:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model and the state of its training to a folder, in the place of one that is there.
 
-        Under torchrun the first process writes, and the others do nothing.
+        Under torchrun the first process writes. While a training goes on, every process must call it.
+
+        Raises
+        ------
+        ValueError
+            The optimizer's step is half accumulated, or the path holds something other than a checkpoint.
         """
+        state = self.state
+        if state is None:
+            content = self._loaded
+        elif self.is_main or not state.finished:
+            content = state.to_dict(self.config, self.callbacks, self.processes)
         if self.is_main:
-            state = self.state
-            content = state.to_dict(self.config, self.callbacks, [state.of_process()]) if state else self._loaded
             write_checkpoint(path, self.model, content)
 
     @classmethod
@@ -231,6 +244,9 @@ class Trainer:
         cls, path: str | os.PathLike[str], *, model: nn.Module | None = None, device: str | None = None, **options: Any
     ) -> Trainer:
         """Make a Trainer of a folder that `save` or a training wrote, ready to evaluate and predict.
+
+        The checkpoint of a training that has not ended has the weights as they are trained; their average, if there is
+        one, is beside them for the resume.
 
         Parameters
         ----------
