@@ -35,7 +35,7 @@ class LRSearch:
     """The smoothed training loss after the step with each of them."""
 
     suggestion: float
-    """Where the loss fell most steeply over the logarithm of the rate."""
+    """Where, before its lowest, the loss fell most steeply over the logarithm of the rate."""
 
     def plot(self) -> Figure:
         """Draw the losses by learning rate, and the suggestion."""
@@ -139,4 +139,6 @@ def find_lr(
     if len(lrs) < 10:
         raise ValueError(f"only {len(lrs)} rates gave a finite loss; expected 10 or more: try a lower `lowest`")
     slopes = np.gradient(np.array(losses), np.log(lrs))
-    return LRSearch(tuple(lrs), tuple(losses), lrs[int(slopes[5:].argmin()) + 5])  # the first means are of few losses
+    lowest_loss = max(int(np.argmin(losses)), 6)
+    steepest = int(slopes[5:lowest_loss].argmin()) + 5  # the first means are of few losses; beyond the lowest is noise
+    return LRSearch(tuple(lrs), tuple(losses), lrs[steepest])
