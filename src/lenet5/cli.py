@@ -172,9 +172,12 @@ def info() -> None:
     import torch
 
     import lenet5
+    from lenet5.models import fused
     from lenet5.runtime.device import resolve_device
 
     click.echo(f"lenet5 {lenet5.__version__}, torch {torch.__version__}, device {resolve_device('auto')}")
+    how = "C1 to S4 in one pass" if fused.library() else "layer by layer"
+    click.echo(f"on the CPU, with {torch.get_num_threads()} threads, LeNet5 computes {how}")
     num_params = sum(parameter.numel() for parameter in lenet5.LeNet5().parameters())
     click.echo(f"\nmodels\n  LeNet5  {num_params:,} parameters")
     click.echo("\nweights")

@@ -10,6 +10,7 @@ import torch
 import torch.fx
 from torch import Tensor, nn
 
+from . import fused
 from .pretrained import PretrainedModel
 
 # The paper centres its 28x28 digits in a 32x32 field, so that strokes can end in the middle of a unit's view (II.B).
@@ -104,14 +105,27 @@ class LeNet5(PretrainedModel):
         """
         dtype = cast("nn.Conv2d", self.c1.conv).weight.dtype
         check_images(images, (self.in_channels, self.image_size, self.image_size), dtype)
-        x = self.c1(images)  # (N, 6, 28, 28) for images of 28x28 and of 32x32
-        x = self.s2(x)  # (N, 6, 14, 14)
-        x = self.c3(x)  # (N, 16, 10, 10)
-        x = self.s4(x)  # (N, 16, 5, 5)
+        if self._is_fused(images):
+            x = self._fused(images)  # the next four steps in one
+        else:
+            x = self.c1(images)  # (N, 6, 28, 28) for images of 28x28 and of 32x32
+            x = self.s2(x)  # (N, 6, 14, 14)
+            x = self.c3(x)  # (N, 16, 10, 10)
+            x = self.s4(x)  # (N, 16, 5, 5)
         x = self.c5(x)  # (N, 120)
         x = self.f6(x)  # (N, 84)
         logits: Tensor = self.output(x)  # (N, num_classes)
         return logits
+
+    def _is_fused(self, images: Tensor) -> bool:
+        layers = (self.c1, self.s2, self.c3, self.s4)
+        return fused.applies(layers, images) and fused.can_apply(layers, self.in_channels, self.image_size)
+
+    def _fused(self, images: Tensor) -> Tensor:
+        c1, c3 = cast("nn.Conv2d", self.c1.conv), cast("nn.Conv2d", self.c3.conv)
+        assert c1.bias is not None
+        assert c3.bias is not None
+        return fused.convolutions(images, c1.weight, c1.bias, c3.weight, c3.bias)
 
     def arguments(self) -> dict[str, Any]:
         """Return the constructor's arguments as JSON can hold them; the activation by its name in torch.nn."""
