@@ -3,8 +3,8 @@
     python benchmarks/throughput.py [--rounds 15] [--results FILE.csv]
 
 Every candidate trains the same network of 61,706 parameters with AdamW, or labels images with it, on the same random
-images of 28x28, on the CPU. A round measures each candidate once, in turn; the medians and quartiles are over the rounds, and the
-ratios to PyTorch in memory are taken round by round. What is not installed is named as absent.
+images of 28x28, on the CPU. A round measures each candidate once, in turn; the medians and quartiles are over the
+rounds, and the ratios to PyTorch in memory are taken round by round. What is not installed is named as absent.
 """
 
 import argparse

@@ -24,14 +24,20 @@ NAMES = ("c1.conv.weight", "c1.conv.bias", "c3.conv.weight", "c3.conv.bias")
 def plainly(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Turn the fused path off while the list is not empty."""
     off: list[bool] = []
-    applies = fused.applies
-    monkeypatch.setattr(fused, "applies", lambda *arguments: not off and applies(*arguments))
+    find = fused.convolution_parameters
+    monkeypatch.setattr(fused, "convolution_parameters", lambda *arguments: None if off else find(*arguments))
     return off
 
 
 def make(size: int, seed: int = 0, **options: Any) -> LeNet5:
     torch.manual_seed(seed)
     return LeNet5(image_size=size, **options)
+
+
+def changed(name: str, layer: nn.Module) -> LeNet5:
+    model = make(28)
+    model.get_submodule(name).conv = layer
+    return model
 
 
 def is_fused(model: LeNet5, images: Tensor) -> bool:
@@ -143,6 +149,28 @@ def test_the_gradient_of_the_gradient_is_torchs(plainly: list[bool]) -> None:
 
 
 @needs_library
+@pytest.mark.parametrize("count", [1, fused.FEW, fused.FEW + 1])
+@pytest.mark.parametrize("classes", [1, 10])
+def test_few_images_are_labelled_in_one_pass_with_the_same_logits(
+    count: int, classes: int, plainly: list[bool]
+) -> None:
+    model, images = make(28, num_classes=classes), torch.rand(count, 1, 28, 28)
+    with torch.inference_mode():
+        found = model(images)
+        plainly.append(True)
+        torch.testing.assert_close(found, model(images), rtol=1e-5, atol=1e-6)
+
+
+@needs_library
+def test_another_head_is_left_to_torch() -> None:
+    model, images = make(28), torch.rand(1, 1, 28, 28)
+    model.output = nn.Linear(84, 3, bias=False)
+    with torch.no_grad():
+        by_layers = model.s4(model.c3(model.s2(model.c1(images))))
+        torch.testing.assert_close(model(images), model.output(model.f6(model.c5(by_layers))))
+
+
+@needs_library
 def test_a_nan_stays_a_nan() -> None:
     model, images = make(28), torch.zeros(3, 1, 28, 28)
     images[1, 0, 14, 14] = torch.nan
@@ -159,6 +187,9 @@ def test_it_is_left_aside_where_somebody_looks_into_the_layers_or_it_does_not_fi
         (make(40), torch.rand(2, 1, 40, 40)),
         (make(28).double(), images.double()),
         (make(28), images.clone().requires_grad_()),
+        (changed("c1", nn.Conv2d(1, 6, 5, padding=2, bias=False)), images),
+        (changed("c1", nn.Conv2d(1, 6, 5, padding=2, padding_mode="circular")), images),
+        (changed("c1", nn.Conv2d(1, 6, 3, padding=1)), images),
         (make(28), images.as_subclass(type("Labelled", (Tensor,), {}))),
     ]
     watched = make(28)

@@ -262,3 +262,32 @@ void lenet5_backward(const float *images, int size, const float *w3, const float
         backward(images, size, w3, s2, place, gradients, dw1 + t * 240, db1 + t * 6, dw3 + t * 2560, db3 + t * 16,
                  count * t / threads, count * (t + 1) / threads);
 }
+
+/* y = relu(W x + b) or W x + b for one example; w (outputs, inputs). */
+INLINE void linear(const float *x, const float *w, const float *bias, float *y, int inputs, int outputs, int relu) {
+    for (int o = 0; o < outputs; o++) {
+        const float *row = w + (long)o * inputs;
+        v16 sums[2] = {{0}, {0}};
+        int i = 0;
+        for (; i + 32 <= inputs; i += 32) {
+            sums[0] += LOAD(row + i) * LOAD(x + i);
+            sums[1] += LOAD(row + i + 16) * LOAD(x + i + 16);
+        }
+        sums[0] += sums[1];
+        float total = bias[o];
+        for (int lane = 0; lane < 16; lane++) total += sums[0][lane];
+        for (; i < inputs; i++) total += row[i] * x[i];
+        y[o] = relu && total <= 0 ? 0 : total; /* a NaN stays */
+    }
+}
+
+/* C5, F6 and the output layer for a few images: s4 (N, 400), logits (N, classes). */
+void lenet5_head(const float *s4, const float *w5, const float *b5, const float *w6, const float *b6, const float *w7,
+                 const float *b7, int classes, float *logits, long count) {
+    float c5[120], f6[84];
+    for (long n = 0; n < count; n++) {
+        linear(s4 + n * 400, w5, b5, c5, 400, 120, 1);
+        linear(c5, w6, b6, f6, 120, 84, 1);
+        linear(f6, w7, b7, logits + n * classes, 84, classes, 0);
+    }
+}

@@ -105,8 +105,11 @@ class LeNet5(PretrainedModel):
         """
         dtype = cast("nn.Conv2d", self.c1.conv).weight.dtype
         check_images(images, (self.in_channels, self.image_size, self.image_size), dtype)
-        if self._is_fused(images):
-            x = self._fused(images)  # the next four steps in one
+        layers = (self.c1, self.s2, self.c3, self.s4)
+        if (parameters := fused.convolution_parameters(layers, images, self.image_size)) is not None:
+            x = fused.convolutions(images, *parameters)  # these four in one pass
+            if (parameters := fused.head_parameters((self.c5, self.f6, self.output), len(x))) is not None:
+                return fused.head(x, parameters)
         else:
             x = self.c1(images)  # (N, 6, 28, 28) for images of 28x28 and of 32x32
             x = self.s2(x)  # (N, 6, 14, 14)
@@ -116,16 +119,6 @@ class LeNet5(PretrainedModel):
         x = self.f6(x)  # (N, 84)
         logits: Tensor = self.output(x)  # (N, num_classes)
         return logits
-
-    def _is_fused(self, images: Tensor) -> bool:
-        layers = (self.c1, self.s2, self.c3, self.s4)
-        return fused.applies(layers, images) and fused.can_apply(layers, self.in_channels, self.image_size)
-
-    def _fused(self, images: Tensor) -> Tensor:
-        c1, c3 = cast("nn.Conv2d", self.c1.conv), cast("nn.Conv2d", self.c3.conv)
-        assert c1.bias is not None
-        assert c3.bias is not None
-        return fused.convolutions(images, c1.weight, c1.bias, c3.weight, c3.bias)
 
     def arguments(self) -> dict[str, Any]:
         """Return the constructor's arguments as JSON can hold them; the activation by its name in torch.nn."""
