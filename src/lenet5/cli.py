@@ -57,7 +57,9 @@ def main() -> None:
     "--seed", type=int, default=0, show_default=True, help="Seeds the initial weights and the order of the images."
 )
 @_device
-@click.option("--recipe", help="standard, digits or mnist_v1; the default is digits for the digits, else standard.")
+@click.option(
+    "--recipe", help="standard, fast, digits or mnist_v1; the default is digits for the digits, else standard."
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to write; the default is runs/DATA-NUMBER.")
 @click.option("--resume", type=click.Path(path_type=Path), help="Continue the run in this folder, with its settings.")
 def train(

@@ -121,19 +121,22 @@ class _OwnSource(Source):
     def _batches(self, number: int, steps: range, rank: int, num_replicas: int) -> Iterator[Any]:
         raise NotImplementedError
 
+    def _check(self, batch: Any) -> tuple[Tensor, Tensor]:
+        return check_batch(batch)
+
     def epoch(self, number: int, start: int = 0) -> Iterator[Any]:
         return self._batches(number, range(start, len(self)), 0, 1)
 
     def pairs(self, number: int, start: int = 0, stop: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         steps = range(start, len(self) if stop is None else stop)
-        return map(check_batch, self._batches(number, steps, 0, 1))
+        return map(self._check, self._batches(number, steps, 0, 1))
 
     def shares(self, number: int, start: int, *, rank: int, num_replicas: int) -> Iterator[Batch]:
         steps = range(start, len(self))
         number = number if self.limit is None else 0
         for step, batch in zip(steps, self._batches(number, steps, rank, num_replicas), strict=True):
             total = min(self.batch_size, self.num_examples - step * self.batch_size)
-            yield Batch(*check_batch(batch), len(range(rank, total, num_replicas)), total)
+            yield Batch(*self._check(batch), len(range(rank, total, num_replicas)), total)
 
 
 class DatasetSource(_OwnSource):
@@ -171,6 +174,10 @@ class TensorSource(_OwnSource):
             number, steps.start, steps.stop, rank=rank, num_replicas=num_replicas
         )
         return batches
+
+    def _check(self, batch: Any) -> tuple[Tensor, Tensor]:
+        found: tuple[Tensor, Tensor] = batch  # a TensorLoader makes nothing else
+        return found
 
     def check_targets(self, targets: Tensor, num_classes: int) -> None:  # noqa: ARG002 (all of them, not a batch's)
         """Raise ValueError unless all targets of the set name classes; the later calls cost nothing."""

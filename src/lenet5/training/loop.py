@@ -106,11 +106,7 @@ class Loop:
             # gradients are averaged over the processes; with accumulation they are of a sum until it is complete
             share = batch.num_own * self.processes.size
             state.optimization.backward(loss, share / batch.num_all if accumulate == 1 else share)
-        state.loss_sum += loss.detach() * batch.num_own
-        state.num_seen += batch.num_all
-        state.window += batch.num_all
-        state.step += 1
-        state.check_loss(batch.images)
+        state.add_step(loss.detach(), batch)
         if complete:
             state.optimization.update(1 if accumulate == 1 else state.window, state.epoch)
             state.window = 0

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..data.sources import Source, check_finite
+from ..data.sources import Batch, Source, check_finite
 from ..runtime.checkpoint import decode, encode
 from ..runtime.distributed import Processes, launch_id
 from ..runtime.randomness import random_state, restore_random_state
@@ -61,15 +61,25 @@ class TrainingState:
         """The learning rate of the last optimizer step."""
         return self.optimization.lr
 
-    def check_loss(self, images: Tensor) -> None:
-        """Raise FloatingPointError if the loss is no longer finite, or ValueError if the images are to blame.
+    def add_step(self, loss: Tensor, batch: Batch) -> None:
+        """Count a batch that has been taken, with its loss.
 
-        On an accelerator, where to look at a loss is to wait for it, that is done after some steps only.
+        Raises
+        ------
+        FloatingPointError
+            The loss is no longer finite. On an accelerator, where to look at it is to wait for it, this is seen after
+            some steps only.
+        ValueError
+            It is not, and the images are to blame.
         """
         every = loss_check_steps(self.device)
+        self.loss_sum += (loss.item() if every == 1 else loss) * batch.num_own
+        self.num_seen += batch.num_all
+        self.window += batch.num_all
+        self.step += 1
         if (self.step % every and self.step != self.num_steps) or math.isfinite(self.loss_sum.item()):
             return
-        check_finite(images)
+        check_finite(batch.images)
         earlier = "" if every == 1 else f", or in one of the {every} steps before"
         raise FloatingPointError(
             f"the loss became NaN or infinite in epoch {self.epoch + 1}, step {self.step} of {self.num_steps}{earlier};"
