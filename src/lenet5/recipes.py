@@ -25,5 +25,5 @@ RECIPES = {
     "fast": Recipe(TrainerConfig(max_epochs=3, lr=0.008, warmup=0.2, weight_decay=0.05)),
     "mnist_v1": Recipe(TrainerConfig(max_epochs=40, batch_size=64, lr=0.004, weight_decay=0.05), Augment()),
 }
-"""Chosen on validation data: "standard" for a few epochs on 60,000 images, "fast" for 99 % in a short time, "digits" for
-a set of a thousand, "mnist_v1" for the weights of that name."""
+"""Chosen on validation data: "standard" for a few epochs on 60,000 images, "fast" for 99 % in a short time, "digits"
+for a set of a thousand, "mnist_v1" for the weights of that name."""
