@@ -136,9 +136,12 @@ def test_it_trains_as_torch_does(digits: Any, plainly: list[bool]) -> None:
 
 
 @needs_library
-def test_the_gradient_of_the_gradient_is_torchs(plainly: list[bool]) -> None:
+@pytest.mark.parametrize("frozen", [[], ["c1.conv.bias", "c3.conv.bias"]])
+def test_the_gradient_of_the_gradient_is_torchs(frozen: list[str], plainly: list[bool]) -> None:
     def penalty() -> Tensor:
         model, images = make(28), torch.rand(4, 1, 28, 28, generator=torch.Generator().manual_seed(1))
+        for name in frozen:
+            model.get_parameter(name).requires_grad_(False)
         first, *_, second = (dict(model.named_parameters())[name] for name in NAMES[::2])
         (gradient,) = torch.autograd.grad(model(images).square().sum(), [first], create_graph=True)
         return torch.autograd.grad(gradient.square().sum(), [second])[0]

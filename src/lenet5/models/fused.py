@@ -157,8 +157,11 @@ class _Convolutions(torch.autograd.Function):
     def backward(ctx: Any, gradients: Tensor) -> tuple[Tensor | None, ...]:
         images, w1, b1, w3, b3, s2, place = ctx.saved_tensors
         if torch.is_grad_enabled():  # somebody wants the gradient of the gradient
+            needed = ctx.needs_input_grad[1:]
+            wanted = [tensor for tensor, need in zip((w1, b1, w3, b3), needed, strict=True) if need]
             result = layer_by_layer(images, w1, b1, w3, b3)
-            return None, *torch.autograd.grad(result, (w1, b1, w3, b3), gradients, create_graph=True)
+            grads = iter(torch.autograd.grad(result, wanted, gradients, create_graph=True))
+            return None, *(next(grads) if need else None for need in needed)
         found = library()
         assert found is not None
         threads = _num_threads(len(images))
