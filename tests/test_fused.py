@@ -201,6 +201,9 @@ def test_it_is_left_aside_where_somebody_looks_into_the_layers_or_it_does_not_fi
     cases.append((watched, images))
     for model, batch in cases:
         assert not is_fused(model, batch)
+    handle = nn.modules.module.register_module_forward_hook(lambda *_: None)
+    assert not is_fused(make(28), images)
+    handle.remove()
     assert seen == [(2, 6, 14, 14)]
     assert make(28)(torch.rand(0, 1, 28, 28)).shape == (0, 10)
 

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
+from torch.nn.modules import module as _all_modules
 
 _LIBRARY = Path(__file__).with_name("libfused.so")
 _POINTER, _INT, _LONG = ctypes.c_void_p, ctypes.c_int, ctypes.c_long
@@ -192,7 +193,10 @@ def _is_transformed() -> bool:
         or torch._C._get_tracing_state() is not None
         or torch._C._are_functorch_transforms_active()
         or torch.autograd.forward_ad._current_level >= 0
-        or nn.modules.module._has_any_global_hook()  # type: ignore[no-untyped-call]
+        or _all_modules._global_forward_hooks
+        or _all_modules._global_forward_pre_hooks
+        or _all_modules._global_backward_hooks
+        or _all_modules._global_backward_pre_hooks
     )
 
 
