@@ -25,11 +25,11 @@ class FusedConvolutions(BuildHookInterface[Any]):
         if sys.platform != "linux" or platform.machine() != "x86_64" or compiler is None:
             return
         # not linked with OpenMP: its functions are those of the library that torch has loaded
-        compiled = subprocess.run(
-            [compiler, *FLAGS, "-c", str(source), "-o", f"{library}.o"], check=False, capture_output=True
-        )
-        if compiled.returncode == 0:
-            subprocess.run([compiler, "-shared", f"{library}.o", "-o", str(library)], check=True)
+        steps = [
+            [compiler, *FLAGS, "-c", str(source), "-o", f"{library}.o"],
+            [compiler, "-shared", f"{library}.o", "-o", str(library)],
+        ]
+        if all(subprocess.run(step, check=False, capture_output=True).returncode == 0 for step in steps):
             build_data["artifacts"].append(str(SOURCE.parent / LIBRARY))
             build_data["pure_python"] = False
             build_data["tag"] = "py3-none-linux_x86_64"
