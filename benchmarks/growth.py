@@ -3,8 +3,8 @@
     python benchmarks/growth.py
 
 Each training runs in a process of its own, on random images of 28x28, with one checkpoint an epoch, after a short one
-that lets torch load what it loads once. The seconds are those of `Trainer.fit`, the least of three; memory is the highest
-that the process had resident, in MiB.
+that lets torch load what it loads once. The seconds are those of `Trainer.fit`, the least of three; memory is the
+highest that the process had resident, in MiB.
 """
 
 import argparse
