@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Generator, Tensor
 
 from lenet5 import Augment
+from lenet5.data.augment import _gaussians
 
 AMOUNTS = ("angle", "width", "height", "shear", "right", "down")  # the order in which they are drawn
 NOTHING = {"degrees": 0, "scale": 0, "shear": 0, "translate": 0}
@@ -71,10 +72,10 @@ def test_without_a_generator_the_global_one_draws() -> None:
         assert not torch.equal(Augment()(images), expected)
 
 
-@pytest.mark.parametrize("amount", ["degrees", "scale", "shear", "translate"])
+@pytest.mark.parametrize("amount", ["degrees", "scale", "shear", "translate", "elastic"])
 def test_every_amount_alone_distorts_each_image_in_its_own_way(amount: str) -> None:
     images = random_images(1, 1, 28, 28).repeat(8, 1, 1, 1)
-    amounts = NOTHING | {amount: getattr(Augment(), amount)}
+    amounts = NOTHING | {amount: getattr(Augment(elastic=1), amount)}
     moved = Augment(**amounts)(images, Generator().manual_seed(0))
     assert len(np.unique(moved.flatten(1), axis=0)) == 8
 
@@ -157,10 +158,38 @@ def test_scale_shear_and_turn_are_done_in_this_order_and_in_pixels() -> None:
         torch.testing.assert_close(to_pixels @ found[:, 2], 3 * torch.tensor([right, down]))
 
 
+@pytest.mark.parametrize(("height", "width", "smoothness"), [(28, 28, 4.0), (20, 11, 2.0), (9, 40, 7.0)])
+def test_bending_is_a_field_of_normal_numbers_under_a_gaussian(height: int, width: int, smoothness: float) -> None:
+    augment = Augment(elastic=1.5, smoothness=smoothness)
+    images = torch.zeros(6000, 1, height, width, dtype=torch.uint8)
+    field = augment._field(images, Generator().manual_seed(0)) * torch.tensor([width, height]) / 2  # in pixels
+    assert field.shape == (6000, height, width, 2)
+    assert field.mean((0, 1, 2)).tolist() == pytest.approx([0, 0], abs=0.05)
+    torch.testing.assert_close(field.std(0), torch.full((height, width, 2), 1.5), rtol=0.06, atol=0)
+    assert (field[..., 0] * field[..., 1]).mean() == pytest.approx(0, abs=0.1)
+    for axis, length in ((1, height), (2, width)):
+        for distance in range(
+            1, length - 1, 3
+        ):  # white noise under a Gaussian is correlated as one of twice the variance
+            products = field.narrow(axis, 0, length - distance) * field.narrow(axis, distance, length - distance)
+            expected = 1.5**2 * math.exp(-(distance**2) / (4 * smoothness**2))
+            assert products.mean() == pytest.approx(expected, abs=0.12)
+
+
+def test_bending_moves_ink_as_far_as_the_field_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "randn", lambda *shape, **_: torch.ones(*shape))
+    images = random_images(2, 1, 24, 24)
+    weight = _gaussians(24, 4.0, torch.device("cpu")).sum(1)
+    augment = Augment(**NOTHING | {"elastic": 3 / (weight.mean() ** 2).item()})
+    moved = augment(images)  # a field of ones is nearly the same everywhere: all moves by 3 pixels, up and left
+    torch.testing.assert_close(moved[:, :, :20, :20].int(), images[:, :, 3:23, 3:23].int(), rtol=0, atol=12)
+
+
 @pytest.mark.parametrize(
     ("name", "amount"),
     [
         ("degrees", -1.0),
+        ("elastic", -1.0),
         ("degrees", float("nan")),
         ("scale", 1.0),
         ("scale", -0.1),
@@ -171,6 +200,11 @@ def test_scale_shear_and_turn_are_done_in_this_order_and_in_pixels() -> None:
 def test_an_amount_out_of_range_is_refused(name: str, amount: float) -> None:
     with pytest.raises(ValueError, match=f"{name} is {amount}; expected a finite amount of at least 0"):
         Augment(**{name: amount})
+
+
+def test_a_field_finer_than_the_pixels_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"smoothness is 0\.5; expected at least 1 pixel"):
+        Augment(smoothness=0.5)
 
 
 @pytest.mark.parametrize(

@@ -197,3 +197,23 @@ def test_images_that_do_not_fit_are_refused(images: Tensor, message: str) -> Non
 def test_arguments_out_of_range_are_refused(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         LeNet5(**arguments)  # type: ignore[arg-type]
+
+
+def test_the_graph_is_static_unless_a_layer_is_not_torchs_or_somebody_looks_in() -> None:
+    class Guess(nn.ReLU):
+        pass
+
+    assert LeNet5(activation=nn.Tanh, pooling="avg").static_graph
+    assert not LeNet5(activation=Guess).static_graph
+    model = LeNet5()
+    for module in (model, model.c3, model.c3.conv):
+        assert isinstance(module, nn.Module)
+        for register in (
+            module.register_forward_hook,
+            module.register_forward_pre_hook,
+            module.register_full_backward_hook,
+        ):
+            handle = register(lambda *_: None)
+            assert not model.static_graph
+            handle.remove()
+    assert model.static_graph

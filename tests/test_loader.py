@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Generator, Tensor
 
 from lenet5 import Augment, ImageDataset, Preprocess, TensorLoader
-from lenet5.data.loader import derive_seed
+from lenet5.data.loader import derive_seed, share_of
 
 
 def numbered_set(size: int) -> ImageDataset:
@@ -55,6 +55,27 @@ def test_an_epoch_continues_in_its_middle_bit_for_bit(start: int, epoch: int, se
 
     whole = list(loader().batches(epoch))
     assert same(loader().batches(epoch, start), whole[start:])
+
+
+@given(start=st.integers(0, 16), count=st.integers(1, 17), num_replicas=st.integers(1, 3), together=st.integers(2, 9))
+def test_batches_that_are_prepared_together_are_the_same_from_any_start_and_for_any_number_of_processes(
+    start: int, count: int, num_replicas: int, together: int
+) -> None:
+    dataset = numbered_set(33)
+    dataset.transform = Preprocess(image_size=6)
+    loader = TensorLoader(dataset, batch_size=2, shuffle=True, augment=Augment(elastic=1))
+    stop = min(start + count, len(loader))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lenet5.data.loader._steps_together", lambda *_: together)
+        whole = list(loader.batches(3))
+        assert sorted(numbers(whole)) == list(range(33))
+        parts = [
+            list(loader.batches(3, start, stop, rank=rank, num_replicas=num_replicas)) for rank in range(num_replicas)
+        ]
+    for step, shares in zip(range(start, stop), zip(*parts, strict=True), strict=True):
+        for rank, share in enumerate(shares):
+            expected = (share_of(rows, rank, num_replicas) for rows in whole[step])
+            assert same([share], [expected])
 
 
 def test_the_seed_and_the_epoch_alone_choose_the_order() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from typing import TypeAlias, TypeVar
@@ -68,12 +69,12 @@ class TensorLoader:
         self.augment = augment
         self.seed = seed
         self.epoch = 0
+        self.images, self.targets = dataset.images, dataset.targets
         self.to(device)
 
     def to(self, device: torch.device | str | None) -> TensorLoader:
         """Move the set to a device, where batches are made from then on; return self."""
-        self.images = self.dataset.images.to(device)
-        self.targets = self.dataset.targets.to(device)
+        self.images, self.targets = self.images.to(device), self.targets.to(device)
         return self
 
     def __len__(self) -> int:
@@ -91,20 +92,30 @@ class TensorLoader:
         """Yield the batches of one epoch, counted from 0, from batch `start` to before `stop`.
 
         Of each batch the process `rank` of `num_replicas` gets its rows, as `share_of` says. A batch is augmented as a
-        whole first, so that the rows do not depend on the number of processes.
+        whole first, so that the rows do not depend on the number of processes; an accelerator prepares several batches
+        in one go.
         """
         device = self.images.device
         generator = Generator(device) if self.augment else None
         order = self._order(epoch).to(device) if self.shuffle else None
-        for step in range(start, len(self) if stop is None else stop):
-            window = slice(step * self.batch_size, (step + 1) * self.batch_size)
+        transform = self.dataset.transform or _unchanged
+        end = len(self) if stop is None else stop
+        together = _steps_together(device, self.batch_size)
+        for first in range(start - start % together, end, together):
+            window = slice(first * self.batch_size, (first + together) * self.batch_size)
             index = window if order is None else order[window]
             images, targets = self.images[index], self.targets[index]
             if self.augment and generator:
-                images = self.augment(images, generator.manual_seed(derive_seed(self.seed, epoch, step)))
-            if num_replicas > 1:
-                images, targets = (share_of(rows, rank, num_replicas) for rows in (images, targets))
-            yield (self.dataset.transform or _unchanged)(images), targets
+                images = self.augment(images, generator.manual_seed(derive_seed(self.seed, epoch, first)))
+            if num_replicas == 1:
+                images = transform(images)
+            pairs = zip(*(torch.split(rows, self.batch_size) for rows in (images, targets)), strict=True)
+            for pair in itertools.islice(pairs, max(start - first, 0), end - first):
+                if num_replicas == 1:
+                    yield pair
+                else:
+                    own_images, own_targets = (share_of(rows, rank, num_replicas) for rows in pair)
+                    yield transform(own_images), own_targets
 
     def _order(self, epoch: int) -> Tensor:
         generator = Generator().manual_seed(derive_seed(self.seed, epoch))
@@ -119,6 +130,11 @@ def share_of(rows: Rows, rank: int, num_replicas: int) -> Rows:
 def derive_seed(*numbers: int) -> int:
     """Mix numbers that are not negative into one seed of 63 bits; unlike a sum, neighbours give unrelated ones."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]) >> 1
+
+
+def _steps_together(device: torch.device, batch_size: int) -> int:
+    """Return how many batches to prepare in one go: several on an accelerator, for which Python is slow."""
+    return 1 if device.type == "cpu" else max(1, 8192 // batch_size)
 
 
 def _unchanged(images: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Literal, cast
@@ -119,6 +120,13 @@ class LeNet5(PretrainedModel):
         x = self.f6(x)  # (N, 84)
         logits: Tensor = self.output(x)  # (N, num_classes)
         return logits
+
+    @property
+    def static_graph(self) -> bool:
+        """Whether a forward pass does the same for every batch of one size: the layers are torch's, without hooks."""
+        hooks = (hooks for module in self.modules() for name, hooks in vars(module).items() if name.endswith("_hooks"))
+        layers = itertools.islice(self.modules(), 1, None)
+        return not any(hooks) and all(type(layer).__module__.startswith("torch.nn.modules") for layer in layers)
 
     def arguments(self) -> dict[str, Any]:
         """Return the constructor's arguments as JSON can hold them; the activation by its name in torch.nn."""

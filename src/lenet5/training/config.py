@@ -86,6 +86,13 @@ class TrainerConfig:
     compile: str | None = None
     """The backend of `torch.compile` that training uses, such as "inductor"; None for none."""
 
+    cuda_graph: bool | None = None
+    """On a CUDA device, whether the forward and backward passes of a step are recorded as a CUDA graph and replayed,
+    which small networks gain by; None: where the model says by `static_graph` that it does the same for each batch, as
+    LeNet5 does, and the loss is the default. What Python does in them is then done once only, and a change that a
+    callback makes to the model's structure is seen at the next epoch. It needs data of a TensorLoader in one process,
+    and neither accumulation, float16 nor compilation."""
+
     checkpoint_dir: str | os.PathLike[str] | None = None
     """Where checkpoints go, one after each epoch; None for none."""
 
@@ -150,5 +157,6 @@ _RULES: list[tuple[str, str, Callable[[Any], bool]]] = [
     ("monitor", *_one_of("val_accuracy", "val_loss")),
     ("precision", *_one_of("auto", "float32", "bfloat16", "float16")),
     ("restore_best deterministic fast_dev_run", "True or False", lambda value: isinstance(value, bool)),
+    ("cuda_graph", "True or False", lambda value: isinstance(value, bool)),
     ("compile", "the name of a backend", lambda value: isinstance(value, str)),
 ]

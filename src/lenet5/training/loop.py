@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from ..data.sources import Batch, Source
+from ..data.sources import Batch, Source, TensorSource
 from ..runtime.checkpoint import decode, encode
 from ..runtime.device import autocast
+from ..runtime.graphs import RecordedGradients
 from ..runtime.interrupts import Interrupt
 from .checkpoints import add_checkpoint
 from .history import Row
@@ -51,6 +53,9 @@ class Loop:
         self.config, self.processes, self.device = trainer.config, trainer.processes, trainer.device
         smoothing = self.config.label_smoothing
         self.loss_fn = nn.CrossEntropyLoss(label_smoothing=smoothing) if smoothing else trainer.loss_fn
+        self.compute: Callable[..., Tensor] = self._compute
+        if self._can_record():
+            self.compute = RecordedGradients(self._compute, trainer.model)
         self.saved_at = time.monotonic()
         self.signal = 0  # that all the processes know of
 
@@ -75,6 +80,8 @@ class Loop:
     def _run_epoch(self) -> None:
         state, due = self.state, False
         self.module.train()
+        if isinstance(self.compute, RecordedGradients):
+            self.compute.refresh()
         rank, size = self.processes.rank, self.processes.size
         for batch in self.train.shares(state.epoch, state.step, rank=rank, num_replicas=size):
             if state.step == state.num_steps:
@@ -97,19 +104,35 @@ class Loop:
         """Take one batch: its gradients, and the optimizer's step if it completes a window."""
         state, accumulate = self.state, self.config.accumulate_steps
         complete = (state.step + 1) % accumulate == 0 or state.step + 1 == state.num_steps
+        # gradients are averaged over the processes; with accumulation they are of a sum until it is complete
+        share = batch.num_own * self.processes.size
+        weight = share / batch.num_all if accumulate == 1 else share
         with self.processes.exchanging(self.module, complete):
-            with autocast(self.device, self.config.precision):
-                logits = self.module(batch.images.to(self.device))
-                if isinstance(self.loss_fn, nn.CrossEntropyLoss) and batch.targets.ndim == 1:
-                    self.train.check_targets(batch.targets, logits.shape[1])
-                loss = self.loss_fn(logits, batch.targets.to(self.device))
-            # gradients are averaged over the processes; with accumulation they are of a sum until it is complete
-            share = batch.num_own * self.processes.size
-            state.optimization.backward(loss, share / batch.num_all if accumulate == 1 else share)
-        state.add_step(loss.detach(), batch)
+            images, targets = batch.images.to(self.device), batch.targets.to(self.device)
+            loss = self.compute(images, targets) if weight == 1 else self._compute(images, targets, weight)
+        state.add_step(loss, batch)
         if complete:
             state.optimization.update(1 if accumulate == 1 else state.window, state.epoch)
             state.window = 0
+
+    def _compute(self, images: Tensor, targets: Tensor, weight: float = 1) -> Tensor:
+        """Return the mean loss of a batch, and add its gradients, times a weight, to those of the parameters."""
+        with autocast(self.device, self.config.precision):
+            logits = self.module(images)
+            if isinstance(self.loss_fn, nn.CrossEntropyLoss) and targets.ndim == 1:
+                self.train.check_targets(targets, logits.shape[1])
+            loss: Tensor = self.loss_fn(logits, targets)
+        self.state.optimization.backward(loss, weight)
+        return loss.detach()
+
+    def _can_record(self) -> bool:
+        """Whether the gradients of a step can be recorded as a CUDA graph."""
+        config, wanted = self.config, self.config.cuda_graph
+        if wanted is None:
+            wanted = type(self.loss_fn) is nn.CrossEntropyLoss and getattr(self.trainer.model, "static_graph", False)
+        plain = config.compile is None and config.accumulate_steps == 1 and config.precision != "float16"
+        alone = self.processes.size == 1 and isinstance(self.train, TensorSource)
+        return wanted and plain and alone and self.device.type == "cuda"
 
     def _end_epoch(self) -> None:
         """Validate, and write the epoch's checkpoint, unless that of the end follows at once."""

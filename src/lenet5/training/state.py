@@ -18,7 +18,14 @@ from .history import History, Row
 from .optimization import Optimization
 
 # a device only rounds otherwise
-_FREE_TO_CHANGE = ("device", "checkpoint_dir", "checkpoint_steps", "checkpoint_minutes", "keep_checkpoints")
+_FREE_TO_CHANGE = (
+    "device",
+    "cuda_graph",
+    "checkpoint_dir",
+    "checkpoint_steps",
+    "checkpoint_minutes",
+    "keep_checkpoints",
+)
 
 
 class TrainingState:
@@ -73,7 +80,10 @@ class TrainingState:
             It is not, and the images are to blame.
         """
         every = loss_check_steps(self.device)
-        self.loss_sum += (loss.item() if every == 1 else loss) * batch.num_own
+        if every == 1:
+            self.loss_sum += loss.item() * batch.num_own
+        else:
+            self.loss_sum.add_(loss, alpha=batch.num_own)
         self.num_seen += batch.num_all
         self.window += batch.num_all
         self.step += 1
