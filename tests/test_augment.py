@@ -162,7 +162,8 @@ def test_scale_shear_and_turn_are_done_in_this_order_and_in_pixels() -> None:
 def test_bending_is_a_field_of_normal_numbers_under_a_gaussian(height: int, width: int, smoothness: float) -> None:
     augment = Augment(elastic=1.5, smoothness=smoothness)
     images = torch.zeros(6000, 1, height, width, dtype=torch.uint8)
-    field = augment._field(images, Generator().manual_seed(0)) * torch.tensor([width, height]) / 2  # in pixels
+    field = augment._field(images, Generator().manual_seed(0)).movedim(1, 3)
+    field *= torch.tensor([width, height]) / 2  # in pixels
     assert field.shape == (6000, height, width, 2)
     assert field.mean((0, 1, 2)).tolist() == pytest.approx([0, 0], abs=0.05)
     torch.testing.assert_close(field.std(0), torch.full((height, width, 2), 1.5), rtol=0.06, atol=0)
@@ -177,7 +178,7 @@ def test_bending_is_a_field_of_normal_numbers_under_a_gaussian(height: int, widt
 
 
 def test_bending_moves_ink_as_far_as_the_field_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch, "randn", lambda *shape, **_: torch.ones(*shape))
+    monkeypatch.setattr(torch, "randn", lambda shape, **_: torch.ones(shape))
     images = random_images(2, 1, 24, 24)
     weight = _gaussians(24, 4.0, torch.device("cpu")).sum(1)
     augment = Augment(**NOTHING | {"elastic": 3 / (weight.mean() ** 2).item()})

@@ -64,11 +64,17 @@ class Augment:
                 f"images have shape {tuple(images.shape)} and dtype {images.dtype};"
                 " expected (N, C, H, W) of torch.uint8"
             )
-        grid = functional.affine_grid(self._matrices(images, generator), list(images.shape), align_corners=False)
-        if self.elastic:
-            grid += self._field(images, generator)
-        moved = functional.grid_sample(images.float(), grid, mode="bilinear", align_corners=False)
+        places = self._places(images, generator)
+        moved = functional.grid_sample(images.float(), places.movedim(1, 3), mode="bilinear", align_corners=False)
         return moved.round_().to(torch.uint8)
+
+    def _places(self, images: Tensor, generator: Generator | None) -> Tensor:
+        """Draw where each pixel comes from: (N, 2, H, W), right and down, edges at ±1."""
+        matrices = self._matrices(images, generator)
+        across, down = (_centres(side, images.device) for side in (images.shape[3], images.shape[2]))
+        rows = matrices[:, :, 1, None] * down + matrices[:, :, 2, None]
+        places = torch.addcmul(rows[..., None], matrices[:, :, 0, None, None], across)
+        return places.add_(self._field(images, generator)) if self.elastic else places
 
     def _matrices(self, images: Tensor, generator: Generator | None) -> Tensor:
         """Draw an affine map an image: (N, 2, 3), from places in the result to places in the image, edges at ±1."""
@@ -85,24 +91,31 @@ class Augment:
         return torch.stack([*to_x, *to_y], dim=1).view(count, 2, 3)
 
     def _field(self, images: Tensor, generator: Generator | None) -> Tensor:
-        """Draw how far each place of each image is moved: (N, H, W, 2), edges at ±1."""
+        """Draw how far bending moves each pixel: (N, 2, H, W), as the places."""
         count, _, height, width = images.shape
         down, across = (_gaussians(side, self.smoothness, images.device) for side in (height, width))
-        noise = torch.randn(count, 2, down.shape[1], across.shape[1], device=images.device, generator=generator)
-        field: Tensor = down @ noise @ across.T
+        shape = (down.shape[1], count, 2, across.shape[1])
+        noise = torch.randn(shape, device=images.device, generator=generator)
+        field: Tensor = torch.tensordot(torch.tensordot(down, noise, 1), across.T, 1).permute(1, 2, 0, 3)
         field[:, 0] *= 2 * self.elastic / width
         field[:, 1] *= 2 * self.elastic / height
-        return field.movedim(1, 3)
+        return field
+
+
+@functools.lru_cache(maxsize=16)
+def _centres(side: int, device: torch.device) -> Tensor:
+    """Return where the centres of the pixels lie, from one edge at -1 to the other at 1."""
+    return ((2 * torch.arange(side) + 1) / side - 1).to(device)
 
 
 @functools.lru_cache(maxsize=16)
 def _gaussians(side: int, sigma: float, device: torch.device) -> Tensor:
-    """Return (side, K): what K random numbers, `sigma` apart and on both sides beyond the image, weigh at each pixel.
+    """Return (side, K): what K random numbers, `sigma` apart and beyond the image on both sides, weigh at each pixel.
 
     Each row has the length 1, so that normal numbers have the variance 1 everywhere.
     """
-    num_beyond = math.ceil(side / 2 / sigma + 3)
-    centres = sigma * torch.arange(-num_beyond, num_beyond + 1) + (side - 1) / 2
+    num_aside = math.ceil(side / 2 / sigma + 1.5)
+    centres = sigma * torch.arange(-num_aside, num_aside + 1) + (side - 1) / 2
     weights = torch.exp(-0.5 * ((torch.arange(side)[:, None] - centres) / sigma) ** 2)
     weights /= weights.norm(dim=1, keepdim=True)
     return weights.to(device)
