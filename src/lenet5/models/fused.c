@@ -213,6 +213,12 @@ INLINE void first_weights(const float *field, const float *channels_last, const 
     }
 }
 
+/* (16, 6, 5, 5) as (6, 5, 5, 16). */
+INLINE void maps_last(const float *w, float *result) {
+    for (int i = 0; i < 150; i++)
+        for (int k = 0; k < 16; k++) result[i * 16 + k] = w[k * 150 + i];
+}
+
 static void forward(const float *images, int size, const float *w1, const float *b1, const float *w3, const float *b3,
                     float *s2, int8_t *place, float *s4, long first, long last) {
     for (long n = first; n < last; n++) {
@@ -244,13 +250,15 @@ static void backward(const float *images, int size, const float *w3, const float
     }
 }
 
-/* images (N, 1, size, size), w1 (6, 5, 5), w3 (6, 5, 5, 16); s2 (N, 6, 14, 16), place (N, 1744) and s4 (N, 16, 5, 5) are
-   written. */
+/* images (N, 1, size, size), w1 (6, 5, 5), w3 (16, 6, 5, 5); s2 (N, 6, 14, 16), place (N, 1744) and s4 (N, 16, 5, 5)
+   are written. */
 void lenet5_forward(const float *images, int size, const float *w1, const float *b1, const float *w3, const float *b3,
                     float *s2, int8_t *place, float *s4, long count, int threads) {
+    float by_input[2400];
+    maps_last(w3, by_input);
 #pragma omp parallel for schedule(static, 1) num_threads(threads)
     for (int t = 0; t < threads; t++)
-        forward(images, size, w1, b1, w3, b3, s2, place, s4, count * t / threads, count * (t + 1) / threads);
+        forward(images, size, w1, b1, by_input, b3, s2, place, s4, count * t / threads, count * (t + 1) / threads);
 }
 
 /* The same images backwards. w3 (16, 2, 7, 48), see fused.py. Each thread adds to what is its own of dw1 (T, 6, 5, 8),
@@ -281,12 +289,18 @@ INLINE void linear(const float *x, const float *w, const float *bias, float *y, 
     }
 }
 
-/* C5, F6 and the output layer for a few images: s4 (N, 400), logits (N, classes). */
-void lenet5_head(const float *s4, const float *w5, const float *b5, const float *w6, const float *b6, const float *w7,
-                 const float *b7, int classes, float *logits, long count) {
-    float c5[120], f6[84];
+/* The whole network for a few images, of which nothing but the logits (N, classes) is kept. */
+void lenet5_logits(const float *images, int size, const float *w1, const float *b1, const float *w3, const float *b3,
+                   const float *w5, const float *b5, const float *w6, const float *b6, const float *w7, const float *b7,
+                   int classes, float *logits, long count, int threads) {
+    float by_input[2400];
+    maps_last(w3, by_input);
+#pragma omp parallel for schedule(static) num_threads(threads)
     for (long n = 0; n < count; n++) {
-        linear(s4 + n * 400, w5, b5, c5, 400, 120, 1);
+        float s2[1344], s4[400], c5[120], f6[84];
+        int8_t place[1744];
+        forward(images + n * size * size, size, w1, b1, by_input, b3, s2, place, s4, 0, 1);
+        linear(s4, w5, b5, c5, 400, 120, 1);
         linear(c5, w6, b6, f6, 120, 84, 1);
         linear(f6, w7, b7, logits + n * classes, 84, classes, 0);
     }

@@ -1,4 +1,4 @@
-"""C1 to S4 in one pass on the CPU, several times as fast as layer by layer; `fused.c` does the work.
+"""C1 to S4, or all layers for a few images, in one pass on the CPU, much faster than layer by layer, by `fused.c`.
 
 It is used where it applies: one channel of 28x28 or 32x32 in float32, ReLU, max pooling, Linux on a processor with
 AVX-512, and nobody who looks into the layers. `LENET5_FUSED=0` in the environment turns it off.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+from collections.abc import Iterable
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +38,46 @@ def library() -> ctypes.CDLL | None:
         return None
     found.lenet5_forward.argtypes = [_POINTER, _INT, *[_POINTER] * 7, _LONG, _INT]
     found.lenet5_backward.argtypes = [_POINTER, _INT, *[_POINTER] * 8, _LONG, _INT]
-    found.lenet5_head.argtypes = [*[_POINTER] * 7, _INT, _POINTER, _LONG]
+    found.lenet5_logits.argtypes = [_POINTER, _INT, *[_POINTER] * 10, _INT, _POINTER, _LONG, _INT]
     return found
 
 
-def convolution_parameters(layers: tuple[nn.Module, ...], images: Tensor, image_size: int) -> list[Tensor] | None:
+FEW = 8  # images for which a call of each of torch's functions costs more than what they compute
+
+
+def logits(model: Any, images: Tensor) -> Tensor | None:
+    """Return the logits of a few images, without a gradient, if one call can take the place of all layers.
+
+    Parameters
+    ----------
+    model
+        A `LeNet5`.
+    images
+        What it was given; not checked yet.
+
+    Returns
+    -------
+    Tensor or None
+        (N, num_classes); None where the images have to be checked, and the layers called, one by one.
+    """
+    size = model.image_size
+    if not _can_be_read(images, size) or torch.is_grad_enabled() or len(images) > FEW:
+        return None
+    parameters = _parameters(model._modules.values(), _NETWORK, size)
+    if parameters is None:
+        return None
+    found = library()
+    assert found is not None
+    count, classes = len(images), len(parameters[-1])
+    images, result = images.contiguous(), torch.empty(count, classes)
+    addresses = [tensor.data_ptr() for tensor in parameters]
+    found.lenet5_logits(
+        images.data_ptr(), size, *addresses, classes, result.data_ptr(), count, _num_threads(count)
+    )
+    return result
+
+
+def convolution_parameters(layers: Iterable[nn.Module], images: Tensor, image_size: int) -> list[Tensor] | None:
     """Return what `convolutions` needs of C1, S2, C3 and S4, if it can take their place without anybody seeing it.
 
     Parameters
@@ -57,34 +94,7 @@ def convolution_parameters(layers: tuple[nn.Module, ...], images: Tensor, image_
     list of Tensor or None
         Weights and biases of C1 and C3; None where the layers have to be called one by one.
     """
-    if torch.compiler.is_compiling() or type(images) is not Tensor or images.dtype != torch.float32:
-        return None
-    if image_size not in {28, 32} or images.shape[1] != 1 or not len(images):
-        return None
-    if images.device.type != "cpu" or images.requires_grad or library() is None or _is_transformed():
-        return None
-    parts = _parts(layers, _CONVOLUTIONS)
-    if parts is None or any(_pooling(parts[number]) != _TWO_BY_TWO for number in (3, 7)):
-        return None
-    paddings = (2 if image_size == 28 else 0, 0)
-    if any(_geometry(parts[n]) != ((1, 1), (p, p), (1, 1), 1, "zeros") for n, p in zip((1, 5), paddings, strict=True)):
-        return None
-    return _parameters((parts[1], parts[5]), ((6, 1, 5, 5), (16, 6, 5, 5)))
-
-
-def head_parameters(layers: tuple[Any, ...], count: int) -> list[Tensor] | None:
-    """Return what `head` needs of C5, F6 and the output layer, if it can take their place; None if it cannot."""
-    if count > FEW or torch.is_grad_enabled():
-        return None
-    parts = _parts(layers, _HEAD)
-    if parts is None:
-        return None
-    return _parameters((parts[2], parts[5], parts[7]), ((120, 400), (84, 120), (parts[7].out_features, 84)))
-
-
-FEW = 8  # images for which a call of each of torch's functions costs more than what they compute
-_CONVOLUTIONS = [nn.Sequential, nn.Conv2d, nn.ReLU, nn.MaxPool2d] * 2
-_HEAD = [nn.Sequential, nn.Flatten, nn.Linear, nn.ReLU, nn.Sequential, nn.Linear, nn.ReLU, nn.Linear]
+    return _parameters(layers, _CONVOLUTIONS, image_size) if _can_be_read(images, image_size) else None
 
 
 def convolutions(images: Tensor, w1: Tensor, b1: Tensor, w3: Tensor, b3: Tensor) -> Tensor:
@@ -108,25 +118,6 @@ def convolutions(images: Tensor, w1: Tensor, b1: Tensor, w3: Tensor, b3: Tensor)
     return result
 
 
-def head(s4: Tensor, parameters: list[Tensor]) -> Tensor:
-    """Return the logits of a few images, without a gradient.
-
-    Parameters
-    ----------
-    s4
-        (N, 16, 5, 5), as `convolutions` returns it.
-    parameters
-        Weights and biases of C5, F6 and the output layer, contiguous.
-    """
-    found = library()
-    assert found is not None
-    classes = len(parameters[-1])
-    logits = s4.new_empty(len(s4), classes)
-    addresses = [tensor.data_ptr() for tensor in parameters]
-    found.lenet5_head(s4.data_ptr(), *addresses, classes, logits.data_ptr(), len(s4))
-    return logits
-
-
 def layer_by_layer(images: Tensor, w1: Tensor, b1: Tensor, w3: Tensor, b3: Tensor) -> Tensor:
     """Return the same by torch's functions."""
     s2 = nn.functional.max_pool2d(nn.functional.conv2d(images, w1, b1, padding=2 * (images.shape[-1] < 32)).relu(), 2)
@@ -138,11 +129,10 @@ def _forward(images: Tensor, w1: Tensor, b1: Tensor, w3: Tensor, b3: Tensor) -> 
     found = library()
     assert found is not None
     count = len(images)
-    images, w1, b1, b3 = (tensor.contiguous() for tensor in (images, w1, b1, b3))
-    by_input = w3.permute(1, 2, 3, 0).contiguous()
+    images, w1, b1, w3, b3 = (tensor.contiguous() for tensor in (images, w1, b1, w3, b3))
     s2, place = images.new_empty(count, 6, 14, 16), torch.empty(count, 1744, dtype=torch.int8)
     s4 = images.new_empty(count, 16, 5, 5)
-    addresses = [tensor.data_ptr() for tensor in (w1, b1, by_input, b3, s2, place, s4)]
+    addresses = [tensor.data_ptr() for tensor in (w1, b1, w3, b3, s2, place, s4)]
     found.lenet5_forward(images.data_ptr(), images.shape[-1], *addresses, count, _num_threads(count))
     return s4, images, w1, b1, w3, b3, s2, place
 
@@ -186,54 +176,73 @@ def _num_threads(count: int) -> int:
     return min(torch.get_num_threads(), count)
 
 
-def _is_transformed() -> bool:
-    """Whether torch records or transforms what is computed, and must see each operation."""
+def _can_be_read(images: Tensor, image_size: int) -> bool:
+    """Whether C may read the images, and torch neither records nor transforms what is computed with them."""
     return bool(
-        torch.is_autocast_enabled("cpu")
-        or torch._C._get_tracing_state() is not None
-        or torch._C._are_functorch_transforms_active()
-        or torch.autograd.forward_ad._current_level >= 0
-        or _all_modules._global_forward_hooks
-        or _all_modules._global_forward_pre_hooks
-        or _all_modules._global_backward_hooks
-        or _all_modules._global_backward_pre_hooks
+        not torch.compiler.is_compiling()
+        and type(images) is Tensor
+        and image_size in _GEOMETRY
+        and images.shape[1:] == (1, image_size, image_size)
+        and len(images)
+        and images.dtype == torch.float32
+        and images.is_cpu
+        and not images.requires_grad
+        and library() is not None
+        and not torch.is_autocast_enabled("cpu")
+        and torch._C._get_tracing_state() is None
+        and not torch._C._are_functorch_transforms_active()
+        and not torch._C._len_torch_dispatch_stack()
+        and torch.autograd.forward_ad._current_level < 0
+        and not _all_modules._global_forward_hooks
+        and not _all_modules._global_forward_pre_hooks
+        and not _all_modules._global_backward_hooks
+        and not _all_modules._global_backward_pre_hooks
     )
 
 
-def _parts(layers: tuple[Any, ...], types: list[type[nn.Module]]) -> list[Any] | None:
-    """Return layers and their parts, if they are of these types, in order, and no hook waits for one of them."""
+_NETWORK = [
+    *[nn.Sequential, nn.Conv2d, nn.ReLU, nn.MaxPool2d] * 2,  # C1 to S4
+    *[nn.Sequential, nn.Flatten, nn.Linear, nn.ReLU, nn.Sequential, nn.Linear, nn.ReLU, nn.Linear],  # C5 to the output
+]
+_CONVOLUTIONS = _NETWORK[:8]
+_SHAPES = [(6, 1, 5, 5), (6,), (16, 6, 5, 5), (16,), (120, 400), (120,), (84, 120), (84,)]  # and those of the output
+_PLAIN = {Tensor, nn.Parameter}
+
+_pooling = attrgetter("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")
+_geometry = attrgetter("stride", "padding", "dilation", "groups", "padding_mode")
+_flattened = attrgetter("start_dim", "end_dim")
+_TWO_BY_TWO = _pooling(nn.MaxPool2d(2))
+_GEOMETRY = {size: _geometry(nn.Conv2d(1, 1, 5, padding=padding)) for size, padding in ((28, 2), (32, 0))}
+
+
+def _parameters(layers: Iterable[Any], types: list[type[nn.Module]], image_size: int) -> list[Tensor] | None:
+    """Return the parameters of these layers, if C computes what the layers do, and nobody waits for what they give.
+
+    So layers and their parts must be of these types, in order, with the settings of LeNet-5 and without a hook, and
+    the parameters what C may read: float32 on the CPU, contiguous and of the expected shapes.
+    """
     parts = [part for layer in layers for part in (layer, *layer._modules.values())]
     if [type(part) for part in parts] != types:
         return None
     for part in parts:
         if part._forward_hooks or part._forward_pre_hooks or part._backward_hooks or part._backward_pre_hooks:
             return None
-    return parts
-
-
-def _pooling(layer: Any) -> tuple[Any, ...]:
-    return layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.ceil_mode, layer.return_indices
-
-
-def _geometry(layer: Any) -> tuple[Any, ...]:
-    return layer.stride, layer.padding, layer.dilation, layer.groups, layer.padding_mode
-
-
-_TWO_BY_TWO = _pooling(nn.MaxPool2d(2))
-
-
-def _parameters(layers: tuple[Any, ...], shapes: tuple[tuple[int, ...], ...]) -> list[Tensor] | None:
-    """Return weights and biases, if they are what C may read: float32 on the CPU, contiguous and of these shapes."""
-    found: list[Tensor] = []
-    for layer, shape in zip(layers, shapes, strict=True):
-        for name, expected in (("weight", shape), ("bias", shape[:1])):
-            tensor = layer._parameters[name]
-            if type(tensor) not in _PLAIN or tensor.shape != expected or tensor.dtype != torch.float32:
-                return None
-            if tensor.device.type != "cpu" or not tensor.is_contiguous():
-                return None
-            found.append(tensor)
-    return found
-
-
-_PLAIN = {Tensor, nn.Parameter}
+    if _geometry(parts[1]) != _GEOMETRY[image_size] or _geometry(parts[5]) != _GEOMETRY[32]:
+        return None
+    if _pooling(parts[3]) != _TWO_BY_TWO or _pooling(parts[7]) != _TWO_BY_TWO:
+        return None
+    tensors: list[Tensor] = [tensor for part in parts for tensor in part._parameters.values()]
+    shapes = _SHAPES[:4]
+    if types is _NETWORK:
+        classes = parts[-1].out_features
+        shapes = [*_SHAPES, (classes, 84), (classes,)]
+        if _flattened(parts[9]) != (1, -1):
+            return None
+    if len(tensors) != len(shapes):
+        return None
+    for tensor, shape in zip(tensors, shapes, strict=True):
+        if type(tensor) not in _PLAIN or tensor.shape != shape or tensor.dtype != torch.float32:
+            return None
+        if not tensor.is_cpu or not tensor.is_contiguous():
+            return None
+    return tensors
