@@ -13,12 +13,14 @@ enum { FIELD = 32, COLUMNS = 24, STRIDE = 40, NONE = 4, CL = 84, SHIFTED = 48 };
 
 typedef float v16 __attribute__((vector_size(64), aligned(4), may_alias));
 typedef float v8 __attribute__((vector_size(32), aligned(4), may_alias));
+typedef float v4 __attribute__((vector_size(16), aligned(4), may_alias));
 typedef int32_t i16 __attribute__((vector_size(64)));
 typedef int8_t b16 __attribute__((vector_size(16), aligned(1), may_alias));
 
 #define INLINE static inline __attribute__((always_inline))
 #define LOAD(p) (*(const v16 *)(p))
 #define LOAD8(p) (*(const v8 *)(p))
+#define LOAD4(p) (*(const v4 *)(p))
 
 /* Of two vectors, lane by lane, the first where the mask has all its bits set. */
 #define SELECT(mask, one, other) ((__typeof__(other))(((mask) & (i16)(one)) | (~(mask) & (i16)(other))))
@@ -271,20 +273,16 @@ void lenet5_backward(const float *images, int size, const float *w3, const float
                  count * t / threads, count * (t + 1) / threads);
 }
 
-/* y = relu(W x + b) or W x + b for one example; w (outputs, inputs). */
+/* y = relu(W x + b) or W x + b for one example; w (outputs, inputs), inputs a multiple of 4. */
 INLINE void linear(const float *x, const float *w, const float *bias, float *y, int inputs, int outputs, int relu) {
-    for (int o = 0; o < outputs; o++) {
-        const float *row = w + (long)o * inputs;
-        v16 sums[2] = {{0}, {0}};
+    for (int o = 0; o < outputs; o++, w += inputs) {
+        v16 sum = {};
         int i = 0;
-        for (; i + 32 <= inputs; i += 32) {
-            sums[0] += LOAD(row + i) * LOAD(x + i);
-            sums[1] += LOAD(row + i + 16) * LOAD(x + i + 16);
-        }
-        sums[0] += sums[1];
-        float total = bias[o];
-        for (int lane = 0; lane < 16; lane++) total += sums[0][lane];
-        for (; i < inputs; i++) total += row[i] * x[i];
+        for (; i + 16 <= inputs; i += 16) sum += LOAD(w + i) * LOAD(x + i);
+        const float *lanes = (const float *)&sum;
+        v4 four = (LOAD4(lanes) + LOAD4(lanes + 4)) + (LOAD4(lanes + 8) + LOAD4(lanes + 12));
+        for (; i < inputs; i += 4) four += LOAD4(w + i) * LOAD4(x + i);
+        float total = bias[o] + (four[0] + four[1]) + (four[2] + four[3]);
         y[o] = relu && total <= 0 ? 0 : total; /* a NaN stays */
     }
 }

@@ -48,32 +48,33 @@ FEW = 8  # images for which a call of each of torch's functions costs more than 
 def logits(model: Any, images: Tensor) -> Tensor | None:
     """Return the logits of a few images, without a gradient, if one call can take the place of all layers.
 
+    Here half of the time goes into the checks, so they are written for speed.
+
     Parameters
     ----------
     model
         A `LeNet5`.
     images
-        What it was given; not checked yet.
+        What it was given, not checked yet.
 
     Returns
     -------
     Tensor or None
-        (N, num_classes); None where the images have to be checked, and the layers called, one by one.
+        (N, num_classes); None where the images have to be checked and the layers to be called.
     """
     size = model.image_size
-    if not _can_be_read(images, size) or torch.is_grad_enabled() or len(images) > FEW:
+    if not _can_be_read(images, size) or torch.is_grad_enabled() or (count := images.shape[0]) > FEW:
         return None
     parameters = _parameters(model._modules.values(), _NETWORK, size)
     if parameters is None:
         return None
     found = library()
     assert found is not None
-    count, classes = len(images), len(parameters[-1])
+    classes = parameters[-1].shape[0]
     images, result = images.contiguous(), torch.empty(count, classes)
     addresses = [tensor.data_ptr() for tensor in parameters]
-    found.lenet5_logits(
-        images.data_ptr(), size, *addresses, classes, result.data_ptr(), count, _num_threads(count)
-    )
+    threads = _num_threads(count)
+    found.lenet5_logits(images.data_ptr(), size, *addresses, classes, result.data_ptr(), count, threads)
     return result
 
 
@@ -176,14 +177,14 @@ def _num_threads(count: int) -> int:
     return min(torch.get_num_threads(), count)
 
 
-def _can_be_read(images: Tensor, image_size: int) -> bool:
-    """Whether C may read the images, and torch neither records nor transforms what is computed with them."""
+def _can_be_read(images: Tensor, size: int) -> bool:
+    """Whether C may read images of this size, and torch neither records nor transforms what is computed with them."""
+    if torch.compiler.is_compiling() or type(images) is not Tensor or size not in _FIRST:
+        return False
+    shape = images.shape
     return bool(
-        not torch.compiler.is_compiling()
-        and type(images) is Tensor
-        and image_size in _GEOMETRY
-        and images.shape[1:] == (1, image_size, image_size)
-        and len(images)
+        shape[1:] == (1, size, size)
+        and shape[0]
         and images.dtype == torch.float32
         and images.is_cpu
         and not images.requires_grad
@@ -200,49 +201,59 @@ def _can_be_read(images: Tensor, image_size: int) -> bool:
     )
 
 
-_NETWORK = [
-    *[nn.Sequential, nn.Conv2d, nn.ReLU, nn.MaxPool2d] * 2,  # C1 to S4
-    *[nn.Sequential, nn.Flatten, nn.Linear, nn.ReLU, nn.Sequential, nn.Linear, nn.ReLU, nn.Linear],  # C5 to the output
-]
-_CONVOLUTIONS = _NETWORK[:8]
-_SHAPES = [(6, 1, 5, 5), (6,), (16, 6, 5, 5), (16,), (120, 400), (120,), (84, 120), (84,)]  # and those of the output
+_convolution = attrgetter("stride", "padding", "dilation", "groups", "padding_mode")
+_pooling = attrgetter("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")
+_flattening = attrgetter("start_dim", "end_dim")
+_FIRST = {28: _convolution(nn.Conv2d(1, 1, 5, padding=2)), 32: _convolution(nn.Conv2d(1, 1, 5))}  # by the images' size
+_SECOND, _TWO_BY_TWO, _FLAT = _FIRST[32], _pooling(nn.MaxPool2d(2)), _flattening(nn.Flatten())
+
+_CONVOLUTIONS = [nn.Sequential, nn.Conv2d, nn.ReLU, nn.MaxPool2d] * 2
+_HEAD = [nn.Sequential, nn.Flatten, nn.Linear, nn.ReLU, nn.Sequential, nn.Linear, nn.ReLU, nn.Linear]
+_NETWORK = _CONVOLUTIONS + _HEAD
+_SHAPES = [(6, 1, 5, 5), (6,), (16, 6, 5, 5), (16,), (120, 400), (120,), (84, 120), (84,)]  # and the output layer's
 _PLAIN = {Tensor, nn.Parameter}
 
-_pooling = attrgetter("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")
-_geometry = attrgetter("stride", "padding", "dilation", "groups", "padding_mode")
-_flattened = attrgetter("start_dim", "end_dim")
-_TWO_BY_TWO = _pooling(nn.MaxPool2d(2))
-_GEOMETRY = {size: _geometry(nn.Conv2d(1, 1, 5, padding=padding)) for size, padding in ((28, 2), (32, 0))}
 
+def _parameters(layers: Iterable[Any], types: list[type[nn.Module]], size: int) -> list[Tensor] | None:
+    """Return the parameters of these layers, if C computes what they do and nobody looks into them.
 
-def _parameters(layers: Iterable[Any], types: list[type[nn.Module]], image_size: int) -> list[Tensor] | None:
-    """Return the parameters of these layers, if C computes what the layers do, and nobody waits for what they give.
-
-    So layers and their parts must be of these types, in order, with the settings of LeNet-5 and without a hook, and
-    the parameters what C may read: float32 on the CPU, contiguous and of the expected shapes.
+    So the parameters must be what C may read: float32 on the CPU, contiguous and of LeNet-5's shapes.
     """
-    parts = [part for layer in layers for part in (layer, *layer._modules.values())]
+    parts = _parts(layers, types)
+    if parts is None or not _has_settings(parts, size):
+        return None
+    found: list[Tensor] = [tensor for part in parts if part._parameters for tensor in part._parameters.values()]
+    shapes = _SHAPES[:4]
+    if types is _NETWORK:
+        classes = parts[-1].out_features
+        shapes = [*_SHAPES, (classes, 84), (classes,)]
+    if not _PLAIN.issuperset(map(type, found)) or [tensor.shape for tensor in found] != shapes:
+        return None
+    for tensor in found:
+        if tensor.dtype != torch.float32 or not tensor.is_cpu or not tensor.is_contiguous():
+            return None
+    return found
+
+
+def _parts(layers: Iterable[Any], types: list[type[nn.Module]]) -> list[Any] | None:
+    """Return layers and their parts, if they are of these types, in order, and no hook waits for one of them."""
+    parts: list[Any] = []
+    for layer in layers:
+        parts.append(layer)
+        parts += layer._modules.values()
     if [type(part) for part in parts] != types:
         return None
     for part in parts:
         if part._forward_hooks or part._forward_pre_hooks or part._backward_hooks or part._backward_pre_hooks:
             return None
-    if _geometry(parts[1]) != _GEOMETRY[image_size] or _geometry(parts[5]) != _GEOMETRY[32]:
-        return None
-    if _pooling(parts[3]) != _TWO_BY_TWO or _pooling(parts[7]) != _TWO_BY_TWO:
-        return None
-    tensors: list[Tensor] = [tensor for part in parts for tensor in part._parameters.values()]
-    shapes = _SHAPES[:4]
-    if types is _NETWORK:
-        classes = parts[-1].out_features
-        shapes = [*_SHAPES, (classes, 84), (classes,)]
-        if _flattened(parts[9]) != (1, -1):
-            return None
-    if len(tensors) != len(shapes):
-        return None
-    for tensor, shape in zip(tensors, shapes, strict=True):
-        if type(tensor) not in _PLAIN or tensor.shape != shape or tensor.dtype != torch.float32:
-            return None
-        if not tensor.is_cpu or not tensor.is_contiguous():
-            return None
-    return tensors
+    return parts
+
+
+def _has_settings(parts: list[Any], size: int) -> bool:
+    """Whether layers convolve, pool and flatten as LeNet-5 does with images of this size."""
+    return bool(
+        _convolution(parts[1]) == _FIRST[size]
+        and _convolution(parts[5]) == _SECOND
+        and _pooling(parts[3]) == _pooling(parts[7]) == _TWO_BY_TWO
+        and (len(parts) < len(_NETWORK) or _flattening(parts[9]) == _FLAT)
+    )
