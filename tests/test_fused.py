@@ -275,6 +275,20 @@ def test_new_values_are_used_at_the_next_call() -> None:
         torch.testing.assert_close(twin(images), by_layers(twin, images), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("count", [1, 20])
+def test_the_defaults_for_new_tensors_do_not_matter(count: int) -> None:
+    model, images = make(28), torch.rand(count, 1, 28, 28)
+    with torch.no_grad():
+        expected = by_layers(model, images)
+        try:
+            torch.set_default_dtype(torch.float64)
+            with torch.device("meta"):
+                found = model(images)
+        finally:
+            torch.set_default_dtype(torch.float32)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_who_looks_at_each_operation_sees_it() -> None:
     model, images = make(28).eval(), torch.rand(1, 1, 28, 28)
     with torch.no_grad():

@@ -233,9 +233,9 @@ static void backward(const float *images, int size, const float *w3, const float
     for (long n = first; n < last; n++) {
         const float *own = s2 + n * 1344, *gradient = gradients + n * 400;
         const int8_t *places = place + n * 1744;
-        for (int c = 0; c < 6; c++)
-            for (int y = 0; y < 14; y++)
-                for (int x = 0; x < 14; x++) maps[y * CL + x * 6 + c] = own[(c * 14 + y) * 16 + x];
+        for (int y = 0; y < 14; y++)
+            for (int x = 0; x < 14; x++)
+                for (int c = 0; c < 6; c++) maps[y * CL + x * 6 + c] = own[(c * 14 + y) * 16 + x];
         for (int y = 0; y < size; y++)
             memcpy(field + (y + margin) * STRIDE + margin, images + (n * size + y) * size, sizeof(float) * size);
         second_weights(maps, gradient, places + 1344, dw3, db3);
