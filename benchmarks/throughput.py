@@ -14,7 +14,7 @@ import io
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -89,16 +89,17 @@ def candidates(pixels: torch.Tensor, targets: torch.Tensor) -> dict[str, dict[st
 
     trainer = Trainer(LeNet5(), TrainerConfig(device="cpu"))
     plain = usual().eval()
+    batches, one = images.split(256), images[:1].split(1)
     found["inference"]["lenet5, Trainer.predict"] = (COUNT, lambda: trainer.predict(images))
-    found["inference"]["PyTorch in memory, batch 256"] = (COUNT, lambda: _infer(plain, images, 256))
+    found["inference"]["PyTorch in memory, batch 256"] = (COUNT, lambda: _infer(plain, batches))
     single = LeNet5().eval()
-    found["one image"]["lenet5"] = (1, lambda: _infer(single, images[:1], 1))
-    found["one image"]["PyTorch"] = (1, lambda: _infer(plain, images[:1], 1))
+    found["one image"]["lenet5"] = (1, lambda: _infer(single, one))
+    found["one image"]["PyTorch"] = (1, lambda: _infer(plain, one))
     if importlib.util.find_spec("onnxruntime") and importlib.util.find_spec("onnx"):
         run = _onnx_runtime(plain)
-        batches = [batch.numpy() for batch in images.split(256)]
-        found["inference"]["ONNX Runtime, batch 256"] = (COUNT, lambda: [run(batch) for batch in batches] and None)
-        found["one image"]["ONNX Runtime"] = (1, lambda: run(batches[0][:1]))
+        arrays, array = [batch.numpy() for batch in batches], images[:1].numpy()
+        found["inference"]["ONNX Runtime, batch 256"] = (COUNT, lambda: [run(batch) for batch in arrays] and None)
+        found["one image"]["ONNX Runtime"] = (1, lambda: run(array))
     if importlib.util.find_spec("jax") and importlib.util.find_spec("optax"):
         step, label = _jax()
         parts = [(i.numpy(), t.numpy()) for i, t in zip(images.split(256), targets.split(256), strict=True)]
@@ -125,9 +126,9 @@ class _Pictures(torch.utils.data.Dataset[Any]):
         return self.transform(PIL.Image.fromarray(self.pixels[index])), int(self.targets[index])
 
 
-def _infer(model: nn.Module, images: torch.Tensor, size: int) -> None:
+def _infer(model: nn.Module, batches: Iterable[torch.Tensor]) -> None:
     with torch.inference_mode():
-        for batch in images.split(size):
+        for batch in batches:
             model(batch)
 
 

@@ -1,7 +1,9 @@
 """C1 to S4 in one pass gives what torch gives layer by layer."""
 
+import copy
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import hypothesis.strategies as st
@@ -10,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from torch import Tensor, nn
 from torch.autograd import forward_ad
+from torch.utils.flop_counter import FlopCounterMode
 
 from lenet5 import LeNet5, Trainer, TrainerConfig
 from lenet5.models import fused
@@ -24,8 +27,8 @@ NAMES = ("c1.conv.weight", "c1.conv.bias", "c3.conv.weight", "c3.conv.bias")
 def plainly(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Turn the fused path off while the list is not empty."""
     off: list[bool] = []
-    find = fused.convolution_parameters
-    monkeypatch.setattr(fused, "convolution_parameters", lambda *arguments: None if off else find(*arguments))
+    find = fused._parameters
+    monkeypatch.setattr(fused, "_parameters", lambda *arguments: None if off else find(*arguments))
     return off
 
 
@@ -50,6 +53,12 @@ def is_fused(model: LeNet5, images: Tensor) -> bool:
             names.add(type(node).__name__)
             todo += [following for following, _ in node.next_functions]
     return "_ConvolutionsBackward" in names
+
+
+def by_layers(model: LeNet5, images: Tensor) -> Tensor:
+    for layer in model.children():
+        images = layer(images)
+    return images
 
 
 def results(model: nn.Module, images: Tensor, weights: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -152,25 +161,155 @@ def test_the_gradient_of_the_gradient_is_torchs(frozen: list[str], plainly: list
 
 
 @needs_library
-@pytest.mark.parametrize("count", [1, fused.FEW, fused.FEW + 1])
-@pytest.mark.parametrize("classes", [1, 10])
-def test_few_images_are_labelled_in_one_pass_with_the_same_logits(
-    count: int, classes: int, plainly: list[bool]
+@settings(max_examples=60)
+@given(
+    count=st.integers(1, fused.FEW),
+    size=st.sampled_from([28, 32]),
+    classes=st.integers(1, 20),
+    seed=st.integers(0, 2**20),
+    scale=st.sampled_from([0.01, 1.0, 30.0]),
+    transposed=st.booleans(),
+)
+def test_few_images_are_labelled_in_one_call_with_the_same_logits(
+    count: int, size: int, classes: int, seed: int, scale: float, transposed: bool
 ) -> None:
-    model, images = make(28, num_classes=classes), torch.rand(count, 1, 28, 28)
+    model, images = make(size, seed, num_classes=classes), scale * torch.randn(count, 1, size, size)
+    images = images.mT if transposed else images
     with torch.inference_mode():
-        found = model(images)
-        plainly.append(True)
-        torch.testing.assert_close(found, model(images), rtol=1e-5, atol=1e-6)
+        found = fused.logits(model, images)
+        assert found is not None
+        torch.testing.assert_close(found, by_layers(model, images), rtol=1e-5, atol=1e-5 * max(scale, 1))
 
 
 @needs_library
-def test_another_head_is_left_to_torch() -> None:
-    model, images = make(28), torch.rand(1, 1, 28, 28)
-    model.output = nn.Linear(84, 3, bias=False)
+def test_more_images_or_a_gradient_take_the_other_way() -> None:
+    model, images = make(28), torch.rand(fused.FEW + 1, 1, 28, 28)
+    assert fused.logits(model, images[:1]) is None
     with torch.no_grad():
-        by_layers = model.s4(model.c3(model.s2(model.c1(images))))
-        torch.testing.assert_close(model(images), model.output(model.f6(model.c5(by_layers))))
+        assert fused.logits(model, images) is None
+        torch.testing.assert_close(model(images), by_layers(model, images), rtol=1e-5, atol=1e-6)
+
+
+def _set(path: str, name: str, value: Any) -> Callable[[LeNet5], object]:
+    return lambda model: setattr(model.get_submodule(path), name, value)
+
+
+def _hook(path: str, kind: str) -> Callable[[LeNet5], object]:
+    return lambda model: getattr(model.get_submodule(path), f"register_{kind}_hook")(lambda *_: None)
+
+
+def _reshape(name: str, change: Callable[[Tensor], Tensor]) -> Callable[[LeNet5], object]:
+    def apply(model: LeNet5) -> None:
+        parameter = model.get_parameter(name)
+        parameter.data = change(parameter.data)
+
+    return apply
+
+
+def _no_parameter(model: LeNet5) -> None:
+    linear = model.get_submodule("f6.linear")
+    weight = model.get_parameter("f6.linear.weight").detach()
+    del linear.weight
+    linear.weight = weight
+
+
+CHANGES: dict[str, Callable[[LeNet5], object]] = {
+    "layer": lambda model: setattr(model, "f6", nn.Sequential(nn.Linear(120, 84), nn.Tanh())),
+    "part": _set("c5", "activation", nn.Tanh()),
+    "more layers": lambda model: model.c3.append(nn.Identity()),
+    "no bias": lambda model: setattr(model, "output", nn.Linear(84, 3, bias=False)),
+    "spectral norm": lambda model: nn.utils.parametrizations.spectral_norm(model.output),
+    "no parameter": _no_parameter,
+    **{f"{kind} hook on {path}": _hook(path, kind) for kind in ("forward", "forward_pre") for path in ("s2", "f6")},
+    "backward hook": _hook("output", "full_backward"),
+    "dilation": lambda model: model.c3.conv.__dict__.update(dilation=(2, 2), padding=(2, 2)),
+    "padding": lambda model: model.c1.conv.__dict__.update(padding_mode="reflect"),
+    "pooling": lambda model: model.s4.__dict__.update(kernel_size=1, stride=2),
+    "flatten": _set("c5.flatten", "end_dim", 3),
+    "layout of C3": _reshape("c3.conv.weight", lambda tensor: tensor.contiguous(memory_format=torch.channels_last)),
+    "layout of C5": _reshape("c5.linear.weight", lambda tensor: tensor.t().contiguous().t()),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_changed_network_is_noticed_at_the_next_call(change: Callable[[LeNet5], object]) -> None:
+    model, images = make(28).eval(), torch.rand(2, 1, 28, 28)
+    with torch.no_grad():
+        assert (fused.logits(model, images) is None) == (fused.library() is None)
+        change(model)
+        assert fused.logits(model, images) is None
+        torch.testing.assert_close(model(images), by_layers(model, images), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda model: model.f6.double(),
+        lambda model: model.f6.to("meta"),
+        _reshape("f6.linear.weight", lambda tensor: tensor.new_zeros(84, 119)),
+    ],
+)
+def test_parameters_that_c_cannot_read_are_noticed_at_the_next_call(change: Callable[[LeNet5], object]) -> None:
+    model, images = make(28), torch.rand(1, 1, 28, 28)
+    with torch.no_grad():
+        model(images)
+        change(model)
+        with pytest.raises(RuntimeError):  # torch's own
+            model(images)
+
+
+def test_new_values_are_used_at_the_next_call() -> None:
+    model, images = make(28), torch.rand(2, 1, 28, 28)
+    other = make(28, seed=1)
+    with torch.no_grad():
+        for change in (
+            lambda: model.get_parameter("c3.conv.weight").data.mul_(-1),
+            lambda: _reshape("c5.linear.weight", torch.neg)(model),
+            lambda: model.load_state_dict(other.state_dict()),
+            lambda: model.load_state_dict(make(28, seed=2).state_dict(), assign=True),
+        ):
+            change()
+            torch.testing.assert_close(model(images), by_layers(model, images), rtol=1e-5, atol=1e-6)
+        twin = copy.deepcopy(model)
+        model.get_parameter("f6.linear.bias").add_(1)
+        torch.testing.assert_close(twin(images), by_layers(twin, images), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("count", [1, 20])
+def test_the_defaults_for_new_tensors_do_not_matter(count: int) -> None:
+    model, images = make(28), torch.rand(count, 1, 28, 28)
+    with torch.no_grad():
+        expected = by_layers(model, images)
+        try:
+            torch.set_default_dtype(torch.float64)
+            with torch.device("meta"):
+                found = model(images)
+        finally:
+            torch.set_default_dtype(torch.float32)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_who_looks_at_each_operation_sees_it() -> None:
+    model, images = make(28).eval(), torch.rand(1, 1, 28, 28)
+    with torch.no_grad():
+        expected = model(images)
+        with FlopCounterMode(display=False) as counter:
+            model(images)
+        assert counter.get_total_flops() == 2 * (28 * 28 * 6 * 25 + 100 * 16 * 150 + 400 * 120 + 120 * 84 + 84 * 10)
+        traces: list[Callable[[Tensor], Tensor]] = [
+            torch.fx.symbolic_trace(model),
+            torch.compile(model, backend="eager", fullgraph=True),
+            torch.vmap(lambda image: model(image[None])[0]),
+        ]
+        for trace in traces:
+            torch.testing.assert_close(trace(images), expected, rtol=1e-5, atol=1e-6)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert model(images).dtype == torch.bfloat16
+        handle = nn.modules.module.register_module_forward_pre_hook(lambda *_: None)
+        assert fused.logits(model, images) is None
+        handle.remove()
+        bad = [images[0], images[:, :, 1:], images[:0], images.double(), images.to("meta"), torch.rand(1, 3, 28, 28)]
+        assert not any(fused.logits(model, image) is not None for image in bad)
 
 
 @needs_library

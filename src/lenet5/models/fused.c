@@ -5,20 +5,22 @@
    pooling window only the largest has a gradient, and only if it is positive; its place is kept as 0 to 3, and NONE
    says that there is no gradient. So the way back does a quarter of the dense work, or less. */
 
+#include <immintrin.h>
 #include <stdint.h>
 #include <string.h>
 
-enum { BLOCK = 5 }; /* of S4's columns at a time: 20 sums, for which there are registers */
 enum { FIELD = 32, COLUMNS = 24, STRIDE = 40, NONE = 4, CL = 84, SHIFTED = 48 };
 
 typedef float v16 __attribute__((vector_size(64), aligned(4), may_alias));
 typedef float v8 __attribute__((vector_size(32), aligned(4), may_alias));
+typedef float v4 __attribute__((vector_size(16), aligned(4), may_alias));
 typedef int32_t i16 __attribute__((vector_size(64)));
 typedef int8_t b16 __attribute__((vector_size(16), aligned(1), may_alias));
 
 #define INLINE static inline __attribute__((always_inline))
 #define LOAD(p) (*(const v16 *)(p))
 #define LOAD8(p) (*(const v8 *)(p))
+#define LOAD4(p) (*(const v4 *)(p))
 
 /* Of two vectors, lane by lane, the first where the mask has all its bits set. */
 #define SELECT(mask, one, other) ((__typeof__(other))(((mask) & (i16)(one)) | (~(mask) & (i16)(other))))
@@ -99,61 +101,74 @@ INLINE void first_stage(const float *image, int size, const float *w, const floa
         }
 }
 
-/* C3 and S4: the 16 maps of C3 lie in the lanes. w (6, 5, 5, 16); s4 (16, 5, 5), place (5, 5, 16). */
+/* (16, 6, 5, 5) as (6, 5, 5, 16). */
+INLINE void maps_last(const float *w, float *result) {
+    for (int i = 0; i < 150; i++)
+        for (int k = 0; k < 16; k++) result[i * 16 + k] = w[k * 150 + i];
+}
+
+/* C3 and S4: the 16 maps of C3 lie in the lanes, and the 20 sums for a row of S4 in registers. w (6, 5, 5, 16);
+   s4 (16, 5, 5), place (5, 5, 16). */
 INLINE void second_stage(const float *s2, const float *w, const float *bias, float *s4, int8_t *place) {
-    for (int q = 0; q < 5; q++)
-        for (int first = 0; first < 5; first += BLOCK) {
-            v16 sum[2][2 * BLOCK];
+    for (int q = 0; q < 5; q++) {
+        v16 sum[2][10];
 #pragma GCC unroll 10
-            for (int x = 0; x < 2 * BLOCK; x++) sum[0][x] = sum[1][x] = LOAD(bias);
-            for (int c = 0; c < 6; c++)
-                for (int i = 0; i < 5; i++) {
-                    const float *upper = s2 + (c * 14 + 2 * q + i) * 16 + 2 * first, *lower = upper + 16;
-                    const float *weights = w + (c * 5 + i) * 80;
+        for (int x = 0; x < 10; x++) sum[0][x] = sum[1][x] = LOAD(bias);
+        for (int c = 0; c < 6; c++)
+            for (int i = 0; i < 5; i++) {
+                const float *upper = s2 + (c * 14 + 2 * q + i) * 16, *lower = upper + 16;
+                const float *weights = w + (c * 5 + i) * 80;
 #pragma GCC unroll 5
-                    for (int j = 0; j < 5; j++) {
-                        v16 weight = LOAD(weights + 16 * j);
+                for (int j = 0; j < 5; j++) {
+                    v16 weight = LOAD(weights + 16 * j);
 #pragma GCC unroll 10
-                        for (int x = 0; x < 2 * BLOCK; x++) {
-                            sum[0][x] += weight * upper[x + j];
-                            sum[1][x] += weight * lower[x + j];
-                        }
+                    for (int x = 0; x < 10; x++) {
+                        sum[0][x] += weight * upper[x + j];
+                        sum[1][x] += weight * lower[x + j];
                     }
                 }
-#pragma GCC unroll 5
-            for (int p = 0; p < BLOCK; p++) {
-                v16 best = sum[0][2 * p];
-                i16 where = {};
-                TAKE_LARGER(best, where, sum[0][2 * p + 1], 1);
-                TAKE_LARGER(best, where, sum[1][2 * p], 2);
-                TAKE_LARGER(best, where, sum[1][2 * p + 1], 3);
-                best = rectify(best, &where);
-                int position = q * 5 + first + p;
-                for (int k = 0; k < 16; k++) s4[k * 25 + position] = best[k];
-                *(b16 *)(place + position * 16) = __builtin_convertvector(where, b16);
             }
+#pragma GCC unroll 5
+        for (int p = 0; p < 5; p++) {
+            v16 best = sum[0][2 * p];
+            i16 where = {};
+            TAKE_LARGER(best, where, sum[0][2 * p + 1], 1);
+            TAKE_LARGER(best, where, sum[1][2 * p], 2);
+            TAKE_LARGER(best, where, sum[1][2 * p + 1], 3);
+            best = rectify(best, &where);
+            for (int k = 0; k < 16; k++) s4[k * 25 + q * 5 + p] = best[k];
+            *(b16 *)(place + (q * 5 + p) * 16) = __builtin_convertvector(where, b16);
         }
+    }
+}
+
+/* Which of 16 places have a gradient, a bit each. Going from bit to bit leaves less to predict than asking place by
+   place, and a wrong prediction costs as much as the sums. */
+INLINE unsigned alive(const int8_t *place) {
+    return _mm_cmpneq_epi8_mask(_mm_loadu_si128((const __m128i *)place), _mm_set1_epi8(NONE));
 }
 
 /* The gradient of C3's weights, (16, 5, 32) as rows of 5 columns by 6 maps and 2 numbers that mean nothing. */
-INLINE void second_weights(const float *channels_last, const float *gradient, const int8_t *place, float *sum) {
+INLINE void second_weights(const float *maps, const float *gradient, const int8_t *place, float *sum, float *bias) {
     for (int k = 0; k < 16; k++) {
         v16 acc[5][2];
-        float *own = sum + k * 160;
+        float total = 0, *own = sum + k * 160;
 #pragma GCC unroll 5
         for (int i = 0; i < 5; i++) acc[i][0] = LOAD(own + 32 * i), acc[i][1] = LOAD(own + 32 * i + 16);
         for (int position = 0; position < 25; position++) {
             int where = place[position * 16 + k];
             if (where == NONE) continue;
             float g = gradient[k * 25 + position];
+            total += g;
             int y = 2 * (position / 5) + (where >> 1), x = 2 * (position % 5) + (where & 1);
-            const float *window = channels_last + y * CL + x * 6;
+            const float *window = maps + y * CL + x * 6;
 #pragma GCC unroll 5
             for (int i = 0; i < 5; i++) {
                 acc[i][0] += g * LOAD(window + i * CL);
                 acc[i][1] += g * LOAD(window + i * CL + 16);
             }
         }
+        bias[k] += total;
 #pragma GCC unroll 5
         for (int i = 0; i < 5; i++) *(v16 *)(own + 32 * i) = acc[i][0], *(v16 *)(own + 32 * i + 16) = acc[i][1];
     }
@@ -168,9 +183,8 @@ INLINE void second_input(const float *w, const float *gradient, const int8_t *pl
         for (int r = 0; r < 6; r++)
 #pragma GCC unroll 3
             for (int s = 0; s < 3; s++) acc[r][s] = (v16){};
-        for (int k = 0; k < 16; k++) {
-            int where = place[position * 16 + k];
-            if (where == NONE) continue;
+        for (unsigned left = alive(place + position * 16); left; left &= left - 1) {
+            unsigned k = __builtin_ctz(left), where = place[position * 16 + k];
             float g = gradient[k * 25 + position];
             const float *weights = w + ((k * 2 + (where & 1)) * 7 + 1 - (where >> 1)) * SHIFTED;
 #pragma GCC unroll 6
@@ -190,17 +204,16 @@ INLINE void second_input(const float *w, const float *gradient, const int8_t *pl
 }
 
 /* The gradient of C1's weights, (6, 5, 8) with 3 numbers in each row that mean nothing. */
-INLINE void first_weights(const float *field, const float *channels_last, const int8_t *place, float *sum, float *bias) {
+INLINE void first_weights(const float *field, const float *channels_last, const int8_t *place, float *sum,
+                          float *bias) {
     for (int c = 0; c < 6; c++) {
         v8 acc[5];
-        float total = 0;
-        float *own = sum + c * 40;
+        float total = 0, *own = sum + c * 40;
 #pragma GCC unroll 5
         for (int i = 0; i < 5; i++) acc[i] = LOAD8(own + 8 * i);
         for (int q = 0; q < 14; q++)
-            for (int p = 0; p < 14; p++) {
-                int where = place[(c * 14 + q) * 16 + p];
-                if (where == NONE) continue;
+            for (unsigned left = alive(place + (c * 14 + q) * 16) & 0x3fff; left; left &= left - 1) { /* 14 lanes */
+                unsigned p = __builtin_ctz(left), where = place[(c * 14 + q) * 16 + p];
                 float g = channels_last[q * CL + p * 6 + c];
                 const float *window = field + (2 * q + (where >> 1)) * STRIDE + 2 * p + (where & 1);
                 total += g;
@@ -213,16 +226,6 @@ INLINE void first_weights(const float *field, const float *channels_last, const 
     }
 }
 
-static void forward(const float *images, int size, const float *w1, const float *b1, const float *w3, const float *b3,
-                    float *s2, int8_t *place, float *s4, long first, long last) {
-    for (long n = first; n < last; n++) {
-        float *own = s2 + n * 1344;
-        int8_t *places = place + n * 1744;
-        first_stage(images + n * size * size, size, w1, b1, own, places);
-        second_stage(own, w3, b3, s4 + n * 400, places + 1344);
-    }
-}
-
 static void backward(const float *images, int size, const float *w3, const float *s2, const int8_t *place,
                      const float *gradients, float *dw1, float *db1, float *dw3, float *db3, long first, long last) {
     float field[FIELD * STRIDE] = {0}, maps[14 * CL + 16] = {0}, inputs[14 * CL + 32];
@@ -230,27 +233,28 @@ static void backward(const float *images, int size, const float *w3, const float
     for (long n = first; n < last; n++) {
         const float *own = s2 + n * 1344, *gradient = gradients + n * 400;
         const int8_t *places = place + n * 1744;
-        for (int c = 0; c < 6; c++)
-            for (int y = 0; y < 14; y++)
-                for (int x = 0; x < 14; x++) maps[y * CL + x * 6 + c] = own[(c * 14 + y) * 16 + x];
+        for (int y = 0; y < 14; y++)
+            for (int x = 0; x < 14; x++)
+                for (int c = 0; c < 6; c++) maps[y * CL + x * 6 + c] = own[(c * 14 + y) * 16 + x];
         for (int y = 0; y < size; y++)
             memcpy(field + (y + margin) * STRIDE + margin, images + (n * size + y) * size, sizeof(float) * size);
-        for (int k = 0; k < 16; k++)
-            for (int position = 0; position < 25; position++)
-                if (places[1344 + position * 16 + k] != NONE) db3[k] += gradient[k * 25 + position];
-        second_weights(maps, gradient, places + 1344, dw3);
+        second_weights(maps, gradient, places + 1344, dw3, db3);
         second_input(w3, gradient, places + 1344, inputs);
         first_weights(field, inputs, places, dw1, db1);
     }
 }
 
-/* images (N, 1, size, size), w1 (6, 5, 5), w3 (6, 5, 5, 16); s2 (N, 6, 14, 16), place (N, 1744) and s4 (N, 16, 5, 5) are
-   written. */
+/* images (N, 1, size, size), w1 (6, 5, 5), w3 (16, 6, 5, 5); s2 (N, 6, 14, 16), place (N, 1744) and s4 (N, 16, 5, 5)
+   are written. */
 void lenet5_forward(const float *images, int size, const float *w1, const float *b1, const float *w3, const float *b3,
                     float *s2, int8_t *place, float *s4, long count, int threads) {
-#pragma omp parallel for schedule(static, 1) num_threads(threads)
-    for (int t = 0; t < threads; t++)
-        forward(images, size, w1, b1, w3, b3, s2, place, s4, count * t / threads, count * (t + 1) / threads);
+    float by_input[2400];
+    maps_last(w3, by_input);
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (long n = 0; n < count; n++) {
+        first_stage(images + n * size * size, size, w1, b1, s2 + n * 1344, place + n * 1744);
+        second_stage(s2 + n * 1344, by_input, b3, s4 + n * 400, place + n * 1744 + 1344);
+    }
 }
 
 /* The same images backwards. w3 (16, 2, 7, 48), see fused.py. Each thread adds to what is its own of dw1 (T, 6, 5, 8),
@@ -263,30 +267,33 @@ void lenet5_backward(const float *images, int size, const float *w3, const float
                  count * t / threads, count * (t + 1) / threads);
 }
 
-/* y = relu(W x + b) or W x + b for one example; w (outputs, inputs). */
+/* y = relu(W x + b) or W x + b for one example; w (outputs, inputs), inputs a multiple of 4. */
 INLINE void linear(const float *x, const float *w, const float *bias, float *y, int inputs, int outputs, int relu) {
-    for (int o = 0; o < outputs; o++) {
-        const float *row = w + (long)o * inputs;
-        v16 sums[2] = {{0}, {0}};
+    for (int o = 0; o < outputs; o++, w += inputs) {
+        v16 sum = {};
         int i = 0;
-        for (; i + 32 <= inputs; i += 32) {
-            sums[0] += LOAD(row + i) * LOAD(x + i);
-            sums[1] += LOAD(row + i + 16) * LOAD(x + i + 16);
-        }
-        sums[0] += sums[1];
-        float total = bias[o];
-        for (int lane = 0; lane < 16; lane++) total += sums[0][lane];
-        for (; i < inputs; i++) total += row[i] * x[i];
+        for (; i + 16 <= inputs; i += 16) sum += LOAD(w + i) * LOAD(x + i);
+        const float *lanes = (const float *)&sum;
+        v4 four = (LOAD4(lanes) + LOAD4(lanes + 4)) + (LOAD4(lanes + 8) + LOAD4(lanes + 12));
+        for (; i < inputs; i += 4) four += LOAD4(w + i) * LOAD4(x + i);
+        float total = bias[o] + (four[0] + four[1]) + (four[2] + four[3]);
         y[o] = relu && total <= 0 ? 0 : total; /* a NaN stays */
     }
 }
 
-/* C5, F6 and the output layer for a few images: s4 (N, 400), logits (N, classes). */
-void lenet5_head(const float *s4, const float *w5, const float *b5, const float *w6, const float *b6, const float *w7,
-                 const float *b7, int classes, float *logits, long count) {
-    float c5[120], f6[84];
+/* The whole network for a few images, of which nothing but the logits (N, classes) is kept. */
+void lenet5_logits(const float *images, int size, const float *w1, const float *b1, const float *w3, const float *b3,
+                   const float *w5, const float *b5, const float *w6, const float *b6, const float *w7, const float *b7,
+                   int classes, float *logits, long count, int threads) {
+    float by_input[2400];
+    maps_last(w3, by_input);
+#pragma omp parallel for schedule(static) num_threads(threads)
     for (long n = 0; n < count; n++) {
-        linear(s4 + n * 400, w5, b5, c5, 400, 120, 1);
+        float s2[1344], s4[400], c5[120], f6[84];
+        int8_t place[1744];
+        first_stage(images + n * size * size, size, w1, b1, s2, place);
+        second_stage(s2, by_input, b3, s4, place + 1344);
+        linear(s4, w5, b5, c5, 400, 120, 1);
         linear(c5, w6, b6, f6, 120, 84, 1);
         linear(f6, w7, b7, logits + n * classes, 84, classes, 0);
     }

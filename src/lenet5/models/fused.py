@@ -1,4 +1,4 @@
-"""C1 to S4 in one pass on the CPU, several times as fast as layer by layer; `fused.c` does the work.
+"""C1 to S4, or all layers for a few images, in one pass on the CPU, much faster than layer by layer, by `fused.c`.
 
 It is used where it applies: one channel of 28x28 or 32x32 in float32, ReLU, max pooling, Linux on a processor with
 AVX-512, and nobody who looks into the layers. `LENET5_FUSED=0` in the environment turns it off.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+from collections.abc import Iterable
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +38,48 @@ def library() -> ctypes.CDLL | None:
         return None
     found.lenet5_forward.argtypes = [_POINTER, _INT, *[_POINTER] * 7, _LONG, _INT]
     found.lenet5_backward.argtypes = [_POINTER, _INT, *[_POINTER] * 8, _LONG, _INT]
-    found.lenet5_head.argtypes = [*[_POINTER] * 7, _INT, _POINTER, _LONG]
+    found.lenet5_logits.argtypes = [_POINTER, _INT, *[_POINTER] * 10, _INT, _POINTER, _LONG, _INT]
     return found
 
 
-def convolution_parameters(layers: tuple[nn.Module, ...], images: Tensor, image_size: int) -> list[Tensor] | None:
+FEW = 8  # images for which a call of each of torch's functions costs more than what they compute
+
+
+def logits(model: Any, images: Tensor) -> Tensor | None:
+    """Return the logits of a few images, without a gradient, if one call can take the place of all layers.
+
+    A third of its time goes into C, and most of the rest into the checks, so they are written for speed. Nothing is
+    kept from one call to the next: whatever is changed is noticed.
+
+    Parameters
+    ----------
+    model
+        A `LeNet5`.
+    images
+        What it was given, not checked yet.
+
+    Returns
+    -------
+    Tensor or None
+        (N, num_classes); None where the images have to be checked and the layers to be called.
+    """
+    size = model.image_size
+    if torch.is_grad_enabled() or not _can_be_read(images, size) or (count := images.shape[0]) > FEW:
+        return None
+    parameters = _parameters(model._modules.values(), _NETWORK, size)
+    if parameters is None:
+        return None
+    found = library()
+    assert found is not None
+    classes = parameters[-1].shape[0]
+    images, result = images.contiguous(), images.new_empty(count, classes)
+    addresses = [tensor.data_ptr() for tensor in parameters]
+    threads = _num_threads(count)
+    found.lenet5_logits(images.data_ptr(), size, *addresses, classes, result.data_ptr(), count, threads)
+    return result
+
+
+def convolution_parameters(layers: Iterable[nn.Module], images: Tensor, image_size: int) -> list[Tensor] | None:
     """Return what `convolutions` needs of C1, S2, C3 and S4, if it can take their place without anybody seeing it.
 
     Parameters
@@ -57,34 +96,7 @@ def convolution_parameters(layers: tuple[nn.Module, ...], images: Tensor, image_
     list of Tensor or None
         Weights and biases of C1 and C3; None where the layers have to be called one by one.
     """
-    if torch.compiler.is_compiling() or type(images) is not Tensor or images.dtype != torch.float32:
-        return None
-    if image_size not in {28, 32} or images.shape[1] != 1 or not len(images):
-        return None
-    if images.device.type != "cpu" or images.requires_grad or library() is None or _is_transformed():
-        return None
-    parts = _parts(layers, _CONVOLUTIONS)
-    if parts is None or any(_pooling(parts[number]) != _TWO_BY_TWO for number in (3, 7)):
-        return None
-    paddings = (2 if image_size == 28 else 0, 0)
-    if any(_geometry(parts[n]) != ((1, 1), (p, p), (1, 1), 1, "zeros") for n, p in zip((1, 5), paddings, strict=True)):
-        return None
-    return _parameters((parts[1], parts[5]), ((6, 1, 5, 5), (16, 6, 5, 5)))
-
-
-def head_parameters(layers: tuple[Any, ...], count: int) -> list[Tensor] | None:
-    """Return what `head` needs of C5, F6 and the output layer, if it can take their place; None if it cannot."""
-    if count > FEW or torch.is_grad_enabled():
-        return None
-    parts = _parts(layers, _HEAD)
-    if parts is None:
-        return None
-    return _parameters((parts[2], parts[5], parts[7]), ((120, 400), (84, 120), (parts[7].out_features, 84)))
-
-
-FEW = 8  # images for which a call of each of torch's functions costs more than what they compute
-_CONVOLUTIONS = [nn.Sequential, nn.Conv2d, nn.ReLU, nn.MaxPool2d] * 2
-_HEAD = [nn.Sequential, nn.Flatten, nn.Linear, nn.ReLU, nn.Sequential, nn.Linear, nn.ReLU, nn.Linear]
+    return _parameters(layers, _CONVOLUTIONS, image_size) if _can_be_read(images, image_size) else None
 
 
 def convolutions(images: Tensor, w1: Tensor, b1: Tensor, w3: Tensor, b3: Tensor) -> Tensor:
@@ -108,25 +120,6 @@ def convolutions(images: Tensor, w1: Tensor, b1: Tensor, w3: Tensor, b3: Tensor)
     return result
 
 
-def head(s4: Tensor, parameters: list[Tensor]) -> Tensor:
-    """Return the logits of a few images, without a gradient.
-
-    Parameters
-    ----------
-    s4
-        (N, 16, 5, 5), as `convolutions` returns it.
-    parameters
-        Weights and biases of C5, F6 and the output layer, contiguous.
-    """
-    found = library()
-    assert found is not None
-    classes = len(parameters[-1])
-    logits = s4.new_empty(len(s4), classes)
-    addresses = [tensor.data_ptr() for tensor in parameters]
-    found.lenet5_head(s4.data_ptr(), *addresses, classes, logits.data_ptr(), len(s4))
-    return logits
-
-
 def layer_by_layer(images: Tensor, w1: Tensor, b1: Tensor, w3: Tensor, b3: Tensor) -> Tensor:
     """Return the same by torch's functions."""
     s2 = nn.functional.max_pool2d(nn.functional.conv2d(images, w1, b1, padding=2 * (images.shape[-1] < 32)).relu(), 2)
@@ -138,11 +131,10 @@ def _forward(images: Tensor, w1: Tensor, b1: Tensor, w3: Tensor, b3: Tensor) -> 
     found = library()
     assert found is not None
     count = len(images)
-    images, w1, b1, b3 = (tensor.contiguous() for tensor in (images, w1, b1, b3))
-    by_input = w3.permute(1, 2, 3, 0).contiguous()
-    s2, place = images.new_empty(count, 6, 14, 16), torch.empty(count, 1744, dtype=torch.int8)
+    images, w1, b1, w3, b3 = (tensor.contiguous() for tensor in (images, w1, b1, w3, b3))
+    s2, place = images.new_empty(count, 6, 14, 16), images.new_empty(count, 1744, dtype=torch.int8)
     s4 = images.new_empty(count, 16, 5, 5)
-    addresses = [tensor.data_ptr() for tensor in (w1, b1, by_input, b3, s2, place, s4)]
+    addresses = [tensor.data_ptr() for tensor in (w1, b1, w3, b3, s2, place, s4)]
     found.lenet5_forward(images.data_ptr(), images.shape[-1], *addresses, count, _num_threads(count))
     return s4, images, w1, b1, w3, b3, s2, place
 
@@ -186,23 +178,70 @@ def _num_threads(count: int) -> int:
     return min(torch.get_num_threads(), count)
 
 
-def _is_transformed() -> bool:
-    """Whether torch records or transforms what is computed, and must see each operation."""
+def _can_be_read(images: Tensor, size: int) -> bool:
+    """Whether C may read images of this size, and torch neither records nor transforms what is computed with them."""
+    if torch.compiler.is_compiling() or type(images) is not Tensor or size not in _FIRST:
+        return False
+    shape = images.shape
     return bool(
-        torch.is_autocast_enabled("cpu")
-        or torch._C._get_tracing_state() is not None
-        or torch._C._are_functorch_transforms_active()
-        or torch.autograd.forward_ad._current_level >= 0
-        or _all_modules._global_forward_hooks
-        or _all_modules._global_forward_pre_hooks
-        or _all_modules._global_backward_hooks
-        or _all_modules._global_backward_pre_hooks
+        shape[1:] == (1, size, size)
+        and shape[0]
+        and images.dtype == torch.float32
+        and images.is_cpu
+        and not images.requires_grad
+        and library() is not None
+        and not torch.is_autocast_enabled("cpu")
+        and torch._C._get_tracing_state() is None
+        and not torch._C._are_functorch_transforms_active()
+        and not torch._C._len_torch_dispatch_stack()
+        and torch.autograd.forward_ad._current_level < 0
+        and not _all_modules._global_forward_hooks
+        and not _all_modules._global_forward_pre_hooks
+        and not _all_modules._global_backward_hooks
+        and not _all_modules._global_backward_pre_hooks
     )
 
 
-def _parts(layers: tuple[Any, ...], types: list[type[nn.Module]]) -> list[Any] | None:
+_convolution = attrgetter("stride", "padding", "dilation", "groups", "padding_mode")
+_pooling = attrgetter("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")
+_flattening = attrgetter("start_dim", "end_dim")
+_FIRST = {28: _convolution(nn.Conv2d(1, 1, 5, padding=2)), 32: _convolution(nn.Conv2d(1, 1, 5))}  # by the images' size
+_SECOND, _TWO_BY_TWO, _FLAT = _FIRST[32], _pooling(nn.MaxPool2d(2)), _flattening(nn.Flatten())
+
+_CONVOLUTIONS = [nn.Sequential, nn.Conv2d, nn.ReLU, nn.MaxPool2d] * 2
+_HEAD = [nn.Sequential, nn.Flatten, nn.Linear, nn.ReLU, nn.Sequential, nn.Linear, nn.ReLU, nn.Linear]
+_NETWORK = _CONVOLUTIONS + _HEAD
+_SHAPES = [(6, 1, 5, 5), (6,), (16, 6, 5, 5), (16,), (120, 400), (120,), (84, 120), (84,)]  # and the output layer's
+_PLAIN = {Tensor, nn.Parameter}
+
+
+def _parameters(layers: Iterable[Any], types: list[type[nn.Module]], size: int) -> list[Tensor] | None:
+    """Return the parameters of these layers, if C computes what they do and nobody looks into them.
+
+    So the parameters must be what C may read: float32 on the CPU, contiguous and of LeNet-5's shapes.
+    """
+    parts = _parts(layers, types)
+    if parts is None or not _has_settings(parts, size):
+        return None
+    found: list[Tensor] = [tensor for part in parts if part._parameters for tensor in part._parameters.values()]
+    shapes = _SHAPES[:4]
+    if types is _NETWORK:
+        classes = parts[-1].out_features
+        shapes = [*_SHAPES, (classes, 84), (classes,)]
+    if not _PLAIN.issuperset(map(type, found)) or [tensor.shape for tensor in found] != shapes:
+        return None
+    for tensor in found:
+        if tensor.dtype != torch.float32 or not tensor.is_cpu or not tensor.is_contiguous():
+            return None
+    return found
+
+
+def _parts(layers: Iterable[Any], types: list[type[nn.Module]]) -> list[Any] | None:
     """Return layers and their parts, if they are of these types, in order, and no hook waits for one of them."""
-    parts = [part for layer in layers for part in (layer, *layer._modules.values())]
+    parts: list[Any] = []
+    for layer in layers:
+        parts.append(layer)
+        parts += layer._modules.values()
     if [type(part) for part in parts] != types:
         return None
     for part in parts:
@@ -211,29 +250,11 @@ def _parts(layers: tuple[Any, ...], types: list[type[nn.Module]]) -> list[Any] |
     return parts
 
 
-def _pooling(layer: Any) -> tuple[Any, ...]:
-    return layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.ceil_mode, layer.return_indices
-
-
-def _geometry(layer: Any) -> tuple[Any, ...]:
-    return layer.stride, layer.padding, layer.dilation, layer.groups, layer.padding_mode
-
-
-_TWO_BY_TWO = _pooling(nn.MaxPool2d(2))
-
-
-def _parameters(layers: tuple[Any, ...], shapes: tuple[tuple[int, ...], ...]) -> list[Tensor] | None:
-    """Return weights and biases, if they are what C may read: float32 on the CPU, contiguous and of these shapes."""
-    found: list[Tensor] = []
-    for layer, shape in zip(layers, shapes, strict=True):
-        for name, expected in (("weight", shape), ("bias", shape[:1])):
-            tensor = layer._parameters[name]
-            if type(tensor) not in _PLAIN or tensor.shape != expected or tensor.dtype != torch.float32:
-                return None
-            if tensor.device.type != "cpu" or not tensor.is_contiguous():
-                return None
-            found.append(tensor)
-    return found
-
-
-_PLAIN = {Tensor, nn.Parameter}
+def _has_settings(parts: list[Any], size: int) -> bool:
+    """Whether layers convolve, pool and flatten as LeNet-5 does with images of this size."""
+    return bool(
+        _convolution(parts[1]) == _FIRST[size]
+        and _convolution(parts[5]) == _SECOND
+        and _pooling(parts[3]) == _pooling(parts[7]) == _TWO_BY_TWO
+        and (len(parts) < len(_NETWORK) or _flattening(parts[9]) == _FLAT)
+    )
