@@ -9,7 +9,13 @@ import pytest
 import lenet5
 from lenet5.data import DataSplits
 
-hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, max_examples=50)
+hypothesis.settings.register_profile(
+    "ci",
+    deadline=None,
+    derandomize=True,
+    max_examples=50,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],  # which would fail where other programs are at work
+)
 hypothesis.settings.load_profile("ci")
 
 

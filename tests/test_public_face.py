@@ -55,6 +55,20 @@ def test_signatures_are_those_of_the_contract(name: str, signature: str) -> None
     assert str(bare) == signature
 
 
+def test_an_import_draws_no_random_numbers() -> None:
+    program = (
+        "import random, numpy, torch\n"
+        "states = torch.get_rng_state(), random.getstate(), numpy.random.get_state(legacy=False)\n"
+        "import lenet5\n"
+        "for name in lenet5.__all__:\n"
+        "    getattr(lenet5, name)\n"
+        "assert torch.equal(torch.get_rng_state(), states[0])\n"
+        "assert random.getstate() == states[1]\n"
+        "assert str(numpy.random.get_state(legacy=False)) == str(states[2])\n"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", program], check=True)
+
+
 def test_inference_needs_torch_and_safetensors_alone() -> None:
     program = (
         "import sys\n"

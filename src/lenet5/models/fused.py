@@ -205,7 +205,7 @@ def _can_be_read(images: Tensor, size: int) -> bool:
 _convolution = attrgetter("stride", "padding", "dilation", "groups", "padding_mode")
 _pooling = attrgetter("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")
 _flattening = attrgetter("start_dim", "end_dim")
-_FIRST = {28: _convolution(nn.Conv2d(1, 1, 5, padding=2)), 32: _convolution(nn.Conv2d(1, 1, 5))}  # by the images' size
+_FIRST = {size: ((1, 1), (padding, padding), (1, 1), 1, "zeros") for size, padding in ((28, 2), (32, 0))}
 _SECOND, _TWO_BY_TWO, _FLAT = _FIRST[32], _pooling(nn.MaxPool2d(2)), _flattening(nn.Flatten())
 
 _CONVOLUTIONS = [nn.Sequential, nn.Conv2d, nn.ReLU, nn.MaxPool2d] * 2
