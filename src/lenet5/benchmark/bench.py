@@ -28,9 +28,6 @@ from .peers import Array, Call, Peer, Settings
 class Candidate:
     """What is measured, and how."""
 
-    name: str
-    """What it is called on the command line."""
-
     title: str
     """What it is called in the report."""
 
@@ -40,8 +37,8 @@ class Candidate:
     batch_size: int
     """Images per step and per call, where images a second are measured."""
 
-    reaches: bool = True
-    """Whether its time to an accuracy is measured; not that of one which there equals another."""
+    measures: tuple[str, ...] = ("training", "inference", "latency", "times")
+    """What is measured. Another size of batch changes no latency, and the times to an accuracy have the recipe's."""
 
     def peer(self, settings: Settings) -> Peer:
         """Import the library and return its peer; ImportError where it is not installed."""
@@ -51,17 +48,14 @@ class Candidate:
 
 
 CANDIDATES = {
-    candidate.name: candidate
-    for candidate in (
-        Candidate("lenet5", "lenet5, batch 64", "peers.Lenet5", 64),
-        Candidate("lenet5-256", "lenet5, batch 256", "peers.Lenet5", 256, reaches=False),
-        Candidate("dataloader", "PyTorch, torchvision and DataLoader, batch 64", "peers.DataLoaderRecipe", 64),
-        Candidate("pytorch", "PyTorch in memory, batch 64", "peers.PyTorch", 64),
-        Candidate("pytorch-256", "PyTorch in memory, batch 256", "peers.PyTorch", 256, reaches=False),
-        Candidate("keras", "Keras, batch 256", "frameworks.Keras", 256),
-        Candidate("jax", "JAX, batch 256", "frameworks.Jax", 256),
-        Candidate("onnxruntime", "ONNX Runtime, batch 256", "frameworks.OnnxRuntime", 256, reaches=False),
-    )
+    "lenet5": Candidate("lenet5", "peers.Lenet5", 64),
+    "lenet5-256": Candidate("lenet5", "peers.Lenet5", 256, ("training", "inference")),
+    "dataloader": Candidate("PyTorch, torchvision and DataLoader", "peers.DataLoaderRecipe", 64),
+    "pytorch": Candidate("PyTorch in memory", "peers.PyTorch", 64),
+    "pytorch-256": Candidate("PyTorch in memory", "peers.PyTorch", 256, ("training", "inference")),
+    "keras": Candidate("Keras", "frameworks.Keras", 256),
+    "jax": Candidate("JAX", "frameworks.Jax", 256),
+    "onnxruntime": Candidate("ONNX Runtime", "frameworks.OnnxRuntime", 256, ("inference", "latency")),
 }
 
 
@@ -126,12 +120,17 @@ class Bench:
 
 
 class Worker:
-    """A bench in a process of its own, which ends with the block.
+    """A bench in a process of its own.
 
     Parameters
     ----------
     arguments
         As for Bench.
+
+    Attributes
+    ----------
+    about
+        What its bench says of itself.
 
     Raises
     ------
@@ -147,7 +146,7 @@ class Worker:
         self.process = context.Process(target=_serve, args=(theirs, *arguments), daemon=True)
         self.process.start()
         theirs.close()
-        self._receive()
+        self.about: dict[str, Any] = self._receive()
 
     def ask(self, method: str, *arguments: Any) -> Any:
         """Call a method of the bench."""
@@ -181,7 +180,7 @@ def _serve(connection: Connection, candidate: Candidate, settings: Settings, cou
         except Exception as error:  # noqa: BLE001  (whatever a library raises is told)
             connection.send(_told(error))
             return
-        connection.send(None)
+        connection.send(bench.about())
         while True:
             method, arguments = connection.recv()
             try:

@@ -22,8 +22,8 @@ class Keras(Peer):
         import keras
 
         self.keras, backend = keras, keras.backend.backend()
-        self.packages = ("keras", backend)
-        self.device = "cpu" if settings.device == "cpu" else f"chosen by {backend}"
+        self.packages, where = ("keras", backend), "cpu" if settings.device == "cpu" else "its choice"
+        self.device = f"{backend}, {where}"
 
     def start(self, seed: int) -> Any:
         """Return a Sequential, channels last."""
@@ -82,7 +82,7 @@ class Jax(Peer):
         import optax
 
         self.jax, self.optax = jax, optax
-        self.packages, self.device = ("jax", "optax"), str(jax.devices()[0]).lower()
+        self.packages, self.device = ("jax", "optax"), jax.default_backend()
         self.forward = jax.jit(lambda parameters, images: self.logits(parameters, images).argmax(1))
 
     def start(self, seed: int) -> Any:
@@ -147,8 +147,6 @@ class Jax(Peer):
 
 class OnnxRuntime(Peer):
     """ONNX Runtime, which labels but does not train."""
-
-    trains = False
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)

@@ -25,9 +25,8 @@ SECONDS = 0.3  # that labelling is repeated in a round
 TARGETS = (0.98, 0.99)  # test accuracies
 MAX_LENGTHS = 10  # of trainings, that are tried
 _LEAST = 20_000  # images that a training is lengthened by at least: an epoch of MNIST, 16 of the digits
-_BASE = "pytorch-256"  # what the others are compared with, each at its best
-_BASE_OF_TIMES = "pytorch"  # the same at the recipe's size of batch
-_UNTRAINED = ("onnxruntime",)
+_BASES = {"training": "pytorch-256", "inference": "pytorch-256"}  # what the others are compared with
+_BASE = "pytorch"  # in all else
 
 Row = dict[str, Any]
 Trials = Mapping[int, Sequence[tuple[float, float]]]  # by epochs: for each seed the seconds and the accuracy
@@ -88,17 +87,18 @@ class _Field:
     """The candidates of a run; one that fails leaves it, and its reason stays."""
 
     def __init__(self, names: Sequence[str], settings: Settings, count: int, seconds: float) -> None:
-        self.settings = settings
+        self.settings, self.seconds = settings, seconds
         self.workers: dict[str, Worker] = {}
-        self.about: dict[str, dict[str, Any]] = {}
         self.absent: dict[str, str] = {}
         for name in _shown(names, "starting", len(names)):
             try:
                 self.workers[name] = Worker(CANDIDATES[name], settings, count, seconds)
             except (ImportError, RuntimeError) as error:
                 self.absent[CANDIDATES[name].title] = str(error)
-            else:
-                self.about[name] = self.ask(name, "about")
+        self.about = {name: worker.about for name, worker in self.workers.items()}
+        if not self.workers:
+            reasons = "; ".join(f"{title}: {reason}" for title, reason in self.absent.items())
+            raise ValueError(f"there is nothing to measure ({reasons})")
 
     @property
     def versions(self) -> dict[str, str]:
@@ -118,49 +118,53 @@ class _Field:
 
     def in_turn(self, rounds: int) -> list[Row]:
         """Return the rows of what is measured in rounds, and of the memory that it took."""
-        measures = ("training", "inference", "latency")
-        found: dict[str, dict[str, list[float]]] = {measure: {} for measure in measures}
+        found: dict[str, dict[str, list[float]]] = {"training": {}, "inference": {}, "latency": {}}
         sgemm: list[float] = []
-        names = list(self.workers)
-        for number, name in _shown(turns([*names, ""], rounds + 1), "rounds", (rounds + 1) * (len(names) + 1)):
-            if not name:
-                sgemm.append(sgemm_rate(self.settings.device))
+        names = [*self.workers, "sgemm"]
+        for _, name in _shown(turns(names, rounds + 1), "rounds", len(names) * (rounds + 1)):
+            if name == "sgemm":
+                sgemm.append(sgemm_rate(self.settings.device, self.seconds))
                 continue
-            for measure in measures[name in _UNTRAINED :]:
-                value = self.ask(name, measure)
-                if number > 0:
-                    found[measure].setdefault(name, []).append(value)
+            for measure, values in found.items():
+                if measure in CANDIDATES[name].measures:
+                    values.setdefault(name, []).append(self.ask(name, measure))
+        memory = {name: self.ask(name, "memory") for name in names[:-1]}
         rows = [
             row
             for measure, values in found.items()
-            for row in rate_rows(measure, {name: values[name] for name in self.workers if name in values}, sgemm[1:])
+            for row in rate_rows(
+                measure, {name: values[name][1:] for name in self.workers if name in values}, sgemm[1:]
+            )
         ]
-        memory = {name: self.ask(name, "memory") for name in list(self.workers)}
-        rows += [{"measure": "memory", "candidate": name, "value": value} for name, value in memory.items()]
+        rows += [{"measure": "memory", "candidate": name, "value": memory[name]} for name in self.workers]
         return self._labelled(rows)
 
     def to_accuracies(self, data: DataSplits, seeds: int, batch_size: int) -> list[Row]:
         """Return the rows of the times to each of TARGETS, by trainings of growing length until all are reached."""
         train, test = ((part.images.numpy(), part.targets.numpy()) for part in (data.train, data.test))
-        names = [name for name in self.workers if CANDIDATES[name].reaches]
+        names = [name for name in self.workers if "times" in CANDIDATES[name].measures]
         trials: dict[str, dict[int, list[tuple[float, float]]]] = {name: {} for name in names}
         for name in names:
             self.ask(name, "load", train, test)
         stride = math.ceil(_LEAST / len(train[0]))
         for epochs in range(stride, stride * MAX_LENGTHS + 1, stride):
             slow = [name for name in names if name in self.workers and shortest(trials[name], max(TARGETS)) is None]
+            if not slow:
+                break
             for seed, name in _shown(turns(slow, seeds), f"{epochs} epochs", len(slow) * seeds):
                 if (trial := self.ask(name, "learn", epochs, batch_size, seed)) is not None:
                     trials[name].setdefault(epochs, []).append(trial)
         trials = {name: trials[name] for name in names if name in self.workers}
-        return self._labelled([row for target in TARGETS for row in time_rows(target, trials)])
+        return self._labelled([row for target in TARGETS for row in time_rows(target, trials)], batch_size)
 
-    def _labelled(self, rows: list[Row]) -> list[Row]:
+    def _labelled(self, rows: list[Row], batch_size: int | None = None) -> list[Row]:
         """Return rows with the candidates as the report calls them, and where they computed."""
-        return [
-            row | {"candidate": CANDIDATES[row["candidate"]].title, "device": self.about[row["candidate"]]["device"]}
-            for row in rows
-        ]
+        labelled = []
+        for row in rows:
+            name = row["candidate"]
+            batch = "" if row["measure"] == "latency" else f", batch {batch_size or CANDIDATES[name].batch_size}"
+            labelled.append(row | {"candidate": CANDIDATES[name].title + batch, "device": self.about[name]["device"]})
+        return labelled
 
     def close(self) -> None:
         """End all processes."""
@@ -193,8 +197,8 @@ def rate_rows(measure: str, values: Mapping[str, Sequence[float]], sgemm: Sequen
         own = np.asarray(found)
         low, middle, high = np.quantile(own, [0.25, 0.5, 0.75])
         row: Row = {"measure": measure, "candidate": name, "value": middle, "low": low, "high": high, "runs": len(own)}
-        if _BASE in values:
-            ratios = np.asarray(values[_BASE]) / own
+        if (base := _BASES.get(measure, _BASE)) in values:
+            ratios = np.asarray(values[base]) / own
             row["ratio"] = np.median(ratios if measure == "latency" else 1 / ratios)
         if cost:
             row["share"] = np.median(own * cost / np.asarray(sgemm))
@@ -221,7 +225,7 @@ def time_rows(target: float, trials: Mapping[str, Trials]) -> list[Row]:
         if epochs is not None:
             row |= {"value": seconds.mean(), "sd": seconds.std(ddof=1) if len(seconds) > 1 else math.nan}
         rows.append(row)
-    base = next((row["value"] for row in rows if row["candidate"] == _BASE_OF_TIMES and "value" in row), math.nan)
+    base = next((row["value"] for row in rows if row["candidate"] == _BASE and "value" in row), math.nan)
     return [row | {"ratio": base / row["value"]} if "value" in row else row for row in rows]
 
 
@@ -246,7 +250,7 @@ def flops_per_image() -> int:
     return total
 
 
-def sgemm_rate(device: str, size: int = 2048) -> float:
+def sgemm_rate(device: str, seconds: float, size: int = 2048) -> float:
     """Return the FLOP a second of a product of square float32 matrices, as torch computes it."""
     left, right = (torch.ones(size, size, device=device) for _ in range(2))
 
@@ -254,7 +258,7 @@ def sgemm_rate(device: str, size: int = 2048) -> float:
         torch.mm(left, right)
         synchronise(device)
 
-    return float(2 * size**3 / repeated(multiply, SECONDS))
+    return float(2 * size**3 / repeated(multiply, seconds))
 
 
 def _shown(items: Any, text: str, total: int) -> Any:

@@ -59,7 +59,6 @@ class Peer:
     settings: Settings
     packages: tuple[str, ...] = field(default=(), init=False)  # whose versions are told
     device: str = field(default="cpu", init=False)  # where the library computes
-    trains = True
 
     def start(self, seed: int) -> Any:
         """Return a network with the weights of a seed."""

@@ -86,10 +86,10 @@ class Report:
         storage.write_json(folder / "environment.json", self.environment | {"absent": self.absent})
         storage.write_file(folder / "benchmark.png", picture.getvalue())
 
-    def _environment(self) -> dict[str, str]:
+    def _environment(self) -> dict[str, Any]:
         """Return hardware and versions, each in a line."""
         versions = ", ".join(f"{name} {version}" for name, version in self.environment["versions"].items())
-        return {**self.environment, "versions": versions}
+        return self.environment | {"versions": versions}
 
     def _shown(self, measure: str) -> pd.DataFrame:
         """Return the rows of a measure as text, without the columns that say nothing."""
@@ -106,7 +106,7 @@ class Report:
             "times PyTorch": _texts(rows["ratio"], "{:.2f}".format),
             "of sgemm": _texts(rows["share"], "{:.1%}".format),
             "runs": _texts(rows["runs"], str),
-            "on": rows["device"],
+            "on": _texts(rows["device"], str),
         }
         frame = pd.DataFrame(shown)
         return frame.loc[:, (frame != "").any()]
@@ -125,8 +125,7 @@ def hardware(device: str) -> dict[str, Any]:
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "computes on": f"{torch.get_num_threads()} threads" if on_cpu else name,
+        "computes on": f"the CPU, threads: {torch.get_num_threads()}" if on_cpu else name,
         "lenet5 computes C1 to S4": "in one pass" if on_cpu and fused.library() else "layer by layer",
         "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
     }
