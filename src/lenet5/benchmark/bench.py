@@ -150,13 +150,14 @@ class Worker:
 
     def ask(self, method: str, *arguments: Any) -> Any:
         """Call a method of the bench."""
-        self.connection.send((method, arguments))
+        with contextlib.suppress(OSError):  # a process that has died is found when it does not answer
+            self.connection.send((method, arguments))
         return self._receive()
 
     def _receive(self) -> Any:
         try:
             answer = self.connection.recv()
-        except EOFError:
+        except (EOFError, ConnectionResetError):
             self.process.join()
             raise RuntimeError(f"its process ended with exit code {self.process.exitcode}") from None
         if isinstance(answer, Exception):
