@@ -42,6 +42,7 @@ def test_a_room_imports_only_from_rooms_below_it() -> None:
         ("training/trainer", "runs"),
         ("training/trainer", "models.lenet5"),
         ("runs", "cli"),
+        ("benchmark/measure", "runs"),
     ],
 )
 def test_an_import_from_above_or_beside_is_found(tmp_path: Path, room: str, imported: str) -> None:

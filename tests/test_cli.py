@@ -288,7 +288,7 @@ def test_help_and_import_need_no_torch() -> None:
         "except SystemExit:\n    assert not {'torch', 'numpy', 'pandas', 'matplotlib'} & set(sys.modules)"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    for command in ("train", "evaluate", "predict", "info"):
+    for command in ("train", "evaluate", "predict", "info", "benchmark"):
         assert command in result.stdout
 
 

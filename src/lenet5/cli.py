@@ -169,6 +169,32 @@ def predict(images: tuple[Path, ...], weights: str, device: str, as_json: bool) 
 
 
 @main.command()
+@click.option("--only", multiple=True, metavar="NAME", help="A candidate to measure; may be given several times.")
+@click.option("--rounds", type=int, default=7, show_default=True, help="Times that each is measured.")
+@click.option("--data", type=_DATA, help="Measure the time to 98 % and 99 % test accuracy on it, too.")
+@_root
+@click.option("--seeds", type=int, default=10, show_default=True, help="Trainings of each length to an accuracy.")
+@_device
+@click.option("--out", type=click.Path(path_type=Path), help="Folder to write; the default is runs/benchmark-NUMBER.")
+def benchmark(
+    only: tuple[str, ...], rounds: int, data: str | None, root: Path | None, seeds: int, device: str, out: Path | None
+) -> None:
+    """Measure this package and its peers side by side.
+
+    Training, inference, memory and the time to an accuracy, of the peers that are installed: PyTorch, Keras, JAX and
+    ONNX Runtime. The folder that is written holds a table, a report and a picture.
+    """
+    import lenet5
+    from lenet5.benchmark.measure import benchmark as measure
+
+    folder = _free_folder("benchmark") if out is None else _empty_folder(out)
+    splits = None if data is None else lenet5.load_data(data, root)
+    report = measure(only, rounds=rounds, seeds=seeds, data=splits, device=device)
+    report.write(folder)
+    click.echo(f"{report}\n\nwritten to {folder}")
+
+
+@main.command()
 def info() -> None:
     """List the models, the weights and the device."""
     import torch
