@@ -22,7 +22,7 @@ from lenet5.benchmark.peers import Call, Peer, PyTorch, Settings, initial_weight
 from lenet5.benchmark.report import COLUMNS, Report
 from lenet5.cli import main
 
-SETTINGS = Settings(lr=0.008, warmup=0.2, weight_decay=0.05)
+SETTINGS = Settings(lr=0.008, warmup=0.2, weight_decay=0.05, label_smoothing=0.05)
 NEEDS = {"keras": ["keras"], "jax": ["jax", "optax"], "onnxruntime": ["onnxruntime", "onnx"]}
 
 

@@ -53,14 +53,15 @@ class Keras(Peer):
         optimizer: Any = self.keras.optimizers.AdamW(
             lambda: self.keras.ops.take(rates, optimizer.iterations), weight_decay=recipe.weight_decay, epsilon=1e-8
         )
-        loss = self.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        loss = self.keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing)
         model.compile(optimizer, loss)
+        wanted = np.eye(10, dtype=np.float32)[targets]
         few = min(batch_size + len(images) % batch_size, len(images))
-        model.fit(pixels[:few], targets[:few], batch_size, verbose=0)
+        model.fit(pixels[:few], wanted[:few], batch_size, verbose=0)
         model.set_weights(weights)
         for variable in optimizer.variables:  # moments, and the number of steps
             variable.assign(self.keras.ops.zeros_like(variable))
-        return lambda: model.fit(pixels, targets, batch_size, epochs, verbose=0)
+        return lambda: model.fit(pixels, wanted, batch_size, epochs, verbose=0)
 
     def labelling(self, model: Any, images: Array, batch_size: int) -> Call:
         """Return `predict`."""
@@ -111,12 +112,13 @@ class Jax(Peer):
         jax, optax, recipe = self.jax, self.optax, self.settings
         rates = jax.numpy.asarray(one_cycle(recipe, epochs * math.ceil(len(images) / batch_size)))
         optimizer = optax.adamw(lambda count: rates[count], weight_decay=recipe.weight_decay)
-        pixels, classes = jax.numpy.asarray(channels_last(images)), jax.numpy.asarray(targets)
+        pixels = jax.numpy.asarray(channels_last(images))
+        wanted = optax.smooth_labels(jax.nn.one_hot(targets, 10), recipe.label_smoothing)
 
-        def step(parameters: Any, state: Any, pixels: Any, classes: Any, index: Any) -> Any:
+        def step(parameters: Any, state: Any, pixels: Any, wanted: Any, index: Any) -> Any:
             def loss(parameters: Any) -> Any:
                 logits = self.logits(parameters, pixels[index])
-                return optax.softmax_cross_entropy_with_integer_labels(logits, classes[index]).mean()
+                return optax.softmax_cross_entropy(logits, wanted[index]).mean()
 
             changes, state = optimizer.update(jax.grad(loss)(parameters), state, parameters)
             return optax.apply_updates(parameters, changes), state
@@ -131,11 +133,11 @@ class Jax(Peer):
             parameters, state = list(model), optimizer.init(model)
             for _ in range(epochs):
                 for index in batches():
-                    parameters, state = update(parameters, state, pixels, classes, index)
+                    parameters, state = update(parameters, state, pixels, wanted, index)
             model[:] = jax.block_until_ready(parameters)
 
         for index in batches()[-2:]:
-            update(list(model), optimizer.init(model), pixels, classes, index)
+            update(list(model), optimizer.init(model), pixels, wanted, index)
         return train
 
     def labelling(self, model: Any, images: Array, batch_size: int) -> Call:

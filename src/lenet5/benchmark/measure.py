@@ -71,7 +71,14 @@ def benchmark(
     if min(rounds, seeds, count) < 1:
         raise ValueError(f"rounds, seeds and count are {rounds}, {seeds} and {count}; expected at least 1 of each")
     recipe, place = RECIPES["fast"].config, str(resolve_device(device))
-    settings = Settings(recipe.lr, recipe.warmup or 0, recipe.weight_decay, place, torch.get_num_threads())
+    settings = Settings(
+        recipe.lr,
+        recipe.warmup or 0,
+        recipe.weight_decay,
+        recipe.label_smoothing,
+        device=place,
+        threads=torch.get_num_threads(),
+    )
     chosen = [name for name in CANDIDATES if name in names or not names]
     field = _Field(chosen, settings, count, seconds)
     try:

@@ -36,6 +36,9 @@ class Settings:
     weight_decay: float
     """AdamW's."""
 
+    label_smoothing: float = 0.0
+    """The share of the target that goes to all classes alike."""
+
     device: str = "cpu"
     """As torch spells it. JAX and Keras choose their own where it is not the CPU."""
 
@@ -145,6 +148,7 @@ class PyTorch(Peer):
         import torch
 
         recipe = self.settings
+        loss_fn = torch.nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
         optimizer = torch.optim.AdamW(model.parameters(), recipe.lr, weight_decay=recipe.weight_decay, fused=fused)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, recipe.lr, total_steps=epochs * steps, pct_start=recipe.warmup
@@ -155,8 +159,8 @@ class PyTorch(Peer):
             for _ in range(epochs):
                 for images, targets in batches():
                     optimizer.zero_grad()
-                    logits = model(images.to(self.device))
-                    torch.autograd.backward(torch.nn.functional.cross_entropy(logits, targets.to(self.device)))
+                    loss = loss_fn(model(images.to(self.device)), targets.to(self.device))
+                    loss.backward()
                     optimizer.step()
                     schedule.step()
             synchronise(self.device)
@@ -232,7 +236,7 @@ class Lenet5(PyTorch):
         recipe = self.settings
         config = TrainerConfig(
             max_epochs=epochs, lr=recipe.lr, warmup=recipe.warmup, weight_decay=recipe.weight_decay,
-            device=recipe.device, seed=seed,
+            label_smoothing=recipe.label_smoothing, device=recipe.device, seed=seed,
         )  # fmt: skip
         trainer = Trainer(model, config)
         data = ImageDataset(images, targets, classes="0123456789", transform=Preprocess(mean=MEAN, std=STD))
