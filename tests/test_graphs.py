@@ -1,6 +1,8 @@
 """What stands between a training step and a CUDA graph, with a graph that computes on the CPU."""
 
 import contextlib
+import gc
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -8,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lenet5 import DataSplits, LeNet5, TensorLoader, Trainer, TrainerConfig
+from lenet5 import Callback, DataSplits, LeNet5, TensorLoader, Trainer, TrainerConfig
 from lenet5.data.sources import as_source
 from lenet5.runtime.graphs import RecordedGradients
 from lenet5.runtime.interrupts import Interrupt
@@ -38,6 +40,7 @@ class Recorder:
 
     @contextlib.contextmanager
     def graph(self, graph: Graph) -> Iterator[None]:
+        assert not gc.isenabled()  # or it might free another graph meanwhile, which ends the recording
         self.graphs.append(graph)
         self.current = graph
         yield
@@ -101,6 +104,7 @@ def test_each_shape_is_recorded_at_its_second_call_and_replayed(recorder: Record
         with torch.no_grad():
             model.weight.mul_(0.9)  # as an optimizer would
     assert [graph.num_replays for graph in recorder.graphs] == [3, 2]
+    assert gc.isenabled()
 
 
 def test_a_model_that_changed_is_recorded_anew(recorder: Recorder) -> None:
@@ -170,6 +174,23 @@ def test_what_is_recorded_on_cuda(
     trainer.device = torch.device("cuda")
     loop = Loop(trainer, model, state, source, None, Interrupt(second_raises=True))
     assert isinstance(loop.compute, RecordedGradients) is recorded
+
+
+def test_what_was_recorded_is_let_go_at_the_end_of_a_training(digits: DataSplits) -> None:
+    loops: list[weakref.ref[Loop]] = []
+
+    class Look(Callback):
+        def on_fit_start(self, trainer: Trainer) -> None:
+            loops.extend(weakref.ref(found) for found in gc.get_objects() if type(found) is Loop)
+
+    gc.collect()
+    gc.disable()
+    try:
+        Trainer(LeNet5(), TrainerConfig(fast_dev_run=True, device="cpu"), callbacks=[Look()]).fit(digits.train)
+        assert len(loops) == 1
+        assert loops[0]() is None
+    finally:
+        gc.enable()
 
 
 def test_a_loss_of_ones_own_is_recorded_only_if_that_was_asked_for(digits: DataSplits) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -60,12 +61,17 @@ class RecordedGradients:
     def _record(self, inputs: tuple[Tensor, ...]) -> _Recording:
         own = tuple(tensor.clone() for tensor in inputs)
         graph = torch.cuda.CUDAGraph()
+        collecting = gc.isenabled()
+        gc.disable()  # a graph that is freed while another is recorded breaks that one
         try:
             with torch.cuda.graph(graph):
                 loss = self.compute(*own)
         except RuntimeError as error:
             name = type(self.model).__name__
             raise RuntimeError(f"{name} cannot be recorded as a CUDA graph (cuda_graph=False does without)") from error
+        finally:
+            if collecting:
+                gc.enable()
         gradients = [(parameter, parameter.grad) for parameter in self.model.parameters() if parameter.grad is not None]
         return _Recording(graph, own, loss, gradients)
 

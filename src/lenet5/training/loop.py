@@ -75,6 +75,7 @@ class Loop:
                 if state.finished or state.step == 0 or self.train.resumable:
                     self._checkpoint()
         finally:
+            del self.compute  # which refers to this loop, and may hold memory of the device
             self._call("on_fit_end", state.history)
 
     def _run_epoch(self) -> None:
