@@ -16,10 +16,12 @@ from .instruments import Profiler as Profiler
 from .instruments import TensorBoardLogger as TensorBoardLogger
 from .instruments import find_lr as find_lr
 from .metrics import Evaluation as Evaluation
+from .metrics import abstention as abstention
 from .metrics import accuracy as accuracy
 from .metrics import classification_report as classification_report
 from .metrics import confidence_interval as confidence_interval
 from .metrics import confusion_matrix as confusion_matrix
+from .metrics import coverage_curve as coverage_curve
 from .metrics import error_rate as error_rate
 from .metrics import expected_calibration_error as expected_calibration_error
 from .metrics import top_k_accuracy as top_k_accuracy

@@ -32,6 +32,23 @@ class Predictions:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def confidence(self) -> Tensor:
+        """(N,) float32: the probability of each label."""
+        return self.probabilities.amax(1)
+
+    def abstain(self, threshold: float) -> Tensor:
+        """Return the labels (N,), with -1 for images whose label is less probable than the threshold.
+
+        Raises
+        ------
+        ValueError
+            The threshold is not in [0, 1].
+        """
+        if not 0 <= threshold <= 1:
+            raise ValueError(f"threshold is {threshold}; expected a probability, from 0 to 1")
+        return self.labels.masked_fill(self.confidence < threshold, -1)
+
 
 def predict_logits(model: nn.Module, batches: Iterable[Tensor], device: torch.device, precision: str) -> Tensor:
     """Return (N, num_classes) float32 logits of all images in the batches, on the CPU.
