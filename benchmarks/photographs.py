@@ -88,9 +88,8 @@ def redrawn(image: Array, size: int, width: float) -> Array:
     line = line[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
     scale = size * (1 - width) / max(line.shape)
     line = np.pad(line, int(np.ceil(width * size / scale)) + 3)
-    away = ndimage.gaussian_filter(ndimage.distance_transform_edt(~line), 1.0)
-    away = ndimage.zoom(away, scale, order=1) * scale
-    return np.clip(width * size / 2 - away + 0.8 + 0.5, 0, 1).astype(np.float32)
+    away = ndimage.zoom(ndimage.distance_transform_edt(~line), scale, order=1, mode="nearest") * scale
+    return np.clip(width * size / 2 - away + 0.5, 0, 1).astype(np.float32)
 
 
 def curve(points: list[tuple[float, float]], random: Random, shake: float) -> list[tuple[float, float]]:

@@ -26,6 +26,7 @@ class Candidate(NamedTuple):
     sign: int  # 1 for light ink on dark, -1 for dark ink on light
     score: float
     num_others: int  # pieces elsewhere that look as much like a digit
+    fit: float
 
 
 def strokes(picture: PIL.Image.Image) -> Mask:
@@ -47,7 +48,7 @@ def strokes(picture: PIL.Image.Image) -> Mask:
         There is no digit, or there are several.
     """
     look = _resized(picture, (0, 0, *picture.size), np.clip(max(picture.size), *_COARSE) / max(picture.size))
-    found = max(_candidates(look), key=lambda candidate: candidate.score, default=None)
+    found = max(_candidates(look, small=max(picture.size) < 64), key=lambda candidate: candidate.score, default=None)
     if found is None:
         raise ValueError("no digit was found")
     if found.num_others:
@@ -58,22 +59,31 @@ def strokes(picture: PIL.Image.Image) -> Mask:
 # The first look, at the whole picture
 
 
-def _candidates(look: Grey) -> Iterator[Candidate]:
+def _candidates(look: Grey, *, small: bool) -> Iterator[Candidate]:
     """Yield the most plausible pieces for each way to tell ink from ground."""
     look = ndimage.gaussian_filter(look, 0.7)
-    for sign in (-1, 1):
-        for ground in (_flat_ground(look, sign), _local_ground(look)):
+    threshold = otsu(look)
+    high = look > threshold
+    split = high.mean() * (1-high.mean()) * (look[high].mean() - look[~high].mean())**2 / look.var() if 0 < high.mean() < 1 else 0
+    local = _local_ground(look)
+    best = 0.0
+    for even in (True,) if small else (True, False):
+        for sign in (-1, 1):
+            ground = _flat_ground(look, sign) if even else local
+            prior = (1 if split > 0.8 else 0.25) if even else 1 - 0.6 * best
             excess = sign * (look - ground)
-            noise = 1.4826 * float(np.median(np.abs(excess)))
+            noise = 1.4826 * float(np.median(np.abs(look - ndimage.gaussian_filter(look, 2) if even else excess)))
             ink = _over(excess, noise)
             if ink is None:
                 continue
             candidate = _best_pieces(excess, ink, sign)
-            lineless = _without_lines(excess, ink)
+            lineless = _without_lines(excess, excess > max(3.0, 1.5 * noise))
             if lineless is not None and (ink := _over(lineless, noise)) is not None:
                 candidate = _best_pieces(lineless, ink, sign) or candidate
             if candidate is not None:
-                yield candidate
+                if even and split > 0.8:
+                    best = max(best, candidate.fit)
+                yield candidate._replace(score=candidate.score * prior)
 
 
 def _flat_ground(look: Grey, sign: int) -> Grey:
@@ -87,7 +97,9 @@ def _local_ground(look: Grey) -> Grey:
     """Return the median of a third of the picture around each pixel, which follows shadows and the paper's edge."""
     factor = max(look.shape) / 64
     small = _zoomed(look, 1 / factor)
-    return _fit(ndimage.median_filter(small, 21, mode="nearest"), look.shape)
+    ground = ndimage.median_filter(small, 21, mode="nearest")
+    low, high = (_fit(filtered(ground, 3), look.shape) for filtered in (ndimage.minimum_filter, ndimage.maximum_filter))
+    return np.clip(look, low, high)
 
 
 def _over(excess: Grey, noise: float) -> Mask | None:
@@ -118,15 +130,23 @@ def _best_pieces(excess: Grey, ink: Mask, sign: int) -> Candidate | None:
         inside = ndimage.distance_transform_edt(np.pad(mask, 1))
         width = 4 * inside[inside > 0].mean()
         length = areas[index] / width
-        blob = np.clip((0.42 - inside.max() / long) / 0.15, 0, 1)
+        blob = np.clip((0.3 - inside.max() / long) / 0.1, 0.02, 1)
         touches = any(part.start == 0 or part.stop == side for part, side in zip(box, ink.shape, strict=True))
+        edge = np.zeros_like(ink); edge[box] = mask
+        contact = edge[0].sum() + edge[-1].sum() + edge[:, 0].sum() + edge[:, -1].sum()
         contrast = float(excess[box][mask].mean())
-        score = min(contrast, 60) * length * blob * (1 - border) ** 2 * (0.3 if touches else 1)
-        pieces.append((float(score), int(index), contrast, length, touches))
+        middle = [(part.start + part.stop) / side - 1 for part, side in zip(box, ink.shape, strict=True)]
+        central = 1 - 0.35 * float(np.hypot(*middle))
+        plain = np.clip((7 - length / long) / 2, 0.1, 1)
+        solid = areas[index] / mask.size * min(1, 1.6 * min(sides) / long)
+        blob *= np.clip((0.75 - solid) / 0.15, 0.02, 1)
+        fit = blob * plain * np.clip(3 - 5 * border, 0.02, 1)
+        score = min(contrast, 60) * length * central * plain * blob * np.clip(3 - 5 * border, 0.02, 1) * (0.6 * max(0.3, 1 - contact / long) if touches else 1)
+        pieces.append((float(score), int(index), contrast, length, touches, fit))
     if not pieces:
         return None
     pieces.sort(reverse=True)
-    score, main, contrast, length, touches = pieces[0]
+    score, main, contrast, length, touches, fit = pieces[0]
     if score <= 0:
         return None
     members = [main]
@@ -144,7 +164,7 @@ def _best_pieces(excess: Grey, ink: Mask, sign: int) -> Candidate | None:
             members.append(index)
         elif other and other[0] > 0.35 * score and not other[4]:
             others += 1
-    return Candidate(np.isin(labels, np.array(members) + 1), sign, score, others)
+    return Candidate(np.isin(labels, np.array(members) + 1), sign, score, others, fit)
 
 
 def _gap(one: tuple[slice, ...], other: tuple[slice, ...]) -> float:
@@ -169,16 +189,17 @@ def _without_lines(excess: Grey, ink: Mask) -> Grey | None:
 def _lines(ink: Mask) -> Iterator[tuple[npt.NDArray[np.int_], int]]:
     """Yield lines that are nearly horizontal: the row of each column, and half the thickness."""
     height, width = ink.shape
-    if min(ink.shape) < 100 or not ndimage.binary_dilation(ink, iterations=2).any(0).mean() > 0.7:
+    if min(ink.shape) < 100 or ink.any(0).mean() < 0.7:
         return
     thick = ndimage.maximum_filter1d(ink.astype(np.uint8), 3, axis=0)
     columns = np.arange(width)
+    some = columns[::2]
     slopes = np.linspace(-0.25, 0.25, 51)
     paths = np.rint(slopes[:, None] * (columns - width / 2)).astype(int)
     pad = int(np.abs(paths).max()) + 1
     thick = np.pad(thick, ((pad, pad), (0, 0)))
     rows = np.arange(height)
-    cover = np.stack([thick[(rows + pad)[:, None] + path, columns].mean(1) for path in paths])
+    cover = np.stack([thick[(rows + pad)[:, None] + path[some], some].mean(1) for path in paths])
     for _ in range(60):
         slope, row = np.unravel_index(cover.argmax(), cover.shape)
         if cover[slope, row] < 0.7:
@@ -228,7 +249,7 @@ def _close_look(picture: PIL.Image.Image, found: Candidate) -> Mask:
     close = ndimage.gaussian_filter(_resized(picture, region, zoom), 1.2)
     coarse = PIL.Image.fromarray(found.mask.astype(np.float32))
     seed = _fit_region(coarse, tuple(side / scale for side in region), close.shape) > 0.5
-    near = ndimage.distance_transform_edt(~seed) <= 10
+    near = ndimage.distance_transform_edt(~seed) <= 10 + 2 * ndimage.distance_transform_edt(seed)[seed].mean()
     ink = near
     excess = close
     for _ in range(2):
@@ -263,6 +284,8 @@ def _kept(ink: Mask) -> Mask:
 
 def otsu(values: npt.NDArray[np.floating]) -> float:
     """Return the threshold that separates two classes best (Otsu, IEEE Trans. SMC 9(1), 1979)."""
+    if np.ptp(values) < 1e-3:
+        return float(values.flat[0])
     counts, edges = np.histogram(values, 128)
     middles = (edges[1:] + edges[:-1]) / 2
     below = np.cumsum(counts)[:-1]
