@@ -44,15 +44,22 @@ def load_digit(picture: str | PathLike[str] | PIL.Image.Image) -> Tensor:
     ------
     ValueError
         The file is no picture, or there is no digit in it, or there are several.
+    TypeError
+        It is neither a path nor a PIL image.
     """
-    name = "the picture" if isinstance(picture, PIL.Image.Image) else fspath(picture)
-    grey = _grey(picture if isinstance(picture, PIL.Image.Image) else open_picture(picture))
+    if isinstance(picture, PIL.Image.Image):
+        name, opened = "the picture", picture
+    elif isinstance(picture, str | PathLike):
+        name, opened = fspath(picture), open_picture(picture)
+    else:
+        raise TypeError(f"the picture is {type(picture).__name__}; expected a path or a PIL image")
+    grey = _grey(opened)
     if _is_like_mnist(np.asarray(grey)):
         return torch.from_numpy(np.rint(np.asarray(grey)).astype(np.uint8))[None]
     try:
         return torch.from_numpy(_normalized(strokes(grey)))[None]
     except ValueError as error:
-        raise ValueError(f"{name} is no picture of one digit: {error}") from error
+        raise ValueError(f"{name}: {error}") from error
 
 
 def open_picture(path: str | PathLike[str]) -> PIL.Image.Image:
