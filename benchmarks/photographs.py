@@ -3,8 +3,8 @@
     python benchmarks/photographs.py --root DIR [--split val|test] [--count 200] [--seed 0] [--results FILE.csv]
 
 Each digit's strokes are thinned to their middle line and drawn again with another pen, in another size, on another
-ground, and the picture is spoilt as a camera does it. Nothing here is a real photograph: the numbers compare versions of
-`load_digit`, they do not foretell its accuracy. Everything is chosen on the validation split.
+ground, and the picture is spoilt as a camera does it. Nothing here is a real photograph: the numbers compare versions
+of `load_digit`, they do not foretell its accuracy. Everything is chosen on the validation split.
 """
 
 import argparse
@@ -189,7 +189,9 @@ def tilted(picture: Array, random: Random, degrees: float = 10) -> Array:
     matrix = view @ turn
     y, x, z = (matrix[i, 0] * rows + matrix[i, 1] * columns + matrix[i, 2] for i in range(3))
     places = np.stack([y / z + height / 2, x / z + width / 2])
-    return np.stack([ndimage.map_coordinates(p, places, order=1, mode="reflect") for p in picture.transpose(2, 0, 1)], -1)
+    return np.stack(
+        [ndimage.map_coordinates(p, places, order=1, mode="reflect") for p in picture.transpose(2, 0, 1)], -1
+    )
 
 
 def shaded(picture: Array, random: Random, depth: float) -> Array:
@@ -231,7 +233,9 @@ def photographed(picture: Array, random: Random) -> PIL.Image.Image:
     blurred = ndimage.gaussian_filter(picture, (*[random.uniform(0.3, max(0.5, size / 500))] * 2, 0))
     noisy = blurred + random.normal(0, random.uniform(1, 7), picture.shape)
     file = io.BytesIO()
-    PIL.Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8)).save(file, "JPEG", quality=int(random.integers(40, 95)))
+    PIL.Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8)).save(
+        file, "JPEG", quality=int(random.integers(40, 95))
+    )
     return PIL.Image.open(file)
 
 
@@ -310,7 +314,7 @@ def painted(target: int, random: Random, *, dark: bool = False, smooth: bool = T
     return PIL.Image.fromarray((on if dark else 255 - on).astype(np.uint8))
 
 
-def postal(image: Array, random: Random) -> PIL.Image.Image:
+def postal(image: Array) -> PIL.Image.Image:
     """Cut a digit out of MNIST and fit it into 16 by 16, light on dark and without a margin."""
     rows, columns = (np.flatnonzero(image.max(axis) > 60) for axis in (1, 0))
     cut = PIL.Image.fromarray(image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.uint8))
@@ -361,7 +365,7 @@ KINDS: dict[str, Callable[[Array, int, Random], PIL.Image.Image]] = {
     "mouse, black on white": lambda _, target, random: painted(target, random),
     "mouse, white on black": lambda _, target, random: painted(target, random, dark=True),
     "mouse, not antialiased": lambda _, target, random: painted(target, random, smooth=False),
-    "postal, 16x16": lambda image, _, random: postal(image, random),
+    "postal, 16x16": lambda image, _target, _random: postal(image),
     "8x8 to 20x20": lambda image, _, random: icon(image, random),
     "MNIST enlarged": lambda image, _, random: enlarged(image, random),
     "printed": lambda _, target, random: in_print(target, random),
@@ -373,7 +377,10 @@ def renderings(kind: str, split: lenet5.ImageDataset, count: int, seed: int) -> 
     random = np.random.default_rng([seed, list(KINDS).index(kind)])
     chosen = random.choice(len(split), count, replace=False)
     return [
-        (KINDS[kind](split.images[i, 0].numpy().astype(np.float32), int(split.targets[i]), random), int(split.targets[i]))
+        (
+            KINDS[kind](split.images[i, 0].numpy().astype(np.float32), int(split.targets[i]), random),
+            int(split.targets[i]),
+        )
         for i in chosen
     ]
 

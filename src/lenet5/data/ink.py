@@ -71,14 +71,15 @@ def _surroundings(picture: PIL.Image.Image, found: Found) -> tuple[Grey, Mask]:
 
 def _ground(close: Grey, covered: Mask) -> Grey:
     """Fill in the ground under what is covered: a Gaussian mean of what is around it."""
-    mean = float((close.min() if covered.all() else close[~covered].mean()))
+    mean = float(close.min() if covered.all() else close[~covered].mean())
     weight = (~covered).astype(np.float32)
     total = ndimage.gaussian_filter(weight, 20) + 1e-3
-    return (ndimage.gaussian_filter((close - mean) * weight, 20) / total + mean).astype(np.float32)
+    return np.asarray(ndimage.gaussian_filter((close - mean) * weight, 20) / total + mean, np.float32)
 
 
 def _without_specks(ink: Mask) -> Mask:
     labels, _ = ndimage.label(ink, TOUCHING)
     areas = np.bincount(labels.ravel())
     areas[0] = 0
-    return (areas >= max(1, _SPECK * areas.max()))[labels]
+    large: Mask = areas >= max(1, _SPECK * areas.max())
+    return large[labels]

@@ -37,7 +37,7 @@ class Found(NamedTuple):
 class Piece(NamedTuple):
     """Connected ink, and how much it is like a digit."""
 
-    index: int
+    number: int
     box: Box
     area: int
     score: float
@@ -49,8 +49,8 @@ def locate(picture: PIL.Image.Image) -> Found:
     """Return the most plausible digit of a picture of mode "F".
 
     Ink is told from the ground in two ways, for dark and for light ink: by one threshold for the whole picture, as it
-    suits a drawing or a scan, and by the difference to the surroundings, as it suits a photograph. The answer that looks
-    most like one digit is taken: strokes of good contrast and of some length, not a blob, not along the edge.
+    suits a drawing or a scan, and by the difference to the surroundings, as it suits a photograph. The answer that
+    looks most like one digit is taken: strokes of good contrast and of some length, not a blob, not along the edge.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def _evenly_lit(look: Grey) -> Iterator[Found]:
         found = _digit(sign * (look - np.median(look[side])), noise, sign)
         if found is not None:
             fit = found.fit if apart > 0.8 else 0.0  # if not, there are more than two levels, and shadows among them
-            yield found._replace(score=found.score * (0.25 + 0.75 * fit), fit=max(fit, 2 * _LEAST_FIT * found.fit))
+            yield found._replace(score=found.score * (0.1 + 0.9 * fit), fit=max(fit, 2 * _LEAST_FIT * found.fit))
 
 
 def _unevenly_lit(look: Grey, fit_of_even: float) -> Iterator[Found]:
@@ -122,7 +122,8 @@ def _ink(excess: Grey, noise: float) -> Mask:
     least = max(_FAINTEST, 4 * noise)
     standing = excess[excess > least]
     high = otsu(standing) if standing.size else np.inf
-    return ndimage.binary_propagation(excess > high, structure=TOUCHING, mask=excess > max(least, high / 2))
+    likely = excess > max(least, high / 2)
+    return np.asarray(ndimage.binary_propagation(excess > high, structure=TOUCHING, mask=likely))
 
 
 # What is a digit
@@ -139,10 +140,10 @@ def _best(excess: Grey, ink: Mask, sign: int) -> Found | None:
     if not pieces:
         return None
     main = max(pieces.values(), key=lambda piece: piece.score)
-    members, num_others = [main.index], 0
+    members, num_others = [main.number], 0
     for index in np.flatnonzero(areas >= 0.02 * main.area):
         piece = pieces.get(index)
-        if index == main.index or (piece and piece.touches and not main.touches):
+        if index == main.number or (piece and piece.touches and not main.touches):
             continue
         near = _gap(main.box, boxes[index]) <= 0.2 * _side(main.box)
         if piece and not piece.touches and _is_rival(piece, main, near=near):
@@ -152,7 +153,7 @@ def _best(excess: Grey, ink: Mask, sign: int) -> Found | None:
     return Found(np.isin(labels, np.array(members) + 1), sign, main.score, main.fit, num_others)
 
 
-def _piece(index: int, box: Box, mask: Mask, excess: Grey, ground: float) -> Piece:
+def _piece(number: int, box: Box, mask: Mask, excess: Grey, ground: float) -> Piece:
     """Measure connected ink."""
     area, long = int(mask.sum()), max(mask.shape)
     inside = ndimage.distance_transform_edt(np.pad(mask, 1))
@@ -160,13 +161,13 @@ def _piece(index: int, box: Box, mask: Mask, excess: Grey, ground: float) -> Pie
     blob = np.clip((0.3 - inside.max() / long) / 0.1, 0.02, 1)
     solid = area / mask.size * min(1, 1.6 * min(mask.shape) / long)  # a sheet of paper, not an upright 1
     blob *= np.clip((0.75 - solid) / 0.15, 0.02, 1)
-    plain = np.clip((7 - length / long) / 2, 0.1, 1)  # a digit's strokes are 1 to 5 times as long as its box
+    plain = np.clip((6 - length / long) / 1.5, 0.1, 1)  # a digit's strokes are 1 to 5 times as long as its box
     fit = float(blob * plain * ground)
     contact = _contact(box, mask, excess.shape)
     edge = 0.5 * max(0.1, 1 - contact / long) if contact else 1
     off = np.hypot(*((part.start + part.stop) / side - 1 for part, side in zip(box, excess.shape, strict=True)))
     contrast = min(float(excess[box][mask].mean()), 60.0)  # more is no better
-    return Piece(index, box, area, contrast * length * fit * edge * (1 - 0.35 * float(off)), fit, contact > 0)
+    return Piece(number, box, area, contrast * length * fit * edge * (1 - 0.35 * float(off)), fit, contact > 0)
 
 
 def _is_rival(piece: Piece, main: Piece, *, near: bool) -> bool:
@@ -176,19 +177,18 @@ def _is_rival(piece: Piece, main: Piece, *, near: bool) -> bool:
     (rows, columns), (main_rows, main_columns) = piece.box, main.box
     height = max(rows.stop, main_rows.stop) - min(rows.start, main_rows.start)
     beside = columns.start >= main_columns.stop or main_columns.start >= columns.stop
-    return beside and min(rows.stop - rows.start, main_rows.stop - main_rows.start) > 0.75 * height
+    return bool(beside and min(rows.stop - rows.start, main_rows.stop - main_rows.start) > 0.75 * height)
 
 
 def _contact(box: Box, mask: Mask, shape: tuple[int, ...]) -> int:
     """Count the pixels of a piece at the picture's edge."""
     (rows, columns), (height, width) = box, shape
-    sides = ((rows.start == 0, mask[0]), (rows.stop == height, mask[-1]))
-    sides += ((columns.start == 0, mask[:, 0]), (columns.stop == width, mask[:, -1]))
-    return sum(int(pixels.sum()) for at_edge, pixels in sides if at_edge)
+    ends = mask[0].sum() * (rows.start == 0) + mask[-1].sum() * (rows.stop == height)
+    return int(ends + mask[:, 0].sum() * (columns.start == 0) + mask[:, -1].sum() * (columns.stop == width))
 
 
 def _side(box: Box) -> int:
-    return max(part.stop - part.start for part in box)
+    return max(int(part.stop - part.start) for part in box)
 
 
 def _gap(one: Box, other: Box) -> float:

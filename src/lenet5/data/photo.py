@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from os import PathLike, fspath
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -70,9 +70,19 @@ def open_picture(path: str | PathLike[str]) -> PIL.Image.Image:
             return picture
     except PIL.UnidentifiedImageError as error:
         raise ValueError(f"{path} is no picture that can be read; expected PNG, JPEG or the like") from error
+    except PIL.Image.DecompressionBombError as error:
+        raise ValueError(f"{path} is too large a picture: {error}") from error
     except OSError as error:
         reason = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
         raise ValueError(f"{path} {reason}") from error
+
+
+def thumbnail(path: str | PathLike[str], side: int = 400) -> npt.NDArray[np.uint8]:
+    """Read a picture as (H, W, 3) uint8, upright and not larger than `side`; transparency shows white."""
+    picture = PIL.ImageOps.exif_transpose(open_picture(path))
+    picture.thumbnail((side, side))
+    drawn = picture.convert("RGBA")
+    return np.asarray(PIL.Image.alpha_composite(PIL.Image.new("RGBA", drawn.size, "white"), drawn).convert("RGB"))
 
 
 def _grey(picture: PIL.Image.Image) -> PIL.Image.Image:
@@ -139,4 +149,4 @@ def _centred(box: Grey) -> npt.NDArray[np.uint8]:
     top, left = (round(1.5 * _SIZE - centre) for centre in ndimage.center_of_mass(box))
     canvas[top : top + box.shape[0], left : left + box.shape[1]] = box
     canvas = canvas[_SIZE : 2 * _SIZE, _SIZE : 2 * _SIZE]
-    return np.rint(canvas.clip(0, None) * (255 / canvas.max())).astype(np.uint8)
+    return np.asarray(np.rint(canvas.clip(0, None) * (255 / canvas.max())), np.uint8)
