@@ -81,5 +81,4 @@ def _without_specks(ink: Mask) -> Mask:
     labels, _ = ndimage.label(ink, TOUCHING)
     areas = np.bincount(labels.ravel())
     areas[0] = 0
-    large: Mask = areas >= max(1, _SPECK * areas.max())
-    return large[labels]
+    return np.isin(labels, np.flatnonzero(areas >= max(1, _SPECK * areas.max())))

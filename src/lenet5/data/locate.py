@@ -100,7 +100,7 @@ def _unevenly_lit(look: Grey, fit_of_even: float) -> Iterator[Found]:
     for sign in (-1, 1):
         found = _digit(sign * difference, _middle(difference), sign)
         if found is not None:
-            yield found._replace(score=found.score * (1 - 0.6 * fit_of_even))
+            yield found._replace(score=found.score * max(0.05, 1 - 1.3 * fit_of_even))
 
 
 def _middle(noise: Grey) -> float:
@@ -162,12 +162,12 @@ def _piece(number: int, box: Box, mask: Mask, excess: Grey, ground: float) -> Pi
     solid = area / mask.size * min(1, 1.6 * min(mask.shape) / long)  # a sheet of paper, not an upright 1
     blob *= np.clip((0.75 - solid) / 0.15, 0.02, 1)
     plain = np.clip((6 - length / long) / 1.5, 0.1, 1)  # a digit's strokes are 1 to 5 times as long as its box
-    fit = float(blob * plain * ground)
     contact = _contact(box, mask, excess.shape)
-    edge = 0.5 * max(0.1, 1 - contact / long) if contact else 1
+    fit = float(blob * plain * ground) * max(0.1, 1 - contact / long)
     off = np.hypot(*((part.start + part.stop) / side - 1 for part, side in zip(box, excess.shape, strict=True)))
     contrast = min(float(excess[box][mask].mean()), 60.0)  # more is no better
-    return Piece(number, box, area, contrast * length * fit * edge * (1 - 0.35 * float(off)), fit, contact > 0)
+    score = contrast * length * fit * (0.5 if contact else 1) * (1 - 0.35 * float(off))
+    return Piece(number, box, area, score, fit, contact > 0)
 
 
 def _is_rival(piece: Piece, main: Piece, *, near: bool) -> bool:
