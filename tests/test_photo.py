@@ -109,7 +109,11 @@ def test_the_margin_does_not_matter(border: tuple[int, int, int, int]) -> None:
 @pytest.mark.parametrize("strokes", ["two", "five", "seven"])
 @pytest.mark.parametrize("inverted", [False, True])
 def test_a_digit_may_fill_a_small_picture_to_its_edges(strokes: str, inverted: bool) -> None:
-    small = drawn(strokes, size=(62, 100), place=(0, 0), width=12).crop((8, 4, 54, 96)).resize((10, 20), PIL.Image.Resampling.BOX)
+    small = (
+        drawn(strokes, size=(62, 100), place=(0, 0), width=12)
+        .crop((8, 4, 54, 96))
+        .resize((10, 20), PIL.Image.Resampling.BOX)
+    )
     digit = load_digit(PIL.ImageOps.invert(small) if inverted else small)
     check_form(digit)
     assert far(digit, load_digit(drawn(strokes, width=12))) < 0.2

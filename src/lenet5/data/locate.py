@@ -82,7 +82,7 @@ def _evenly_lit(look: Grey) -> Iterator[Found]:
     apart = share * (1 - share) * (look[light].mean() - look[~light].mean()) ** 2 / look.var()  # Otsu's eta, 0 to 1
     noise = _middle(look - ndimage.gaussian_filter(look, 2))
     for sign, side in ((-1, light), (1, ~light)):
-        found = _digit(sign * (look - np.median(look[side])), noise, sign)
+        found = _digit(sign * (look - np.median(look[side])), noise, sign, low=0.8)
         if found is not None:
             fit = found.fit if apart > 0.8 else 0.0  # if not, there are more than two levels, and shadows among them
             yield found._replace(score=found.score * (0.1 + 0.9 * fit), fit=max(fit, 2 * _LEAST_FIT * found.fit))
@@ -98,7 +98,7 @@ def _unevenly_lit(look: Grey, fit_of_even: float) -> Iterator[Found]:
     low, high = (reshaped(one(ground, 3), look.shape) for one in (ndimage.minimum_filter, ndimage.maximum_filter))
     difference = look - np.clip(look, low, high)
     for sign in (-1, 1):
-        found = _digit(sign * difference, _middle(difference), sign)
+        found = _digit(sign * difference, _middle(difference), sign, low=0.5)
         if found is not None:
             yield found._replace(score=found.score * max(0.05, 1 - 1.3 * fit_of_even))
 
@@ -108,21 +108,21 @@ def _middle(noise: Grey) -> float:
     return 1.4826 * float(np.median(np.abs(noise)))
 
 
-def _digit(excess: Grey, noise: float, sign: int) -> Found | None:
+def _digit(excess: Grey, noise: float, sign: int, *, low: float) -> Found | None:
     """Return the digit in what exceeds the ground, if it may be, without ruled lines."""
-    found = _best(excess, _ink(excess, noise), sign)
+    found = _best(excess, _ink(excess, noise, low), sign)
     if min(excess.shape) < 100:
         return found
     lineless = without_lines(excess, excess > max(3.0, 1.5 * noise))
-    return found if lineless is None else _best(lineless, _ink(lineless, noise), sign) or found
+    return found if lineless is None else _best(lineless, _ink(lineless, noise, low), sign) or found
 
 
-def _ink(excess: Grey, noise: float) -> Mask:
+def _ink(excess: Grey, noise: float, low: float) -> Mask:
     """Return what stands out of the noise, by hysteresis (Canny, IEEE Trans. PAMI 8(6), 1986)."""
     least = max(_FAINTEST, 4 * noise)
     standing = excess[excess > least]
     high = otsu(standing) if standing.size else np.inf
-    likely = excess > max(least, high / 2)
+    likely = excess > max(least, low * high)
     return np.asarray(ndimage.binary_propagation(excess > high, structure=TOUCHING, mask=likely))
 
 
