@@ -159,7 +159,7 @@ def test_the_papers_edge_and_the_table_are_left_out() -> None:
     sheet = drawn("five", size=(300, 240), place=(120, 70))
     table = PIL.Image.new("L", (400, 300), 60)
     table.paste(sheet, (70, 30))
-    assert far(load_digit(sheet), load_digit(table)) < 0.1
+    assert far(load_digit(sheet), load_digit(table)) < 0.2
 
 
 def test_specks_are_left_out_and_pieces_are_kept() -> None:

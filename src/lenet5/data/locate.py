@@ -21,7 +21,7 @@ _LOOK = (160, 400)  # pixels of the picture's longer side, from small drawings t
 _DRAWING = 64  # a picture of fewer pixels is no photograph, and evenly lit
 _FAINTEST = 12.0  # of 255; what differs less from its surroundings is no ink
 _SMALLEST = 0.05  # of the picture's longer side
-_LEAST_FIT = 0.05
+_LEAST_FIT = 0.03, 0.15  # of what is found in even light, and in uneven light
 
 
 class Found(NamedTuple):
@@ -59,11 +59,12 @@ def locate(picture: PIL.Image.Image) -> Found:
     """
     zoom = float(np.clip(max(picture.size), *_LOOK)) / max(picture.size)
     look = ndimage.gaussian_filter(resized(picture, (0, 0, *picture.size), zoom), 0.7)
-    answers = list(_evenly_lit(look))
-    if max(picture.size) >= _DRAWING:
+    photograph = max(picture.size) >= _DRAWING
+    answers = list(_evenly_lit(look, photograph=photograph))
+    if photograph:
         answers += _unevenly_lit(look, max((answer.fit for answer in answers), default=0.0))
     best = max(answers, key=lambda answer: answer.score, default=None)
-    if best is None or best.fit < _LEAST_FIT:
+    if best is None or best.fit < _LEAST_FIT[0]:
         raise ValueError("no digit was found; expected one, dark on light or light on dark")
     if best.num_others:
         raise ValueError(f"{best.num_others + 1} digits were found; expected one")
@@ -73,7 +74,7 @@ def locate(picture: PIL.Image.Image) -> Found:
 # What is ink
 
 
-def _evenly_lit(look: Grey) -> Iterator[Found]:
+def _evenly_lit(look: Grey, *, photograph: bool) -> Iterator[Found]:
     """Yield a digit of each sign with the middle of the lighter, or of the darker, pixels as the ground."""
     if np.ptp(look) < _FAINTEST:
         return
@@ -81,11 +82,12 @@ def _evenly_lit(look: Grey) -> Iterator[Found]:
     share = light.mean()
     apart = share * (1 - share) * (look[light].mean() - look[~light].mean()) ** 2 / look.var()  # Otsu's eta, 0 to 1
     noise = _middle(look - ndimage.gaussian_filter(look, 2))
+    if photograph and apart < 0.8:
+        return  # there are more than two levels, shadows among them
     for sign, side in ((-1, light), (1, ~light)):
         found = _digit(sign * (look - np.median(look[side])), noise, sign, low=0.8)
         if found is not None:
-            fit = found.fit if apart > 0.8 else 0.0  # if not, there are more than two levels, and shadows among them
-            yield found._replace(score=found.score * (0.1 + 0.9 * fit), fit=max(fit, 2 * _LEAST_FIT * found.fit))
+            yield found
 
 
 def _unevenly_lit(look: Grey, fit_of_even: float) -> Iterator[Found]:
@@ -99,7 +101,9 @@ def _unevenly_lit(look: Grey, fit_of_even: float) -> Iterator[Found]:
     difference = look - np.clip(look, low, high)
     for sign in (-1, 1):
         found = _digit(sign * difference, _middle(difference), sign, low=0.5)
-        if found is not None:
+        if found is None or found.fit < _LEAST_FIT[1]:
+            continue
+        if not _touches_edge(found.mask) or _extent(found.mask) > 0.5:  # if not, it is of a shadow or of the table
             yield found._replace(score=found.score * max(0.05, 1 - 1.3 * fit_of_even))
 
 
@@ -113,8 +117,24 @@ def _digit(excess: Grey, noise: float, sign: int, *, low: float) -> Found | None
     found = _best(excess, _ink(excess, noise, low), sign)
     if min(excess.shape) < 100:
         return found
-    lineless = without_lines(excess, excess > max(3.0, 1.5 * noise))
-    return found if lineless is None else _best(lineless, _ink(lineless, noise, low), sign) or found
+    marked = excess > max(3.0, 1.5 * noise)
+    if (lineless := without_lines(excess, marked)) is None:
+        return found
+    better = _best(lineless, _ink(lineless, noise, low), sign)
+    was_digit = found is not None and found.fit > 0.5 and not _touches_edge(found.mask)
+    if found is not None and was_digit and (better is None or better.score < 0.3 * found.score):
+        return found  # the line was an upright 1
+    return better
+
+
+def _extent(mask: Mask) -> float:
+    """Return the longer side of what is marked, as a share of the picture's."""
+    spans = [np.flatnonzero(mask.any(axis)) for axis in (0, 1)]
+    return float(max(np.ptp(span) + 1 for span in spans) / max(mask.shape))
+
+
+def _touches_edge(mask: Mask) -> bool:
+    return bool(mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any())
 
 
 def _ink(excess: Grey, noise: float, low: float) -> Mask:
