@@ -3,7 +3,6 @@
 from .augment import Augment
 from .datasets import DataSplits, ImageDataset, load_data
 from .loader import TensorLoader
-from .photo import load_digit
 from .preprocess import Preprocess
 from .splits import SPLIT_VERSION, stratified_holdout
 
@@ -15,6 +14,5 @@ __all__ = [
     "Preprocess",
     "TensorLoader",
     "load_data",
-    "load_digit",
     "stratified_holdout",
 ]
