@@ -147,7 +147,7 @@ def test_evaluate_reproduces_the_published_number(mnist_root: Path) -> None:
 def pictures(digits: DataSplits, tmp_path: Path) -> tuple[list[Path], list[str]]:
     paths = [tmp_path / f"{index}.png" for index in range(3)]
     for path, image in zip(paths, digits.test.images, strict=False):
-        PIL.Image.fromarray(image[0].numpy()).resize((64, 64)).convert("RGB").save(path)
+        PIL.Image.fromarray(255 - image[0].numpy()).resize((64, 64)).convert("RGB").save(path)
     return paths, [str(int(target)) for target in digits.test.targets[:3]]
 
 
@@ -166,6 +166,49 @@ def test_predict_prints_json(trained: tuple[Path, Result], pictures: tuple[list[
     assert [(row["file"], row["label"]) for row in rows] == [
         (str(path), label) for path, label in zip(paths, labels, strict=True)
     ]
+
+
+def test_raw_pictures_are_taken_as_they_are(trained: tuple[Path, Result], digits: DataSplits, tmp_path: Path) -> None:
+    path = tmp_path / "two.png"
+    PIL.Image.fromarray(np.hstack([digits.test.images[index, 0].numpy() for index in range(2)])).save(path)
+    assert "2 digits were found" in invoke("predict", path, "--weights", trained[0]).stderr
+    assert run("predict", path, "--weights", trained[0], "--raw").stdout.startswith(str(path))
+
+
+def test_predict_answers_for_the_others_where_one_picture_fails(
+    trained: tuple[Path, Result], pictures: tuple[list[Path], list[str]], tmp_path: Path
+) -> None:
+    paths, labels = pictures
+    blank = tmp_path / "blank.png"
+    PIL.Image.new("L", (50, 50), "white").save(blank)
+    result = invoke("predict", paths[0], blank, paths[1], "--weights", trained[0])
+    assert result.exit_code == 2
+    assert result.stderr == f"Error: {blank}: no digit was found; expected one, dark on light or light on dark\n"
+    assert [line.split("  ")[:2] for line in result.stdout.splitlines()] == [
+        [str(paths[0]), labels[0]],
+        [str(paths[1]), labels[1]],
+    ]
+
+
+@pytest.mark.parametrize(("given", "written"), [(["--show"], "predictions.png"), (["--show", "seen.png"], "seen.png")])
+def test_predict_draws_what_the_network_saw(
+    trained: tuple[Path, Result],
+    pictures: tuple[list[Path], list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    given: list[str],
+    written: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run("predict", *pictures[0], "--weights", trained[0], *given)
+    with PIL.Image.open(written) as drawn:
+        assert drawn.size == (800, 690)
+
+
+def test_no_picture_is_overwritten(pictures: tuple[list[Path], list[str]]) -> None:
+    result = invoke("predict", "--show", *pictures[0])
+    assert result.exit_code == 2
+    assert f"--show would write {pictures[0][0]}; expected the name of a new PNG file" in result.stderr
 
 
 def test_predict_uses_the_weights_in_the_package(mnist_root: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from .data import ImageDataset as ImageDataset
 from .data import Preprocess as Preprocess
 from .data import TensorLoader as TensorLoader
 from .data import load_data as load_data
+from .data.photo import load_digit as load_digit
 from .instruments import CSVLogger as CSVLogger
 from .instruments import LRSearch as LRSearch
 from .instruments import Profiler as Profiler

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import signal
 import warnings
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _EXPECTED_ERRORS = (ValueError, OSError, FloatingPointError)
 _DATA = click.Choice(["digits", "mnist", "fashion_mnist", "kmnist", "emnist", "qmnist"])
+_SHOWN = "predictions.png"
 _root = click.option(
     "--root", type=click.Path(file_okay=False, path_type=Path), help="Folder that holds MNIST/raw and the like."
 )
@@ -141,31 +143,47 @@ def evaluate(weights: str, data: str, root: Path | None, device: str, as_json: b
 @main.command()
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--weights", default="default", show_default=True, help="A name, a folder, or a .safetensors file.")
+@click.option("--raw", is_flag=True, help="The pictures are as MNIST's, light on dark: take them as they are.")
+@click.option(
+    "--show",
+    is_flag=False,
+    flag_value=_SHOWN,
+    type=click.Path(path_type=Path),
+    help=f"Draw what the network saw into a new PNG file, or, as the last word, into {_SHOWN}.",
+)
 @_device
 @click.option("--json", "as_json", is_flag=True, help="Print a list of objects.")
-def predict(images: tuple[Path, ...], weights: str, device: str, as_json: bool) -> None:
-    """Label pictures of one digit each, light on dark.
+def predict(images: tuple[Path, ...], weights: str, raw: bool, show: Path | None, device: str, as_json: bool) -> None:
+    """Label photographs, scans or drawings of one digit each.
 
-    One line per picture: its file, the label and the probability.
+    One line per picture: its file, the label and the probability. A picture in which there is no digit, or more than
+    one, is named on stderr, and the exit code is then 2.
     """
     import torch
 
     import lenet5
+    from lenet5.data.photo import open_picture
 
+    if show is not None and (show.suffix != ".png" or (show.exists() and str(show) != _SHOWN)):
+        raise ValueError(f"--show would write {show}; expected the name of a new PNG file")
     weights = _named(weights)
     model, preprocess = _load(weights)
-    batch = torch.cat([preprocess(_open_picture(path)) for path in images])
-    predictions = lenet5.Trainer(model, lenet5.TrainerConfig(device=device)).predict(batch)
-    categories = _categories(weights, [str(number) for number in range(model.num_classes)])
-    rows = [
-        {"file": str(path), "label": categories[int(label)], "probability": float(probabilities.max())}
-        for path, label, probabilities in zip(images, predictions.labels, predictions.probabilities, strict=True)
-    ]
-    if as_json:
-        click.echo(json.dumps(rows, indent=2))
-    else:
-        for row in rows:
-            click.echo(f"{row['file']}  {row['label']}  {row['probability']:.4f}")
+    seen: dict[int, Any] = {}
+    for index, path in enumerate(images):
+        try:
+            seen[index] = open_picture(path) if raw else lenet5.load_digit(path)
+        except ValueError as error:
+            click.echo(f"Error: {error}", err=True)
+    if seen:
+        batch = torch.cat([preprocess(picture) for picture in seen.values()])
+        predictions = lenet5.Trainer(model, lenet5.TrainerConfig(device=device)).predict(batch)
+        categories = _categories(weights, [str(number) for number in range(model.num_classes)])
+        _print_labels([images[index] for index in seen], predictions, categories, as_json=as_json)
+        if show is not None:
+            shown = batch.mul(preprocess.std).add(preprocess.mean).mean(1)
+            _draw(show, [images[index] for index in seen], shown.numpy(), predictions, categories)
+    if len(seen) < len(images):
+        raise click.exceptions.Exit(_Failure.exit_code)
 
 
 @main.command()
@@ -242,18 +260,24 @@ def _categories(weights: str, default: list[str]) -> list[str]:
     return meta.get("categories") or default
 
 
-def _open_picture(path: Path) -> Any:
-    import PIL.Image
+def _print_labels(paths: list[Path], predictions: lenet5.Predictions, categories: list[str], *, as_json: bool) -> None:
+    rows = [
+        {"file": str(path), "label": categories[int(label)], "probability": float(probabilities.max())}
+        for path, label, probabilities in zip(paths, predictions.labels, predictions.probabilities, strict=True)
+    ]
+    lines = [f"{row['file']}  {row['label']}  {row['probability']:.4f}" for row in rows]
+    click.echo(json.dumps(rows, indent=2) if as_json else "\n".join(lines))
 
-    try:
-        with PIL.Image.open(path) as picture:
-            picture.load()
-            return picture
-    except PIL.UnidentifiedImageError as error:
-        raise ValueError(f"{path} is no picture that can be read; expected PNG, JPEG or the like") from error
-    except OSError as error:
-        reason = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
-        raise ValueError(f"{path} {reason}") from error
+
+def _draw(file: Path, paths: list[Path], seen: Any, predictions: lenet5.Predictions, categories: list[str]) -> None:
+    from lenet5.data.photo import thumbnail
+    from lenet5.metrics.plots import plot_predictions
+    from lenet5.storage import write_file
+
+    pictures = [(path.name, thumbnail(path)) for path in paths]
+    png = io.BytesIO()
+    plot_predictions(pictures, seen, predictions.probabilities.numpy(), categories).savefig(png, dpi=100)
+    write_file(file, png.getvalue())
 
 
 def _folder_for(settings: Settings, out: Path | None) -> Path:

@@ -74,3 +74,31 @@ def plot_lr_search(lrs: Sequence[float], losses: Sequence[float], suggestion: fl
     axes.grid(alpha=0.3)
     axes.legend()
     return figure
+
+
+def plot_predictions(
+    pictures: Sequence[tuple[str, npt.NDArray[np.uint8]]],
+    seen: npt.NDArray[np.float32],
+    probabilities: npt.NDArray[np.float32],
+    classes: Sequence[str],
+) -> Figure:
+    """Draw a row for each picture: its name and itself, what the network saw, and the probabilities as bars.
+
+    Pictures are (H, W, 3), `seen` is (N, H, W) from 0 to 1, probabilities are (N, K).
+    """
+    figure = Figure(figsize=(8, 2.3 * len(pictures)), layout="constrained")
+    rows = figure.subplots(len(pictures), 3, squeeze=False, width_ratios=[1, 1, 1.5])
+    for (given, small, bars), (name, picture), image, shares in zip(rows, pictures, seen, probabilities, strict=True):
+        given.imshow(picture)
+        given.set_title(name, fontsize=9)
+        small.imshow(image, cmap="gray", vmin=0, vmax=1)
+        small.set_title("what the network saw", fontsize=9)
+        for axes in (given, small):
+            axes.set(xticks=[], yticks=[])
+        best = int(shares.argmax())
+        bars.bar(range(len(classes)), shares, color=["C0" if i == best else "0.7" for i in range(len(classes))])
+        bars.set_xticks(range(len(classes)), classes)
+        bars.set_ylim(0, 1)
+        bars.set_title(f"{classes[best]}, with {shares[best]:.1%}", fontsize=9)
+        bars.yaxis.set_major_formatter(PercentFormatter(1))
+    return figure
