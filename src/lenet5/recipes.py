@@ -23,7 +23,7 @@ RECIPES = {
         Augment(degrees=8, scale=0.08, shear=0.1, translate=1),
     ),
     "fast": Recipe(
-        TrainerConfig(max_epochs=2, batch_size=192, lr=0.025, warmup=0.3, weight_decay=0.05, label_smoothing=0.05)
+        TrainerConfig(max_epochs=2, batch_size=256, lr=0.03, warmup=0.3, weight_decay=0.05, label_smoothing=0.05)
     ),
     "mnist_v1": Recipe(TrainerConfig(max_epochs=40, batch_size=64, lr=0.004, weight_decay=0.05), Augment()),
 }
