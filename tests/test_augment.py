@@ -203,6 +203,17 @@ def test_an_amount_out_of_range_is_refused(name: str, amount: float) -> None:
         Augment(**{name: amount})
 
 
+def test_a_flip_mirrors_left_and_right_with_its_probability() -> None:
+    images = random_images(400, 1, 9, 8)
+    assert torch.equal(Augment(**NOTHING | {"flip": 1})(images, Generator().manual_seed(0)), images.flip(3))
+    moved = Augment(**NOTHING | {"flip": 0.25})(images, Generator().manual_seed(0))
+    flipped = (moved == images.flip(3)).flatten(1).all(1)
+    assert torch.equal(moved[~flipped], images[~flipped])
+    assert 70 <= flipped.sum() <= 130
+    with pytest.raises(ValueError, match="flip is 2; expected a probability"):
+        Augment(flip=2)
+
+
 def test_a_field_finer_than_the_pixels_is_refused() -> None:
     with pytest.raises(ValueError, match=r"smoothness is 0\.5; expected at least 1 pixel"):
         Augment(smoothness=0.5)

@@ -5,7 +5,9 @@ from . import models as models
 from . import training as training
 from . import weights as weights
 from .data import Augment as Augment
+from .data import Compose as Compose
 from .data import DataSplits as DataSplits
+from .data import Degrade as Degrade
 from .data import ImageDataset as ImageDataset
 from .data import Preprocess as Preprocess
 from .data import TensorLoader as TensorLoader

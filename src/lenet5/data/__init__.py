@@ -2,6 +2,7 @@
 
 from .augment import Augment
 from .datasets import DataSplits, ImageDataset, load_data
+from .degrade import Compose, Degrade
 from .loader import TensorLoader
 from .preprocess import Preprocess
 from .splits import SPLIT_VERSION, stratified_holdout
@@ -9,7 +10,9 @@ from .splits import SPLIT_VERSION, stratified_holdout
 __all__ = [
     "SPLIT_VERSION",
     "Augment",
+    "Compose",
     "DataSplits",
+    "Degrade",
     "ImageDataset",
     "Preprocess",
     "TensorLoader",

@@ -35,11 +35,13 @@ class Augment:
     smoothness
         Standard deviation, in pixels, of the Gaussian that smooths the field. The paper's distortions, of 34 times
         uniform noise from -1 to 1 under a Gaussian of 4 pixels, are `elastic=1.4, smoothness=4`.
+    flip
+        Probability that an image is mirrored, left and right; not for what can be read.
 
     Raises
     ------
     ValueError
-        An amount is negative or not finite, `scale` is 1 or more, or `smoothness` is below 1.
+        An amount is negative or not finite, `scale` is 1 or more, `smoothness` is below 1, or `flip` above 1.
     """
 
     degrees: float = 10.0
@@ -48,6 +50,7 @@ class Augment:
     translate: float = 2.0
     elastic: float = 0.0
     smoothness: float = 4.0
+    flip: float = 0.0
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -56,6 +59,8 @@ class Augment:
                 raise ValueError(f"{field.name} is {amount}; expected a finite amount of at least 0 (scale: below 1)")
         if self.smoothness < 1:
             raise ValueError(f"smoothness is {self.smoothness}; expected at least 1 pixel")
+        if self.flip > 1:
+            raise ValueError(f"flip is {self.flip}; expected a probability")
 
     def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:
         """Distort uint8 images (N, C, H, W); `generator`, of their device, draws the amounts."""
@@ -82,6 +87,8 @@ class Augment:
         drawn = torch.rand(6, count, device=images.device, generator=generator).mul_(2).sub_(1)
         angle = drawn[0] * math.radians(self.degrees)
         wide, high = 1 + drawn[1] * self.scale, 1 + drawn[2] * self.scale
+        if self.flip:
+            wide *= 1 - 2 * (torch.rand(count, device=images.device, generator=generator) < self.flip).float()
         shear = drawn[3] * self.shear
         right, down = drawn[4] * (2 * self.translate / width), drawn[5] * (2 * self.translate / height)
         cos, sin = angle.cos(), angle.sin()

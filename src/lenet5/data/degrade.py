@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -51,6 +52,25 @@ class Degrade:
             rows = order[: round(self.share * len(x))]
             x[rows] = kind(x[rows], _Draw(x[rows], generator)).clamp_(0, 1)
         return x.mul_(255).round_().to(torch.uint8)
+
+
+@dataclass(frozen=True)
+class Compose:
+    """Several augmentations, one after the other.
+
+    Parameters
+    ----------
+    augmentations
+        What is called with uint8 images (N, C, H, W) and a generator, and returns images of the same kind.
+    """
+
+    augmentations: tuple[Callable[[Tensor, Generator | None], Tensor], ...]
+
+    def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:
+        """Pass images through all of them."""
+        for augmentation in self.augmentations:
+            images = augmentation(images, generator)
+        return images
 
 
 class _Draw:
