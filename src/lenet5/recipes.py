@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .data import Augment
+from .data import Augment, Compose, Degrade
+from .data.loader import Augmentation
 from .training import TrainerConfig
 
 
@@ -13,7 +14,7 @@ class Recipe:
     """What turns random weights into good ones."""
 
     config: TrainerConfig
-    augment: Augment | None = None
+    augment: Augmentation | None = None
 
 
 RECIPES = {
@@ -24,6 +25,18 @@ RECIPES = {
     ),
     "fast": Recipe(
         TrainerConfig(max_epochs=2, batch_size=256, lr=0.03, warmup=0.3, weight_decay=0.05, label_smoothing=0.05)
+    ),
+    "record": Recipe(
+        TrainerConfig(max_epochs=100, batch_size=128, lr=0.004, warmup=0.2, weight_decay=0.1, restore_best=False),
+        Augment(degrees=8, scale=0.1, shear=0.1, translate=1.5, elastic=0.5),
+    ),
+    "robust": Recipe(
+        TrainerConfig(max_epochs=100, batch_size=128, lr=0.004, warmup=0.2, weight_decay=0.02, restore_best=False),
+        Compose((Augment(degrees=20, scale=0.3, shear=0.3, translate=3, elastic=0.6), Degrade(0.12))),
+    ),
+    "fashion": Recipe(
+        TrainerConfig(max_epochs=100, batch_size=128, lr=0.004, warmup=0.2, weight_decay=0.05, restore_best=False),
+        Augment(degrees=3, scale=0.05, shear=0.03, translate=1, flip=0.5),
     ),
     "mnist_v1": Recipe(TrainerConfig(max_epochs=40, batch_size=64, lr=0.004, weight_decay=0.05), Augment()),
 }

@@ -86,7 +86,8 @@ def _evenly_lit(look: Grey, *, photograph: bool) -> Iterator[Found]:
         return  # there are more than two levels, shadows among them
     for sign, side in ((-1, light), (1, ~light)):
         found = _digit(sign * (look - np.median(look[side])), noise, sign, low=0.8)
-        if found is not None:
+        least = _LEAST_FIT[1 if photograph and found is not None and _touches_edge(found.mask) else 0]
+        if found is not None and found.fit >= least:  # a shadow comes from the edge
             yield found
 
 
