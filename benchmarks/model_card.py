@@ -122,9 +122,9 @@ def main() -> None:
         f"![The wrongly labelled test images]({name}_errors.png)",
         "## Abstaining",
         (
-            f"With the threshold {chosen.threshold:.4f}, the lowest that gives {arguments.accuracy:.1%} on the validation"
-            f" split (`Predictions.abstain`), {place.coverage:.2%} of the test images are answered, {place.accuracy:.2%} of them"
-            f" rightly.\n\n![Accuracy by coverage]({name}_coverage.png)"
+            f"With the threshold {chosen.threshold:.4f}, the lowest that gives {arguments.accuracy:.1%} on the"
+            f" validation split (`Predictions.abstain`), {place.coverage:.2%} of the test images are answered,"
+            f" {place.accuracy:.2%} of them rightly.\n\n![Accuracy by coverage]({name}_coverage.png)"
         ),
     ]
     if arguments.corruptions:
