@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from .. import storage
 from ..models import fused
@@ -66,7 +67,7 @@ class Report:
         """Draw a panel of bars for each measure; the whiskers are quartiles, or a standard deviation to either side."""
         measures = list(self.table["measure"].unique())
         height = 0.32 * self.table["candidate"].nunique() + 0.9
-        figure = Figure(figsize=(12, 0.6 + height * -(-len(measures) // 2)), layout="constrained")
+        figure = Figure(figsize=(13.5, 0.6 + height * -(-len(measures) // 2)), layout="constrained")
         panels = figure.subplots(max(-(-len(measures) // 2), 1), 2, squeeze=False).flatten()
         for panel, measure in zip(panels, measures, strict=False):
             _draw(panel, measure, self.table[self.table["measure"] == measure])
@@ -180,11 +181,13 @@ def _draw(panel: Axes, measure: str, rows: pd.DataFrame) -> None:
     bars = panel.barh(rows["candidate"], values, color=colours, xerr=[below, above], ecolor="0.3")
     texts = _texts(rows["value"] * scale, _number, missing="not reached")
     if rows["epochs"].notna().any():
-        texts = [f"{text} ({epochs} epochs)" for text, epochs in zip(texts, rows["epochs"], strict=True)]
+        counts = [f"{epochs} epoch{'' if epochs == 1 else 's'}" for epochs in rows["epochs"]]
+        texts = [f"{text} ({count})" for text, count in zip(texts, counts, strict=True)]
     panel.bar_label(bars, texts, padding=4, fontsize=8)
     panel.set(title=f"{title} ({unit}, {'more' if unit == 'images/s' else 'less'} is better)")
-    panel.title.set_fontsize(10)
+    panel.title.set_fontsize(9)
     panel.tick_params(labelsize=8)
-    panel.margins(x=0.2)
+    panel.margins(x=0.4 if rows["epochs"].notna().any() else 0.2)
+    panel.xaxis.set_major_locator(MaxNLocator(5))
     panel.invert_yaxis()
     panel.spines[["top", "right"]].set_visible(False)
