@@ -216,7 +216,7 @@ def test_the_command_writes_a_row_for_each_measure_of_each_candidate_that_can_be
     assert list(table["measure"]) == [
         "training", "inference", "latency", "memory", "time to 30%", "time to 110%"
     ]  # fmt: skip
-    assert set(table["candidate"]) == {"lenet5, batch 64", "lenet5"}
+    assert set(table["candidate"]) == {"lenet5, batch 64", "lenet5, batch 256", "lenet5"}  # 256 is the recipe's
     assert table["value"].isna().sum() == 1  # nothing reaches 110 %
     assert set(table["epochs"].dropna()) == {16}
     report = (folder / "report.md").read_text()
