@@ -112,7 +112,7 @@ class Augment:
 @functools.lru_cache(maxsize=16)
 def _centres(side: int, device: torch.device) -> Tensor:
     """Return where the centres of the pixels lie, from one edge at -1 to the other at 1."""
-    return ((2 * torch.arange(side) + 1) / side - 1).to(device)
+    return (2 * torch.arange(side, dtype=torch.float32, device=device) + 1) / side - 1
 
 
 @functools.lru_cache(maxsize=16)
@@ -122,7 +122,8 @@ def _gaussians(side: int, sigma: float, device: torch.device) -> Tensor:
     Each row has the length 1, so that normal numbers have the variance 1 everywhere.
     """
     num_aside = math.ceil(side / 2 / sigma + 1.5)
-    centres = sigma * torch.arange(-num_aside, num_aside + 1) + (side - 1) / 2
-    weights = torch.exp(-0.5 * ((torch.arange(side)[:, None] - centres) / sigma) ** 2)
-    weights /= weights.norm(dim=1, keepdim=True)
-    return weights.to(device)
+    numbers, pixels = (
+        torch.arange(*ends, dtype=torch.float32, device=device) for ends in ((-num_aside, num_aside + 1), (0, side))
+    )
+    distances = pixels[:, None] - (side - 1) / 2 - sigma * numbers
+    return functional.normalize(torch.exp(-0.5 * (distances / sigma) ** 2), dim=1)

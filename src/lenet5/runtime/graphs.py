@@ -64,7 +64,7 @@ class RecordedGradients:
         collecting = gc.isenabled()
         gc.disable()  # a graph that is freed while another is recorded breaks that one
         try:
-            with torch.cuda.graph(graph):
+            with torch.cuda.device(own[0].device), torch.cuda.graph(graph):
                 loss = self.compute(*own)
         except RuntimeError as error:
             name = type(self.model).__name__
