@@ -222,12 +222,12 @@ def test_predict_uses_the_weights_in_the_package(mnist_root: Path, tmp_path: Pat
 
 def test_info_lists_models_weights_and_the_device() -> None:
     text = run("info").stdout
-    meta = lenet5.LeNet5_Weights.MNIST_V1.meta
+    meta = lenet5.LeNet5_Weights.DEFAULT.meta
     for part in (
         f"lenet5 {lenet5.__version__}",
         f"torch {torch.__version__}",
         "61,706 parameters",
-        "mnist_v1 (default)",
+        f"{lenet5.LeNet5_Weights.DEFAULT.value} (default)",
         meta["sha256"],
         meta["recipe"],
         f"accuracy {meta['metrics']['mnist']['accuracy']:.2%}",

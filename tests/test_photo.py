@@ -249,6 +249,21 @@ def test_a_picture_without_a_digit_is_refused(picture: PIL.Image.Image) -> None:
         load_digit(picture)
 
 
+@pytest.mark.parametrize("side", [12, 16, 48, 80, 200])
+def test_digits_that_were_cut_to_their_size_are_read_whole(digits: DataSplits, side: int) -> None:
+    model, preprocess = lenet5.lenet5(weights="DEFAULT"), lenet5.LeNet5_Weights.DEFAULT.transforms()
+    found = []
+    for image in digits.test.images[:40, 0]:
+        rows, columns = (image.amax(axis).nonzero() for axis in (1, 0))  # scikit-learn's lie in a frame of 28x28
+        cut = image[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1].numpy()
+        height, width = (max(2, round(side * length / max(cut.shape))) for length in cut.shape)
+        picture = PIL.Image.fromarray(cut).resize((width, height), PIL.Image.Resampling.BICUBIC)
+        found.append(load_digit(picture))
+    with torch.inference_mode():
+        labels = model(preprocess(torch.stack(found))).argmax(1)
+    assert (labels == digits.test.targets[:40]).float().mean() >= 0.85
+
+
 @pytest.mark.parametrize("gap", [8, 25, 60])
 @pytest.mark.parametrize("inverted", [False, True])
 def test_two_digits_are_refused(gap: int, inverted: bool, tmp_path: Path) -> None:

@@ -25,7 +25,8 @@ from .group import DATA, device_option, main, root_option
 )
 @device_option
 @click.option(
-    "--recipe", help="standard, fast, digits or mnist_v1; the default is digits for the digits, else standard."
+    "--recipe",
+    help="standard, fast, record, robust, fashion, mnist_v1 or digits; the default is standard, for the digits digits.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to write; the default is runs/DATA-NUMBER.")
 @click.option("--resume", type=click.Path(path_type=Path), help="Continue the run in this folder, with its settings.")

@@ -61,7 +61,7 @@ def locate(picture: PIL.Image.Image) -> Found:
     look = ndimage.gaussian_filter(resized(picture, (0, 0, *picture.size), zoom), 0.7)
     photograph = max(picture.size) >= _DRAWING
     answers = list(_evenly_lit(look, photograph=photograph))
-    if photograph:
+    if photograph and not any(map(_fills, answers)):
         answers += _unevenly_lit(look, max((answer.fit for answer in answers), default=0.0))
     best = max(answers, key=lambda answer: answer.score, default=None)
     if best is None or best.fit < _LEAST_FIT[0]:
@@ -86,8 +86,10 @@ def _evenly_lit(look: Grey, *, photograph: bool) -> Iterator[Found]:
         return  # there are more than two levels, shadows among them
     for sign, side in ((-1, light), (1, ~light)):
         found = _digit(sign * (look - np.median(look[side])), noise, sign, low=0.8)
-        least = _LEAST_FIT[1 if photograph and found is not None and _touches_edge(found.mask) else 0]
-        if found is not None and found.fit >= least:  # a shadow comes from the edge
+        if found is None:
+            continue
+        from_edge = photograph and _touches_edge(found.mask) and not _fills(found)  # as a shadow does
+        if found.fit >= _LEAST_FIT[1 if from_edge else 0]:
             yield found
 
 
@@ -132,6 +134,11 @@ def _extent(mask: Mask) -> float:
     """Return the longer side of what is marked, as a share of the picture's."""
     spans = [np.flatnonzero(mask.any(axis)) for axis in (0, 1)]
     return float(max(np.ptp(span) + 1 for span in spans) / max(mask.shape))
+
+
+def _fills(found: Found) -> bool:
+    """Whether a digit fills a picture that was cut to its size."""
+    return _extent(found.mask) > 0.9 and found.mask.mean() > 0.15
 
 
 def _touches_edge(mask: Mask) -> bool:
@@ -184,7 +191,8 @@ def _piece(number: int, box: Box, mask: Mask, excess: Grey, ground: float) -> Pi
     blob *= np.clip((0.75 - solid) / 0.15, 0.02, 1)
     plain = np.clip((6 - length / long) / 1.5, 0.1, 1)  # a digit's strokes are 1 to 5 times as long as its box
     contact = _contact(box, mask, excess.shape)
-    fit = float(blob * plain * ground) * max(0.1, 1 - contact / long)
+    shadow = contact > 1.2 * long and inside.max() > 0.2 * long  # broad, and along the edge
+    fit = float(blob * plain * ground) * (0.02 if shadow else max(0.1, 1 - contact / long))
     off = np.hypot(*((part.start + part.stop) / side - 1 for part, side in zip(box, excess.shape, strict=True)))
     contrast = min(float(excess[box][mask].mean()), 60.0)  # more is no better
     score = contrast * length * fit * (0.5 if contact else 1) * (1 - 0.35 * float(off))
