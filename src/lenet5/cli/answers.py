@@ -41,7 +41,9 @@ def evaluate(weights: str, data: str, root: Path | None, device: str, as_json: b
 
 @main.command()
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--weights", default="default", show_default=True, help="A name, a folder, or a .safetensors file.")
+@click.option(
+    "--weights", default="mnist_robust_v1", show_default=True, help="A name, a folder, or a .safetensors file."
+)
 @click.option("--raw", is_flag=True, help="The pictures are as MNIST's, light on dark: take them as they are.")
 @click.option(
     "--show",

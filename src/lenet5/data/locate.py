@@ -18,7 +18,7 @@ Box: TypeAlias = tuple[slice, ...]
 
 TOUCHING = np.ones((3, 3), bool)  # pixels that touch at a corner belong together
 _LOOK = (160, 400)  # pixels of the picture's longer side, from small drawings to photographs
-_DRAWING = 64  # a picture of fewer pixels is no photograph, and evenly lit
+_DRAWING = 160  # a picture of fewer pixels is no photograph, and evenly lit
 _FAINTEST = 12.0  # of 255; what differs less from its surroundings is no ink
 _SMALLEST = 0.05  # of the picture's longer side
 _LEAST_FIT = 0.03, 0.15  # of what is found in even light, and in uneven light
@@ -88,7 +88,7 @@ def _evenly_lit(look: Grey, *, photograph: bool) -> Iterator[Found]:
         found = _digit(sign * (look - np.median(look[side])), noise, sign, low=0.8)
         if found is None:
             continue
-        from_edge = photograph and _touches_edge(found.mask) and not _fills(found)  # as a shadow does
+        from_edge = photograph and _touches_edge(found.mask)  # as a shadow comes
         if found.fit >= _LEAST_FIT[1 if from_edge else 0]:
             yield found
 
@@ -137,8 +137,8 @@ def _extent(mask: Mask) -> float:
 
 
 def _fills(found: Found) -> bool:
-    """Whether a digit fills a picture that was cut to its size."""
-    return _extent(found.mask) > 0.9 and found.mask.mean() > 0.15
+    """Whether it is a digit that fills a picture which was cut to its size."""
+    return _extent(found.mask) > 0.9 and found.mask.mean() > 0.15 and found.fit >= _LEAST_FIT[1]
 
 
 def _touches_edge(mask: Mask) -> bool:

@@ -41,6 +41,7 @@ class LeNet5_Weights(PretrainedWeights):  # noqa: N801 (torchvision's convention
     """Weights of `LeNet5`."""
 
     MNIST_V1 = "mnist_v1"
+    MNIST_ROBUST_V1 = "mnist_robust_v1"
     DEFAULT = MNIST_V1
 
 
