@@ -64,11 +64,7 @@ class Augment:
 
     def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:
         """Distort uint8 images (N, C, H, W); `generator`, of their device, draws the amounts."""
-        if images.ndim != 4 or images.dtype != torch.uint8:
-            raise ValueError(
-                f"images have shape {tuple(images.shape)} and dtype {images.dtype};"
-                " expected (N, C, H, W) of torch.uint8"
-            )
+        check_pixels(images)
         places = self._places(images, generator)
         moved = functional.grid_sample(images.float(), places.movedim(1, 3), mode="bilinear", align_corners=False)
         return moved.round_().to(torch.uint8)
@@ -107,6 +103,14 @@ class Augment:
         field[:, 0] *= 2 * self.elastic / width
         field[:, 1] *= 2 * self.elastic / height
         return field
+
+
+def check_pixels(images: Tensor) -> None:
+    """Raise ValueError unless images are uint8 (N, C, H, W)."""
+    if images.ndim != 4 or images.dtype != torch.uint8:
+        raise ValueError(
+            f"images have shape {tuple(images.shape)} and dtype {images.dtype}; expected (N, C, H, W) of torch.uint8"
+        )
 
 
 @functools.lru_cache(maxsize=16)

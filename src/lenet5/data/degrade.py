@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from .augment import _centres, _gaussians
+from .augment import _centres, _gaussians, check_pixels
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,7 @@ class Degrade:
 
     def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:
         """Degrade uint8 images (N, C, H, W); `generator`, of their device, draws which, and how much."""
-        if images.ndim != 4 or images.dtype != torch.uint8:
-            raise ValueError(
-                f"images have shape {tuple(images.shape)} and dtype {images.dtype};"
-                " expected (N, C, H, W) of torch.uint8"
-            )
+        check_pixels(images)
         x = images.float() / 255
         for kind in _KINDS:
             order = torch.randperm(len(x), device=x.device, generator=generator)
