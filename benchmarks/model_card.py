@@ -20,7 +20,7 @@ import lenet5
 LIMITS = {
     "mnist": """One digit at a time, light on dark, as MNIST has it; `lenet5.load_digit` makes that of a photograph.
 Letters, several digits and empty pictures get an answer too, often a confident one. MNIST's writers were employees of
-the US Census Bureau and American high-school students: a 1 with a long upstroke or a 7 with a bar is rare in it.""",
+the US Census Bureau and American high-school students; other countries write some digits otherwise.""",
     "fashion_mnist": """One article at a time, light on dark, 28x28, as Fashion-MNIST's makers drew it from the pictures
 of a shop. Photographs of clothes are something else.""",
 }

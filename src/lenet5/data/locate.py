@@ -21,7 +21,7 @@ _LOOK = (160, 400)  # pixels of the picture's longer side, from small drawings t
 _DRAWING = 160  # a picture of fewer pixels is no photograph, and evenly lit
 _FAINTEST = 12.0  # of 255; what differs less from its surroundings is no ink
 _SMALLEST = 0.05  # of the picture's longer side
-_LEAST_FIT = 0.03, 0.15  # of what is found in even light, and in uneven light
+_LEAST_FIT = 0.03, 0.15  # of what is found in even light, and in uneven light or at the edge of a photograph
 
 
 class Found(NamedTuple):
