@@ -2,7 +2,6 @@ import functools
 import importlib.util
 import math
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +29,6 @@ def invoke(*arguments: object) -> Result:
     return CliRunner().invoke(main, ["benchmark", *map(str, arguments)])
 
 
-@pytest.fixture
-def threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
 class Dying(Candidate):
     def peer(self, settings: Settings) -> Peer:
         os._exit(3)
@@ -55,7 +47,6 @@ class UnluckyPeer(PyTorch):
 # What is measured
 
 
-@pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("name", ["lenet5", "dataloader", "pytorch"])
 def test_a_peer_of_torch_learns_and_is_measured(name: str, digits: DataSplits) -> None:
     bench = Bench(CANDIDATES[name], SETTINGS, 96, 0.0)
@@ -87,7 +78,6 @@ def test_a_foreign_peer_learns_and_is_measured(name: str, digits: DataSplits) ->
         worker.close()
 
 
-@pytest.mark.usefixtures("threads")
 def test_all_networks_begin_with_the_same_numbers_of_torchs_distribution() -> None:
     values = initial_weights(3)
     for ours, theirs in zip(LeNet5().parameters(), values, strict=True):

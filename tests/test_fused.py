@@ -80,24 +80,20 @@ def test_the_fused_pass_equals_layer_by_layer(count: int, size: int, seed: int, 
     model = make(size, seed)
     images = scale * torch.randn(count, 1, size, size)
     parameters = [tensor for name, tensor in model.named_parameters() if name in NAMES]
-    before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    try:
-        found, expected = fused.convolutions(images, *parameters), fused.layer_by_layer(images, *parameters)
-        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5 * scale)
-        # where two values of a window are equal but for rounding, either may be taken: no gradient flows to these
-        double = [tensor.double() for tensor in (images, *parameters)]
-        sure = torch.ones_like(expected) * _is_sure(double[0], *double[1:])
-        gradients = torch.randn_like(expected) * sure
-        pairs = zip(
-            torch.autograd.grad(found, parameters, gradients),
-            torch.autograd.grad(fused.layer_by_layer(*double), double[1:], gradients.double()),
-            strict=True,
-        )
-        for fast, exact in pairs:
-            assert (fast - exact).abs().max() <= 1e-4 * max(float(exact.abs().max()), 1e-6)
-    finally:
-        torch.set_num_threads(before)
+    found, expected = fused.convolutions(images, *parameters), fused.layer_by_layer(images, *parameters)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5 * scale)
+    # where two values of a window are equal but for rounding, either may be taken: no gradient flows to these
+    double = [tensor.double() for tensor in (images, *parameters)]
+    sure = torch.ones_like(expected) * _is_sure(double[0], *double[1:])
+    gradients = torch.randn_like(expected) * sure
+    pairs = zip(
+        torch.autograd.grad(found, parameters, gradients),
+        torch.autograd.grad(fused.layer_by_layer(*double), double[1:], gradients.double()),
+        strict=True,
+    )
+    for fast, exact in pairs:
+        assert (fast - exact).abs().max() <= 1e-4 * max(float(exact.abs().max()), 1e-6)
 
 
 def _is_sure(images: Tensor, w1: Tensor, b1: Tensor, w3: Tensor, b3: Tensor) -> Tensor:
