@@ -193,7 +193,7 @@ def main() -> None:
         images = clean if corruption is None else corrupt(clean, corruption, arguments.seed)
         labels = trainer.predict(preprocess(torch.from_numpy(images))).labels
         kind = "none" if corruption is None else corruption.__name__
-        rows.append({"kind": kind, "accuracy": float((labels == split.targets).float().mean())})
+        rows.append({"kind": kind, "accuracy": float((labels == split.targets).double().mean())})
         print(f"{kind:14} {rows[-1]['accuracy']:7.2%}", flush=True)
     table = pd.DataFrame(rows)
     print(f"{'mean of the 15':14} {table['accuracy'][1:].mean():7.2%}")

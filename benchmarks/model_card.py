@@ -1,14 +1,17 @@
 """Write the model card of weights: what they were made of, what they can do, and where they fail.
 
-    python benchmarks/model_card.py mnist_v2 --data mnist --root DIR --seeds SEEDS.csv [--corruptions CORRUPTIONS.csv]
+    python benchmarks/model_card.py NAME --data mnist --root DIR --seeds SEEDS.csv [--corruptions CSV] [--run RUN]
 
-writes docs/model_cards/NAME.md and two pictures. SEEDS.csv is what benchmarks/seeds.py wrote, CORRUPTIONS.csv what
-benchmarks/corruptions.py wrote. The threshold for abstaining is chosen on the validation split, and what it gives is
+completes `.meta` in the weights' folder and writes docs/model_cards/NAME.md, which says the same, with two pictures.
+SEEDS.csv is what benchmarks/seeds.py wrote, CSV what benchmarks/corruptions.py wrote. With RUN, the weights of that run
+become those of this name first. The threshold for abstaining is chosen on the validation split, and what it gives is
 measured on the test set.
 """
 
 import argparse
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,13 +19,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 import lenet5
+from lenet5.models import load_model, read_config
 
+WEIGHTS, CARDS = Path("src/lenet5/weights"), Path("docs/model_cards")
 LIMITS = {
-    "mnist": """One digit at a time, light on dark, as MNIST has it; `lenet5.load_digit` makes that of a photograph.
-Letters, several digits and empty pictures get an answer too, often a confident one. MNIST's writers were employees of
-the US Census Bureau and American high-school students; other countries write some digits otherwise.""",
-    "fashion_mnist": """One article at a time, light on dark, 28x28, as Fashion-MNIST's makers drew it from the pictures
-of a shop. Photographs of clothes are something else.""",
+    "mnist": "One digit at a time, light on dark, as MNIST has it; `lenet5.load_digit` makes that of a photograph."
+    " Letters, several digits and empty pictures get an answer too, often a confident one. MNIST's writers were"
+    " employees of the US Census Bureau and American high-school pupils; other countries write some digits otherwise.",
+    "fashion_mnist": "One article at a time, light on dark, 28x28, as Fashion-MNIST's makers drew it from the pictures"
+    " of a shop. Photographs of clothes are something else.",
 }
 LICENCES = {
     "mnist": "MNIST is by Y. LeCun, C. Cortes and C. J. C. Burges, under CC BY-SA 3.0.",
@@ -52,22 +57,98 @@ def draw_errors(test: lenet5.ImageDataset, report: lenet5.Evaluation) -> Figure:
     return figure
 
 
-def draw_coverage(report: lenet5.Evaluation, place: lenet5.metrics.Abstention) -> Figure:
+def draw_coverage(report: lenet5.Evaluation, place: dict[str, Any]) -> Figure:
     """Draw accuracy by coverage."""
     curve = lenet5.coverage_curve(report.targets, report.probabilities)
     figure = Figure(figsize=(6, 3.5), layout="constrained")
     axes = figure.add_subplot()
     axes.plot(curve.coverage, curve.accuracy)
-    axes.plot(
-        [place.coverage], [place.accuracy], "o", label=f"answers with a probability of {place.threshold:.3f} or more"
-    )
+    label = f"answers with a probability of {place['threshold']:.3f} or more"
+    axes.plot([place["coverage"]], [place["accuracy"]], "o", label=label)
     axes.set(xlabel="share of the test images that are answered", ylabel="accuracy", xlim=(0.5, 1.005))
-    axes.set_ylim(min(curve.accuracy[-1], place.accuracy) - 0.002, 1.0005)
+    axes.set_ylim(min(curve.accuracy[-1], place["accuracy"]) - 0.002, 1.0005)
     for axis, decimals in ((axes.xaxis, 0), (axes.yaxis, 1)):
         axis.set_major_formatter(PercentFormatter(1, decimals))
     axes.grid(alpha=0.3)
     axes.legend(loc="lower left")
     return figure
+
+
+def complete(
+    member: lenet5.LeNet5_Weights, splits: lenet5.DataSplits, report: lenet5.Evaluation, arguments: argparse.Namespace
+) -> None:
+    """Add to `.meta` what a card says beyond the published metrics."""
+    trainer, config = lenet5.Trainer(lenet5.lenet5(weights=member)), read_config(member.value)
+    meta, data = config["meta"], arguments.data
+    val = trainer.evaluate(splits.val)
+    chosen = lenet5.abstention(val.targets, val.probabilities, accuracy=arguments.accuracy)
+    answered = report.probabilities.max(1) >= chosen.threshold
+    seeds = pd.read_csv(arguments.seeds)["test_accuracy"]
+    meta |= {
+        "data": f"the {len(splits.train):,} training images of the set that load_data calls {data}",
+        "licence": LICENCES[data],
+        "limits": LIMITS[data],
+        "seeds": {"num": len(seeds), "test_accuracy_mean": float(seeds.mean()), "test_accuracy_sd": float(seeds.std())},
+        "abstention": {
+            "threshold": chosen.threshold,
+            "val_accuracy": arguments.accuracy,
+            "coverage": float(answered.mean()),
+            "accuracy": float((report.labels == report.targets)[answered].mean()),
+        },
+    }
+    per_class = report.to_frame().reset_index(names="class")
+    meta["metrics"][data]["per_class"] = per_class.to_dict("records")
+    if arguments.corruptions:
+        table = pd.read_csv(arguments.corruptions).set_index("kind")["accuracy"]
+        meta["metrics"][data]["corruptions"] = table.drop("none").to_dict()
+    extra = {name: config[name] for name in ("preprocess", "meta", "settings")}
+    load_model(member.value).save_pretrained(WEIGHTS / member.value, **extra)
+
+
+def page(member: lenet5.LeNet5_Weights) -> str:
+    """Write `.meta` as a page."""
+    name, meta = member.value, member.meta
+    (metrics,) = meta["metrics"].values()
+    low, high = metrics["accuracy_interval"]
+    seeds, abstention = meta["seeds"], meta["abstention"]
+    per_class = pd.DataFrame(metrics["per_class"])
+    per_class[["precision", "recall", "f1"]] = per_class[["precision", "recall", "f1"]].map("{:.4f}".format)
+    table = {
+        "accuracy": f"{metrics['accuracy']:.2%} (95 % confidence: {low:.2%} to {high:.2%})",
+        f"mean over {seeds['num']} seeds of the recipe": (
+            f"{100 * seeds['test_accuracy_mean']:.2f} ± {100 * seeds['test_accuracy_sd']:.2f} %"
+        ),
+        "cross-entropy": f"{metrics['loss']:.4f}",
+        "expected calibration error": f"{metrics['expected_calibration_error']:.2%}",
+    }
+    parts = [
+        f"# {member.name}",
+        (
+            f"`LeNet5`, {meta['num_params']:,} parameters, trained on {meta['data']}; the seed with the best validation"
+            f" accuracy of {seeds['num']}. Made by\n\n```shell\n{meta['recipe']}\n```"
+        ),
+        markdown(pd.DataFrame(table.items(), columns=["on the test set", ""])),
+        "## By class",
+        markdown(per_class),
+        "## Wrong answers",
+        f"![The wrongly labelled test images]({name}_errors.png)",
+        "## Abstaining",
+        (
+            f"With the threshold {abstention['threshold']:.4f}, the lowest that gives {abstention['val_accuracy']:.1%}"
+            f" on the validation split (`Predictions.abstain`), {abstention['coverage']:.2%} of the test images are"
+            f" answered, {abstention['accuracy']:.2%} of them rightly.\n\n![Accuracy by coverage]({name}_coverage.png)"
+        ),
+    ]
+    if corruptions := metrics.get("corruptions"):
+        mean = np.mean(list(corruptions.values()))
+        rows = {kind: f"{accuracy:.2%}" for kind, accuracy in corruptions.items()}
+        parts += [
+            "## Corrupted test images",
+            f"Mean of the {len(corruptions)} kinds (`benchmarks/corruptions.py`): {mean:.2%}.",
+            markdown(pd.DataFrame(rows.items(), columns=["kind", "accuracy"])),
+        ]
+    parts += ["## Limits", meta["limits"], "## Licence of the data", meta["licence"]]
+    return "\n\n".join(parts) + "\n"
 
 
 def main() -> None:
@@ -78,62 +159,22 @@ def main() -> None:
     parser.add_argument("--root", required=True)
     parser.add_argument("--seeds", type=Path, required=True)
     parser.add_argument("--corruptions", type=Path)
+    parser.add_argument("--run", type=Path)
     parser.add_argument("--accuracy", type=float, default=0.999, help="that abstaining is to give")
     arguments = parser.parse_args()
-    folder = Path("docs/model_cards")
-    folder.mkdir(exist_ok=True)
-    name, member = arguments.weights, lenet5.LeNet5_Weights(arguments.weights)
-    trainer, splits = lenet5.Trainer(lenet5.lenet5(weights=member)), lenet5.load_data(arguments.data, arguments.root)
+    member = lenet5.LeNet5_Weights(arguments.weights)
+    if arguments.run:
+        (WEIGHTS / member.value).mkdir(exist_ok=True)
+        for file in ("config.json", "model.safetensors"):
+            shutil.copyfile(arguments.run / file, WEIGHTS / member.value / file)
+    splits = lenet5.load_data(arguments.data, arguments.root, download=False)
     splits.val.transform = splits.test.transform = member.transforms()
-    val, report = trainer.evaluate(splits.val), trainer.evaluate(splits.test)
-    chosen = lenet5.abstention(val.targets, val.probabilities, accuracy=arguments.accuracy)
-    answered = report.probabilities.max(1) >= chosen.threshold
-    right = (report.labels == report.targets)[answered]
-    place = lenet5.metrics.Abstention(chosen.threshold, float(answered.mean()), float(right.mean()))
-    draw_errors(splits.test, report).savefig(folder / f"{name}_errors.png", dpi=110)
-    draw_coverage(report, place).savefig(folder / f"{name}_coverage.png", dpi=110)
-
-    low, high = report.accuracy_interval
-    seeds = pd.read_csv(arguments.seeds)
-    test = 100 * seeds["test_accuracy"]
-    per_class = report.to_frame()
-    per_class[["precision", "recall", "f1"]] = per_class[["precision", "recall", "f1"]].map("{:.4f}".format)
-    metrics = pd.DataFrame(
-        [
-            ["accuracy", f"{report.accuracy:.2%} (95 % confidence: {low:.2%} to {high:.2%})"],
-            [f"mean over {len(seeds)} seeds of the recipe", f"{test.mean():.2f} ± {test.std():.2f} %"],
-            ["cross-entropy", f"{report.loss:.4f}"],
-            ["expected calibration error", f"{report.expected_calibration_error:.2%}"],
-        ],
-        columns=["on the test set", ""],
-    )
-    parts = [
-        f"# {member.name}",
-        (
-            f"`LeNet5`, {member.meta['num_params']:,} parameters, trained on the 55,000 training images of the set that"
-            " `load_data`"
-            f" calls `{arguments.data}`; the seed with the best validation accuracy of {len(seeds)}. Made by\n\n"
-            f"```shell\n{member.meta['recipe']}\n```"
-        ),
-        markdown(metrics),
-        "## By class",
-        markdown(per_class.reset_index(names="class")),
-        "## Wrong answers",
-        f"![The wrongly labelled test images]({name}_errors.png)",
-        "## Abstaining",
-        (
-            f"With the threshold {chosen.threshold:.4f}, the lowest that gives {arguments.accuracy:.1%} on the"
-            f" validation split (`Predictions.abstain`), {place.coverage:.2%} of the test images are answered,"
-            f" {place.accuracy:.2%} of them rightly.\n\n![Accuracy by coverage]({name}_coverage.png)"
-        ),
-    ]
-    if arguments.corruptions:
-        table = pd.read_csv(arguments.corruptions)
-        mean = table["accuracy"][table["kind"] != "none"].mean()
-        table["accuracy"] = table["accuracy"].map("{:.2%}".format)
-        parts += ["## Corrupted test images", f"Mean of the corruptions: {mean:.2%}.", markdown(table)]
-    parts += ["## Limits", LIMITS[arguments.data], "## Licence of the data", LICENCES[arguments.data]]
-    (folder / f"{name}.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    report = lenet5.Trainer(lenet5.lenet5(weights=member)).evaluate(splits.test)
+    complete(member, splits, report, arguments)
+    CARDS.mkdir(exist_ok=True)
+    draw_errors(splits.test, report).savefig(CARDS / f"{member.value}_errors.png", dpi=110)
+    draw_coverage(report, member.meta["abstention"]).savefig(CARDS / f"{member.value}_coverage.png", dpi=110)
+    (CARDS / f"{member.value}.md").write_text(page(member), encoding="utf-8")
 
 
 if __name__ == "__main__":

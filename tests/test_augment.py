@@ -1,5 +1,5 @@
 import math
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from lenet5 import Augment
 from lenet5.data.augment import _gaussians
 
 AMOUNTS = ("angle", "width", "height", "shear", "right", "down")  # the order in which they are drawn
-NOTHING = {"degrees": 0, "scale": 0, "shear": 0, "translate": 0}
+NOTHING: dict[str, Any] = {"degrees": 0, "scale": 0, "shear": 0, "translate": 0}
 
 
 def random_images(*shape: int, seed: int = 0) -> Tensor:
@@ -38,10 +38,13 @@ def force(monkeypatch: pytest.MonkeyPatch) -> Any:
     return force_draws
 
 
-@given(shape=shapes(), seed=st.integers(0, 9))
-def test_zero_amounts_change_nothing(shape: tuple[int, ...], seed: int) -> None:
+@given(shape=shapes(), seed=st.integers(0, 9), interpolation=st.sampled_from(["bilinear", "bicubic"]))
+def test_zero_amounts_change_nothing(
+    shape: tuple[int, ...], seed: int, interpolation: Literal["bilinear", "bicubic"]
+) -> None:
     images = random_images(*shape, seed=seed)
-    assert torch.equal(Augment(**NOTHING)(images, Generator().manual_seed(seed)), images)
+    augment = Augment(**NOTHING, interpolation=interpolation)
+    assert torch.equal(augment(images, Generator().manual_seed(seed)), images)
 
 
 @given(shape=shapes(), seed=st.integers(0, 9))
@@ -104,6 +107,18 @@ def test_a_shift_of_whole_pixels_is_exact_and_brings_in_black(force: Any, right:
     moved = Augment(**NOTHING | {"translate": 4})(images)
     padded = torch.nn.functional.pad(images, (4, 4, 4, 4))
     assert torch.equal(moved, padded[:, :, 4 - down : 16 - down, 4 - right : 21 - right])
+
+
+def test_half_a_pixel_is_between_two_or_under_the_cubic_of_keys(force: Any) -> None:
+    images = random_images(2, 1, 3, 9)
+    around = torch.nn.functional.pad(images.double(), (1, 2)).unfold(3, 4, 1)
+    weights = {"bilinear": [0, 0.5, 0.5, 0], "bicubic": [-0.09375, 0.59375, 0.59375, -0.09375]}
+    names: tuple[Literal["bilinear", "bicubic"], ...] = ("bilinear", "bicubic")
+    for interpolation in names:
+        force(right=0.5)
+        found = Augment(0, 0, 0, 1, interpolation=interpolation)(images)
+        expected = (around @ torch.tensor(weights[interpolation], dtype=torch.float64)).clamp(0, 255)
+        assert (found.double() - expected).abs().max() <= 0.51
 
 
 @pytest.mark.parametrize(("size", "quarters"), [(28, 1), (28, -1), (28, 2), (9, 1), (9, -2)])
@@ -212,6 +227,11 @@ def test_a_flip_mirrors_left_and_right_with_its_probability() -> None:
     assert 70 <= flipped.sum() <= 130
     with pytest.raises(ValueError, match="flip is 2; expected a probability"):
         Augment(flip=2)
+
+
+def test_another_interpolation_is_refused() -> None:
+    with pytest.raises(ValueError, match='interpolation is \'nearest\'; expected "bilinear" or "bicubic"'):
+        Augment(interpolation="nearest")  # type: ignore[arg-type]
 
 
 def test_a_field_finer_than_the_pixels_is_refused() -> None:
