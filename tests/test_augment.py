@@ -215,7 +215,7 @@ def test_bending_moves_ink_as_far_as_the_field_says(monkeypatch: pytest.MonkeyPa
 )
 def test_an_amount_out_of_range_is_refused(name: str, amount: float) -> None:
     with pytest.raises(ValueError, match=f"{name} is {amount}; expected a finite amount of at least 0"):
-        Augment(**{name: amount})
+        Augment(**dict[str, Any]({name: amount}))
 
 
 def test_a_flip_mirrors_left_and_right_with_its_probability() -> None:
