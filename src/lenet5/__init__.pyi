@@ -29,6 +29,10 @@ from .metrics import error_rate as error_rate
 from .metrics import expected_calibration_error as expected_calibration_error
 from .metrics import top_k_accuracy as top_k_accuracy
 from .models import LeNet5 as LeNet5
+from .models import LeNet5Original as LeNet5Original
+from .models import MAPLoss as MAPLoss
+from .models import MLELoss as MLELoss
+from .training import SDLM as SDLM
 from .training import Callback as Callback
 from .training import History as History
 from .training import Predictions as Predictions

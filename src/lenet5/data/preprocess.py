@@ -29,11 +29,14 @@ class Preprocess:
     ----------
     image_size
         Height and width of the result. Other pictures are padded with black to a square and resized (bilinear,
-        antialiased).
+        antialiased), and get the margin of `padding`.
     channels
         1 makes grey of colour (ITU-R BT.601), 3 makes three equal channels of grey. Transparency shows black.
     mean, std
         Of the training set's pixels, with 0 for black and 1 for white. MNIST's are the default.
+    padding
+        Black pixels on each side of the result around what is resized, as LeCun et al. (1998) place 28x28 in 32x32.
+        A picture of the size of the result already is taken as it is, for it brings its own.
 
     Raises
     ------
@@ -45,6 +48,7 @@ class Preprocess:
     channels: int = 1
     mean: float = 0.1307
     std: float = 0.3081
+    padding: int = 0
 
     def __post_init__(self) -> None:
         if self.image_size < 1 or self.channels not in (1, 3):
@@ -52,8 +56,15 @@ class Preprocess:
                 f"image_size is {self.image_size} and channels is {self.channels};"
                 " expected a positive size, and 1 or 3 channels"
             )
+        if not 0 <= 2 * self.padding < self.image_size:
+            raise ValueError(f"padding is {self.padding}; expected at least 0, and less than half of {self.image_size}")
         if not (0 <= self.mean <= 1 and 0 < self.std <= 1):
             raise ValueError(f"mean is {self.mean} and std is {self.std}; expected them in [0, 1], and std above 0")
+
+    @classmethod
+    def of_1998(cls) -> Preprocess:
+        """Return that of LeCun et al. 1998, section II.B: 28x28 in a field of 32x32, black -0.1 and white 1.175."""
+        return cls(image_size=32, padding=2, mean=0.1 / 1.275, std=1 / 1.275)
 
     def __call__(self, images: Images) -> Tensor:
         """Normalise one picture or several.
@@ -103,10 +114,12 @@ class Preprocess:
         side = max(height, width)
         top, left = (side - height) // 2, (side - width) // 2
         images = functional.pad(images, (left, side - width - left, top, side - height - top))
-        if side != self.image_size:
-            size = (self.image_size, self.image_size)
-            images = functional.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True)
-        return images
+        inner = self.image_size - 2 * self.padding
+        if side != inner:
+            images = functional.interpolate(
+                images, (inner, inner), mode="bilinear", align_corners=False, antialias=True
+            )
+        return functional.pad(images, (self.padding,) * 4)
 
 
 def _as_batch(images: object) -> Tensor:

@@ -1,6 +1,17 @@
 """The networks, and the folders that they are saved in."""
 
 from .lenet5 import LeNet5
+from .losses import MAPLoss, MLELoss
+from .original import LeNet5Original
 from .pretrained import PretrainedModel, load_model, read_config, save_model
 
-__all__ = ["LeNet5", "PretrainedModel", "load_model", "read_config", "save_model"]
+__all__ = [
+    "LeNet5",
+    "LeNet5Original",
+    "MAPLoss",
+    "MLELoss",
+    "PretrainedModel",
+    "load_model",
+    "read_config",
+    "save_model",
+]

@@ -78,12 +78,12 @@ class LeNet5(PretrainedModel):
         pool = nn.MaxPool2d if pooling == "max" else nn.AvgPool2d
         side = ((image_size + 2 * padding - 4) // 2 - 4) // 2  # of a map of S4: 5 for 28 and 32
 
-        self.c1 = _layer(conv=nn.Conv2d(in_channels, 6, 5, padding=padding), activation=activation())
+        self.c1 = stacked(conv=nn.Conv2d(in_channels, 6, 5, padding=padding), activation=activation())
         self.s2 = pool(2)
-        self.c3 = _layer(conv=nn.Conv2d(6, 16, 5), activation=activation())
+        self.c3 = stacked(conv=nn.Conv2d(6, 16, 5), activation=activation())
         self.s4 = pool(2)
-        self.c5 = _layer(flatten=nn.Flatten(), linear=nn.Linear(16 * side * side, 120), activation=activation())
-        self.f6 = _layer(linear=nn.Linear(120, 84), activation=activation())
+        self.c5 = stacked(flatten=nn.Flatten(), linear=nn.Linear(16 * side * side, 120), activation=activation())
+        self.f6 = stacked(linear=nn.Linear(120, 84), activation=activation())
         self.output = nn.Linear(84, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -166,7 +166,8 @@ def check_images(images: Tensor, shape: tuple[int, int, int], dtype: torch.dtype
         )
 
 
-def _layer(**modules: nn.Module) -> nn.Sequential:
+def stacked(**modules: nn.Module) -> nn.Sequential:
+    """Return modules that follow each other, by their names."""
     return nn.Sequential(OrderedDict(modules))
 
 

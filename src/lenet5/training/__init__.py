@@ -4,6 +4,7 @@ from .callbacks import Callback, ProgressBar
 from .config import TrainerConfig
 from .history import History
 from .inference import Predictions
+from .sdlm import SDLM
 from .trainer import Trainer
 
-__all__ = ["Callback", "History", "Predictions", "ProgressBar", "Trainer", "TrainerConfig"]
+__all__ = ["SDLM", "Callback", "History", "Predictions", "ProgressBar", "Trainer", "TrainerConfig"]
