@@ -85,7 +85,7 @@ def complete(
     answered = report.probabilities.max(1) >= chosen.threshold
     seeds = pd.read_csv(arguments.seeds)["test_accuracy"]
     meta |= {
-        "data": f"the {len(splits.train):,} training images of the set that load_data calls {data}",
+        "data": f'the {len(splits.train):,} training images of load_data("{data}")',
         "licence": LICENCES[data],
         "limits": LIMITS[data],
         "seeds": {"num": len(seeds), "test_accuracy_mean": float(seeds.mean()), "test_accuracy_sd": float(seeds.std())},
@@ -100,7 +100,7 @@ def complete(
     meta["metrics"][data]["per_class"] = per_class.to_dict("records")
     if arguments.corruptions:
         table = pd.read_csv(arguments.corruptions).set_index("kind")["accuracy"]
-        meta["metrics"][data]["corruptions"] = table.drop("none").to_dict()
+        meta["metrics"][data]["corruptions"] = table.drop("none").round(6).to_dict()
     extra = {name: config[name] for name in ("preprocess", "meta", "settings")}
     load_model(member.value).save_pretrained(WEIGHTS / member.value, **extra)
 

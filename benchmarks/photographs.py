@@ -3,13 +3,14 @@
     python benchmarks/photographs.py --root DIR [--split val|test] [--count 200] [--seed 0] [--results FILE.csv]
 
 Each digit's strokes are thinned to their middle line and drawn again with another pen, in another size, on another
-ground, and the picture is spoilt as a camera does it. Nothing here is a real photograph: the numbers compare versions
-of `load_digit`, they do not foretell its accuracy. Everything is chosen on the validation split.
+ground, and the picture is spoilt as a camera does it. Pictures without a digit should be refused; of those that are
+not, the weights should be unsure, as `lenet5 predict` calls it. Nothing here is a real photograph: the numbers compare
+versions of `load_digit`, they do not foretell its accuracy. Everything is chosen on the validation split.
 """
 
 import argparse
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias
 
@@ -19,7 +20,6 @@ import pandas as pd
 import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
-import torch
 from matplotlib import get_data_path
 from scipy import ndimage
 
@@ -254,13 +254,19 @@ PENS = {
 
 
 def handwritten(
-    image: Array, random: Random, pen: str, *, share: tuple[float, float] = (0.15, 0.7), lines: str = "", more: str = ""
+    image: Array | None,
+    random: Random,
+    pen: str,
+    *,
+    share: tuple[float, float] = (0.15, 0.7),
+    lines: str = "",
+    more: str = "",
 ) -> PIL.Image.Image:
-    """Photograph a digit on paper, with lines or squares, a hand's shadow or a table if they are asked for."""
+    """Photograph a digit, or none, on paper, with lines or squares, a hand's shadow or a table if asked for."""
     colours, widths = PENS[pen]
     size = int(random.integers(60, 250))
     width = max(random.uniform(*widths), 1.3 / size)
-    ink = redrawn(image, size, width)
+    ink = np.zeros((size, size), np.float32) if image is None else redrawn(image, size, width)
     shape = frame(ink, random, share)
     picture = paper(shape, random)
     if lines:
@@ -271,7 +277,7 @@ def handwritten(
         if lines == "squares":
             picture = mixed(picture, ruled(shape[::-1], step, thick, random.uniform(0, step)).T, colour)
     grain = 1 - (0.35 if pen == "pencil" else 0.1) * np.abs(smooth_noise(shape, min(shape) // 3, random))
-    ink_on = placed(ink, shape, random) * np.clip(grain, 0, 1)
+    ink_on = np.zeros(shape, np.float32) if image is None else placed(ink, shape, random) * np.clip(grain, 0, 1)
     picture = mixed(picture, ink_on * random.uniform(0.75, 1), colours[random.integers(len(colours))])
     picture = on_table(picture, random) if more == "table" else picture
     picture = shaded(tilted(picture, random), random, random.uniform(0, 0.35))
@@ -371,18 +377,27 @@ KINDS: dict[str, Callable[[Array, int, Random], PIL.Image.Image]] = {
     "printed": lambda _, target, random: in_print(target, random),
 }
 
+NONE: dict[str, Callable[[Random], PIL.Image.Image]] = {
+    "no digit, white paper": lambda random: handwritten(None, random, "ballpoint"),
+    "no digit, lined paper": lambda random: handwritten(None, random, "ballpoint", lines="lines"),
+    "no digit, squared paper": lambda random: handwritten(None, random, "ballpoint", lines="squares"),
+    "no digit, table": lambda random: handwritten(None, random, "ballpoint", more="table"),
+    "no digit, squares, table": lambda random: handwritten(None, random, "ballpoint", lines="squares", more="table"),
+    "no digit, shadow": lambda random: handwritten(None, random, "ballpoint", more="thumb"),
+}
 
-def renderings(kind: str, split: lenet5.ImageDataset, count: int, seed: int) -> list[tuple[PIL.Image.Image, int]]:
-    """Return pictures of a kind and their digits."""
-    random = np.random.default_rng([seed, list(KINDS).index(kind)])
-    chosen = random.choice(len(split), count, replace=False)
-    return [
-        (
-            KINDS[kind](split.images[i, 0].numpy().astype(np.float32), int(split.targets[i]), random),
-            int(split.targets[i]),
-        )
-        for i in chosen
-    ]
+
+def renderings(
+    kind: str, split: lenet5.ImageDataset, count: int, seed: int
+) -> Iterator[tuple[PIL.Image.Image, int | None]]:
+    """Yield pictures of a kind, each with its digit if there is one."""
+    random = np.random.default_rng([seed, [*KINDS, *NONE].index(kind)])
+    for i in random.choice(len(split), count, replace=False):
+        if kind in NONE:
+            yield NONE[kind](random), None
+        else:
+            target = int(split.targets[i])
+            yield KINDS[kind](split.images[i, 0].numpy().astype(np.float32), target, random), target
 
 
 def main() -> None:
@@ -390,28 +405,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--root", required=True)
     parser.add_argument("--split", choices=["val", "test"], default="val")
-    parser.add_argument("--weights", default="DEFAULT")
+    parser.add_argument("--weights", default="MNIST_ROBUST_V1")
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--results", type=Path)
     arguments = parser.parse_args()
     split = getattr(lenet5.load_data("mnist", arguments.root, download=False), arguments.split)
-    model, preprocess = lenet5.lenet5(weights=arguments.weights), lenet5.LeNet5_Weights[arguments.weights].transforms()
+    weights = lenet5.LeNet5_Weights(arguments.weights)
+    trainer, preprocess = lenet5.Trainer(lenet5.lenet5(weights=weights)), weights.transforms()
+    threshold = weights.meta["abstention"]["threshold"]
     rows = []
-    for kind in KINDS:
-        right = refused = 0
+    for kind in (*KINDS, *NONE):
+        counts = dict.fromkeys(("right", "refused", "unsure"), 0)
         for picture, target in renderings(kind, split, arguments.count, arguments.seed):
             try:
-                digit = lenet5.load_digit(picture)
+                answer = trainer.predict(preprocess(lenet5.load_digit(picture)))
             except ValueError:
-                refused += 1
+                counts["refused"] += 1
                 continue
-            with torch.no_grad():
-                right += int(model(preprocess(digit[None])).argmax()) == target
-        rows.append({"kind": kind, "count": arguments.count, "right": right, "refused": refused})
-        print(f"{kind:30} {right / arguments.count:7.2%}  refused {refused / arguments.count:6.2%}", flush=True)
+            counts["right"] += int(answer.labels) == target
+            counts["unsure"] += int(answer.abstain(threshold)) < 0
+        rows.append({"kind": kind, "count": arguments.count, **counts})
+        shares = "  ".join(f"{name} {counts[name] / arguments.count:7.2%}" for name in counts)
+        print(f"{kind:30} {shares}", flush=True)
     table = pd.DataFrame(rows)
-    print(f"{'mean, but for the printed':30} {(table.right / table['count'])[table.kind != 'printed'].mean():7.2%}")
+    digits = table[table.kind.isin(set(KINDS) - {"printed"})]
+    print(f"{'mean of what is handwritten':30} right {(digits.right / digits['count']).mean():7.2%}")
     if arguments.results:
         table.to_csv(arguments.results, index=False, lineterminator="\n")
 

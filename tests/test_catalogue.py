@@ -43,6 +43,10 @@ def test_weights_say_what_is_known_of_them(weights: LeNet5_Weights) -> None:
     assert len(meta["categories"]) == 10
     assert meta["recipe"].startswith("lenet5 train ")
     assert len(meta["sha256"]) == 64
+    assert all(meta[name] for name in ("data", "licence", "limits"))
+    assert meta["seeds"]["num"] >= 5
+    assert 0 < meta["seeds"]["test_accuracy_sd"] < 0.005
+    assert 0.5 < meta["abstention"]["coverage"] < 1
     for metrics in meta["metrics"].values():
         low, high = metrics["accuracy_interval"]
         assert low < metrics["accuracy"] < high
@@ -64,3 +68,6 @@ def test_the_published_accuracy_is_reproduced_exactly(mnist_root: Path, weights:
         assert report.accuracy == published["accuracy"]
         assert list(report.accuracy_interval) == published["accuracy_interval"]
         assert report.expected_calibration_error == pytest.approx(published["expected_calibration_error"], rel=1e-3)
+        assert report.to_frame().reset_index(names="class").to_dict("records") == published["per_class"]
+        answered = report.probabilities.max(1) >= weights.meta["abstention"]["threshold"]
+        assert answered.mean() == weights.meta["abstention"]["coverage"]

@@ -168,6 +168,19 @@ def test_predict_prints_json(trained: tuple[Path, Result], pictures: tuple[list[
     ]
 
 
+def test_what_the_weights_are_not_sure_of_is_marked(tmp_path: Path) -> None:
+    pixels = np.zeros((2, 28, 28), np.uint8)
+    pixels[0, 4:24, 13:15] = 255  # an upright 1
+    pixels[1, 4:24, 4:24] = np.random.default_rng(0).integers(0, 256, (20, 20))
+    paths = [tmp_path / "one.png", tmp_path / "noise.png"]
+    for path, image in zip(paths, pixels, strict=True):
+        PIL.Image.fromarray(image).save(path)
+    rows = json.loads(run("predict", *paths, "--raw", "--json").stdout)
+    assert [(row["label"], row["sure"]) for row in rows] == [("1", True), (rows[1]["label"], False)]
+    lines = run("predict", *paths, "--raw").stdout.splitlines()
+    assert [line.endswith("  unsure") for line in lines] == [False, True]
+
+
 def test_raw_pictures_are_taken_as_they_are(trained: tuple[Path, Result], digits: DataSplits, tmp_path: Path) -> None:
     path = tmp_path / "two.png"
     PIL.Image.fromarray(np.hstack([digits.test.images[index, 0].numpy() for index in range(2)])).save(path)

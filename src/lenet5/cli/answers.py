@@ -57,8 +57,9 @@ def evaluate(weights: str, data: str, root: Path | None, device: str, as_json: b
 def predict(images: tuple[Path, ...], weights: str, raw: bool, show: Path | None, device: str, as_json: bool) -> None:
     """Label photographs, scans or drawings of one digit each.
 
-    One line per picture: its file, the label and the probability. A picture in which there is no digit, or more than
-    one, is named on stderr, and the exit code is then 2.
+    One line per picture: its file, the label and the probability, and "unsure" where that is lower than what the
+    weights need to be right in 99.9 % of their answers: the digit is hard to read, or is none. A picture in which
+    there is no digit, or more than one, is named on stderr, and the exit code is then 2.
     """
     import torch
 
@@ -79,7 +80,8 @@ def predict(images: tuple[Path, ...], weights: str, raw: bool, show: Path | None
         batch = torch.cat([preprocess(picture) for picture in seen.values()])
         predictions = lenet5.Trainer(model, lenet5.TrainerConfig(device=device)).predict(batch)
         categories = _categories(weights, [str(number) for number in range(model.num_classes)])
-        _print_labels([images[index] for index in seen], predictions, categories, as_json=as_json)
+        threshold = _meta(weights).get("abstention", {}).get("threshold")
+        _print_labels([images[index] for index in seen], predictions, categories, threshold, as_json=as_json)
         if show is not None:
             shown = batch.mul(preprocess.std).add(preprocess.mean).mean(1)
             _draw(show, [images[index] for index in seen], shown.numpy(), predictions, categories)
@@ -129,18 +131,31 @@ def _load(weights: str) -> tuple[lenet5.LeNet5, lenet5.Preprocess]:
 
 def _categories(weights: str, default: list[str]) -> list[str]:
     """Return the names of the classes that weights know, or else the default."""
+    return _meta(weights).get("categories") or default
+
+
+def _meta(weights: str) -> dict[str, Any]:
+    """Return what is known of weights."""
     from lenet5.models import read_config
 
-    meta = read_config(weights).get("meta") or {}
-    return meta.get("categories") or default
+    return read_config(weights).get("meta") or {}
 
 
-def _print_labels(paths: list[Path], predictions: lenet5.Predictions, categories: list[str], *, as_json: bool) -> None:
-    rows = [
-        {"file": str(path), "label": categories[int(label)], "probability": float(probabilities.max())}
-        for path, label, probabilities in zip(paths, predictions.labels, predictions.probabilities, strict=True)
-    ]
-    lines = [f"{row['file']}  {row['label']}  {row['probability']:.4f}" for row in rows]
+def _print_labels(
+    paths: list[Path],
+    predictions: lenet5.Predictions,
+    categories: list[str],
+    threshold: float | None,
+    *,
+    as_json: bool,
+) -> None:
+    rows, lines = [], []
+    for path, label, confidence in zip(paths, predictions.labels, predictions.confidence.tolist(), strict=True):
+        row = {"file": str(path), "label": categories[int(label)], "probability": confidence}
+        if threshold is not None:
+            row["sure"] = confidence >= threshold
+        rows.append(row)
+        lines.append(f"{path}  {row['label']}  {confidence:.4f}{'' if row.get('sure', True) else '  unsure'}")
     click.echo(json.dumps(rows, indent=2) if as_json else "\n".join(lines))
 
 
