@@ -23,27 +23,20 @@ def changes(recipe: Recipe) -> dict[str, Recipe]:
     """Return the recipe, and what is left of it without one thing."""
     config, augment = recipe.config, recipe.augment
     assert isinstance(augment, lenet5.Augment)
-    affine = {"degrees": 0.0, "scale": 0.0, "shear": 0.0, "translate": 0.0}
+    still = {"degrees": 0.0, "scale": 0.0, "shear": 0.0, "translate": 0.0}
     return {
         "the recipe": recipe,
         "no distortions": replace(recipe, augment=None),
-        "no affine distortions": replace(recipe, augment=replace(augment, **affine)),
+        "no affine distortions": replace(recipe, augment=replace(augment, **still)),
         "no elastic distortions": replace(recipe, augment=replace(augment, elastic=0.0)),
-        "half the distortions": replace(
-            recipe, augment=replace(augment, elastic=augment.elastic / 2, **_halved(augment, affine))
-        ),
-        "weight decay 0.01, torch's default": replace(recipe, config=replace(config, weight_decay=0.01)),
-        "cosine in place of one cycle": replace(recipe, config=replace(config, schedule="cosine", warmup=0.0)),
+        "bilinear interpolation": replace(recipe, augment=replace(augment, interpolation="bilinear")),
+        "weight decay 0.01": replace(recipe, config=replace(config, weight_decay=0.01)),
         "constant learning rate 0.001": replace(recipe, config=replace(config, schedule="constant", lr=0.001)),
         "a third of the epochs": replace(recipe, config=replace(config, max_epochs=config.max_epochs // 3)),
+        "three times the epochs": replace(recipe, config=replace(config, max_epochs=config.max_epochs * 3)),
         "label smoothing 0.05": replace(recipe, config=replace(config, label_smoothing=0.05)),
         "averaged weights, decay 0.999": replace(recipe, config=replace(config, ema_decay=0.999)),
-        "the best epoch by validation": replace(recipe, config=replace(config, restore_best=True)),
     }
-
-
-def _halved(augment: lenet5.Augment, names: dict[str, float]) -> dict[str, float]:
-    return {name: getattr(augment, name) / 2 for name in names}
 
 
 def train(recipe: Recipe, splits: lenet5.DataSplits, seed: int) -> dict[str, float]:

@@ -51,7 +51,7 @@ def draw_errors(test: lenet5.ImageDataset, report: lenet5.Evaluation) -> Figure:
     for axes, index in zip(figure.subplots(rows, 10).flatten(), wrong, strict=False):
         axes.imshow(test.images[index, 0], cmap="gray", vmin=0, vmax=255)
         true, label = (test.classes[values[index]] for values in (report.targets, report.labels))
-        axes.set_title(f"{true} as {label}, {confidence[index]:.0%}", fontsize=6)
+        axes.set_title(f"{true} as{chr(10) if len(true) > 1 else ' '}{label}, {confidence[index]:.0%}", fontsize=6)
     for axes in figure.axes:
         axes.axis("off")
     return figure

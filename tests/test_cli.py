@@ -140,6 +140,18 @@ def test_evaluate_reproduces_the_published_number(mnist_root: Path) -> None:
     assert json.loads(result.stdout)["accuracy"] == published
 
 
+def test_a_recipe_that_calibrates_saves_what_it_reports(tmp_path: Path) -> None:
+    run("train", "--recipe", "fashion", "--epochs", "2", "--device", "cpu", "--out", tmp_path)
+    meta = json.loads((tmp_path / "config.json").read_text())["meta"]
+    report = json.loads((tmp_path / "report.json").read_text())
+    found = json.loads(run("evaluate", "--weights", tmp_path, "--data", "digits", "--json").stdout)
+    assert found["loss"] == pytest.approx(report["loss"], rel=1e-5)
+    assert meta["temperature"] != 1
+    splits = lenet5.load_data("digits")
+    val = lenet5.Trainer(LeNet5.from_pretrained(tmp_path)).evaluate(splits.val)
+    assert lenet5.temperature(val.targets, val.probabilities) == pytest.approx(1, abs=0.01)
+
+
 # predict and info
 
 
@@ -239,7 +251,9 @@ def test_info_lists_models_weights_and_the_device() -> None:
     for part in (
         f"lenet5 {lenet5.__version__}",
         f"torch {torch.__version__}",
-        "61,706 parameters",
+        "LeNet5  61,706 parameters",
+        "LeNet5Original  60,000 parameters",
+        "CaffeLeNet  431,080 parameters",
         f"{lenet5.LeNet5_Weights.DEFAULT.value} (default)",
         meta["sha256"],
         meta["recipe"],

@@ -27,6 +27,7 @@ from .metrics import confusion_matrix as confusion_matrix
 from .metrics import coverage_curve as coverage_curve
 from .metrics import error_rate as error_rate
 from .metrics import expected_calibration_error as expected_calibration_error
+from .metrics import temperature as temperature
 from .metrics import top_k_accuracy as top_k_accuracy
 from .models import CaffeLeNet as CaffeLeNet
 from .models import LeNet5 as LeNet5

@@ -14,7 +14,7 @@ import torch
 
 from . import __version__, storage
 from .data import SPLIT_VERSION, DataSplits, TensorLoader, load_data
-from .metrics import Evaluation
+from .metrics import Evaluation, temperature
 from .models import LeNet5, read_config
 from .models.pretrained import CONFIG
 from .recipes import RECIPES
@@ -89,7 +89,7 @@ class Run:
         config = dataclasses.replace(
             recipe.config, **settings.changes(), device=device, checkpoint_dir=folder / "checkpoints"
         )
-        self.folder, self.settings = folder, settings
+        self.folder, self.settings, self.recipe = folder, settings, recipe
         self.splits: DataSplits = load_data(settings.data, settings.root)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(config.seed)
@@ -116,13 +116,14 @@ class Run:
 
     def report(self) -> Evaluation:
         """Evaluate on the test set, and write all files of the folder but the checkpoints."""
+        divisor = self._calibrate() if self.recipe.calibrate else None
         report, history = self.trainer.evaluate(self.splits.test), self.trainer.history
         if not self.trainer.is_main:
             return report
         self.model.save_pretrained(
             self.folder,
             preprocess=dataclasses.asdict(self.splits.preprocess),
-            meta=self._meta(report, history),
+            meta=self._meta(report, history) | ({} if divisor is None else {"temperature": divisor}),
             settings=dataclasses.asdict(self.settings),
         )
         table = history.to_frame().to_csv(index=False, lineterminator="\n")
@@ -133,6 +134,15 @@ class Run:
             figure.savefig(picture, dpi=120)
             storage.write_file(self.folder / name, picture.getvalue())
         return report
+
+    def _calibrate(self) -> float:
+        """Divide the output layer, and so the logits, by the temperature; return it."""
+        val = self.trainer.evaluate(self.splits.val)
+        divisor = temperature(val.targets, val.probabilities)
+        with torch.no_grad():
+            for parameter in self.model.output.parameters():
+                parameter.div_(divisor)
+        return divisor
 
     def _meta(self, report: Evaluation, history: History) -> dict[str, Any]:
         """Return what the weights' catalogue tells of weights."""

@@ -57,9 +57,9 @@ def evaluate(weights: str, data: str, root: Path | None, device: str, as_json: b
 def predict(images: tuple[Path, ...], weights: str, raw: bool, show: Path | None, device: str, as_json: bool) -> None:
     """Label photographs, scans or drawings of one digit each.
 
-    One line per picture: its file, the label and the probability, and "unsure" where that is lower than what the
-    weights need to be right in 99.9 % of their answers: the digit is hard to read, or is none. A picture in which
-    there is no digit, or more than one, is named on stderr, and the exit code is then 2.
+    One line per picture: its file, the label and the probability, and "unsure" where that is lower than the threshold
+    of the weights: the digit is hard to read, or is none. A picture in which there is no digit, or more than one, is
+    named on stderr, and the exit code is then 2.
     """
     import torch
 
@@ -101,8 +101,10 @@ def info() -> None:
     click.echo(f"lenet5 {lenet5.__version__}, torch {torch.__version__}, device {resolve_device('auto')}")
     how = "C1 to S4 in one pass" if fused.library() else "layer by layer"
     click.echo(f"on the CPU, with {torch.get_num_threads()} threads, LeNet5 computes {how}")
-    num_params = sum(parameter.numel() for parameter in lenet5.LeNet5().parameters())
-    click.echo(f"\nmodels\n  LeNet5  {num_params:,} parameters")
+    click.echo("\nmodels")
+    for architecture in (lenet5.LeNet5, lenet5.LeNet5Original, lenet5.CaffeLeNet):
+        num_params = sum(parameter.numel() for parameter in architecture().parameters())
+        click.echo(f"  {architecture.__name__}  {num_params:,} parameters")
     click.echo("\nweights")
     for member in lenet5.LeNet5_Weights:
         meta = member.meta

@@ -1,6 +1,7 @@
 """What a classifier's answers are worth: functions, the report that gathers them, and its pictures."""
 
 from .abstention import Abstention, CoverageCurve, abstention, coverage_curve
+from .calibration import temperature
 from .evaluation import ClassMetrics, Evaluation
 from .functional import (
     accuracy,
@@ -25,5 +26,6 @@ __all__ = [
     "coverage_curve",
     "error_rate",
     "expected_calibration_error",
+    "temperature",
     "top_k_accuracy",
 ]

@@ -42,6 +42,7 @@ class LeNet5_Weights(PretrainedWeights):  # noqa: N801 (torchvision's convention
 
     MNIST_V1 = "mnist_v1"
     MNIST_ROBUST_V1 = "mnist_robust_v1"
+    FASHION_MNIST_V1 = "fashion_mnist_v1"
     DEFAULT = MNIST_V1
 
 
