@@ -97,7 +97,7 @@ def by_seed(recipe: str) -> str:
     if RECIPES[recipe].calibrate:
         settings.append("calibrate=True")
     command = f"python benchmarks/seeds.py --recipe {recipe} --data {data} --root DIR --runs RUNS --results FILE"
-    code = "```python\n" + "\n".join(settings) + "\n```\n\n```shell\n" + command + "\n```"
+    code = "```text\n" + "\n".join(settings) + "\n```\n\n```shell\n" + command + "\n```"
     return f"### `{recipe}`\n\n{code}\n\n{markdown(rows)}"
 
 
@@ -121,8 +121,8 @@ def ablation(recipe: str) -> str:
     count = table["seed"].nunique()
     epochs = whole["epochs"].iloc[0]
     text = (
-        f"`{recipe}` with {epochs} epochs, changed in one thing at a time (`benchmarks/ablation.py`), with {count} seeds"
-        " each, on the validation split."
+        f"`{recipe}` with {epochs} epochs, changed in one thing at a time (`benchmarks/ablation.py`); {count} seeds, on"
+        " the validation split."
         " The difference is that of runs with the same seed, ± its standard error: on 5,000 images, one error more or"
         " less is 0.02 points, and only differences well above their error mean something. The losses tell more:"
         " training loss is that of distorted images."

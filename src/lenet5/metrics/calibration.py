@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp
 
 from .functional import ArrayOrTensor, check_scores
 
@@ -36,6 +34,9 @@ def temperature(targets: ArrayOrTensor, probabilities: ArrayOrTensor) -> float:
     ValueError
         Shapes do not agree, or a probability is out of range.
     """
+    from scipy.optimize import minimize_scalar
+    from scipy.special import logsumexp
+
     targets, probabilities = check_scores(targets, probabilities)
     if probabilities.min() < 0:
         raise ValueError(f"a probability is {probabilities.min():.4g}; expected [0, 1]")
