@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pandas as pd
+from model_card import markdown
 from scipy import stats
 
 from lenet5 import Augment, TrainerConfig
@@ -39,12 +40,6 @@ What the recipes give, and with which settings. `benchmarks/results_page.py` wri
   accuracy on 10,000 images has itself a standard error of 0.06 percentage points at 99.6 %, which no number of seeds
   makes smaller.
 """
-
-
-def markdown(rows: pd.DataFrame) -> str:
-    """Return a table of texts."""
-    lines = [list(rows.columns), ["---"] * len(rows.columns), *rows.astype(str).to_numpy().tolist()]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def spread(percent: pd.Series) -> str:

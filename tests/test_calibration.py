@@ -42,7 +42,7 @@ def test_where_all_is_right_or_wrong_it_is_at_an_end_of_its_range() -> None:
 
 
 def test_what_are_no_probabilities_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"a probability is -0\.5; expected \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"probabilities lie in \[-0\.5, 1\.5\]; expected \[0, 1\]"):
         temperature([0], [[1.5, -0.5]])
     with pytest.raises(ValueError, match=r"scores have shape \(1, 2\); expected \(2, num_classes\)"):
         temperature([0, 1], [[0.5, 0.5]])

@@ -259,3 +259,19 @@ def test_what_is_no_picture_is_a_type_error_that_names_it(thing: Any, name: str)
 def test_parameters_out_of_range_are_refused(parameters: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Preprocess(**parameters)
+
+
+def test_padding_surrounds_what_is_smaller_and_leaves_what_has_the_size() -> None:
+    preprocess = Preprocess(image_size=12, padding=2, mean=0.0, std=1.0)
+    small, whole = (
+        torch.full((1, 1, 16, 16), 255, dtype=torch.uint8),
+        torch.full((1, 1, 12, 12), 255, dtype=torch.uint8),
+    )
+    torch.testing.assert_close(preprocess(small), torch.nn.functional.pad(torch.ones(1, 1, 8, 8), (2, 2, 2, 2)))
+    torch.testing.assert_close(preprocess(whole), torch.ones(1, 1, 12, 12))
+
+
+@pytest.mark.parametrize("padding", [-1, 14])
+def test_padding_that_leaves_no_room_is_refused(padding: int) -> None:
+    with pytest.raises(ValueError, match=f"padding is {padding}; expected at least 0, and less than half of 28"):
+        Preprocess(padding=padding)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from .functional import ArrayOrTensor, check_scores
+from .functional import ArrayOrTensor, check_probabilities
 
 _LARGEST = 20.0
 
@@ -37,9 +37,7 @@ def temperature(targets: ArrayOrTensor, probabilities: ArrayOrTensor) -> float:
     from scipy.optimize import minimize_scalar
     from scipy.special import logsumexp
 
-    targets, probabilities = check_scores(targets, probabilities)
-    if probabilities.min() < 0:
-        raise ValueError(f"a probability is {probabilities.min():.4g}; expected [0, 1]")
+    targets, probabilities = check_probabilities(targets, probabilities)
     logits = np.log(probabilities.astype(np.float64).clip(1e-38))
     right = logits[np.arange(len(targets)), targets]
 

@@ -156,11 +156,7 @@ def expected_calibration_error(targets: ArrayOrTensor, probabilities: ArrayOrTen
     ValueError
         Shapes do not agree, a probability is out of range, or `num_bins` is less than 1.
     """
-    targets, probabilities = check_scores(targets, probabilities)
-    if probabilities.min() < 0 or probabilities.max() > 1 + 1e-6:  # float32 softmax can round above 1
-        raise ValueError(
-            f"probabilities lie in [{probabilities.min():.4g}, {probabilities.max():.4g}]; expected [0, 1]"
-        )
+    targets, probabilities = check_probabilities(targets, probabilities)
     if num_bins < 1:
         raise ValueError(f"num_bins is {num_bins}; expected at least 1")
     confidence = probabilities.max(axis=1)
@@ -207,6 +203,16 @@ def _pair(targets: ArrayOrTensor, labels: ArrayOrTensor) -> tuple[npt.NDArray[np
     if len(first) != len(second):
         raise ValueError(f"there are {len(first)} targets and {len(second)} labels; expected as many")
     return first, second
+
+
+def check_probabilities(
+    targets: ArrayOrTensor, probabilities: ArrayOrTensor
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
+    """Return what `check_scores` does, once the scores are seen to be in [0, 1]."""
+    classes, array = check_scores(targets, probabilities)
+    if array.min() < 0 or array.max() > 1 + 1e-6:  # float32 softmax can round above 1
+        raise ValueError(f"probabilities lie in [{array.min():.4g}, {array.max():.4g}]; expected [0, 1]")
+    return classes, array
 
 
 def check_scores(targets: ArrayOrTensor, scores: ArrayOrTensor) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
