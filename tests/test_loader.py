@@ -103,14 +103,27 @@ def test_every_batch_is_augmented_from_its_own_seed_and_before_the_transform() -
         dtypes.append(images.dtype)
         return images + 1
 
-    dataset = numbered_set(5)
+    dataset = numbered_set(80)
     dataset.transform = Preprocess(image_size=6)
-    loader = TensorLoader(dataset, batch_size=2, augment=augment, seed=3)
+    loader = TensorLoader(dataset, batch_size=32, augment=augment, seed=3)
     batches = list(loader) + list(loader)
     assert seeds == [derive_seed(3, epoch, step) for epoch in (0, 1) for step in (0, 1, 2)]
     assert len(set(seeds)) == 6
     assert set(dtypes) == {torch.uint8}
-    assert torch.equal(batches[1][0], dataset.transform(dataset.images[2:4] + 1))
+    assert torch.equal(batches[1][0], dataset.transform(dataset.images[32:64] + 1))
+
+
+def test_small_batches_are_augmented_together_for_each_call_costs_more_than_its_work() -> None:
+    sizes = []
+
+    def augment(images: Tensor, generator: Generator) -> Tensor:
+        sizes.append(len(images))
+        return images + torch.randint(0, 9, (len(images), 1, 1, 1), generator=generator, dtype=torch.uint8)
+
+    loader = TensorLoader(numbered_set(80), batch_size=1, augment=augment)
+    images = torch.cat([images for images, _ in loader])
+    assert sizes == [32, 32, 16]
+    assert torch.equal(images[:32], augment(loader.images[:32], Generator().manual_seed(derive_seed(0, 0, 0))))
 
 
 def test_global_random_state_is_neither_used_nor_changed() -> None:

@@ -1,6 +1,7 @@
 import copy
 import itertools
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import hypothesis.strategies as st
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from lenet5 import LeNet5Original, Preprocess
-from lenet5.models.layers import EuclideanRBF, PartialConv2d, ScaledTanh, Subsampling
+from lenet5.models.layers import EuclideanRBF, Init, PartialConv2d, ScaledTanh, Subsampling
 from lenet5.models.original import C3_TABLE, digit_prototypes
 
 LAYERS = ["c1", "s2", "c3", "s4", "c5", "f6", "output"]
@@ -110,18 +111,21 @@ def test_gradients_reach_every_parameter_but_the_prototypes() -> None:
         assert parameter.grad.abs().sum() > 0, name
 
 
-def test_weights_begin_within_the_bounds_of_the_paper() -> None:
+@pytest.mark.parametrize(
+    ("init", "bound"), [("paper", lambda inputs: 2.4 / inputs), ("lecun_uniform", lambda inputs: math.sqrt(3 / inputs))]
+)
+def test_weights_begin_within_their_bounds(init: Init, bound: Callable[[int], float]) -> None:
     torch.manual_seed(0)
-    model = LeNet5Original()
+    model = LeNet5Original(init=init)
     fan_in = {"c1.conv": 25, "s2.subsampling": 4, "s4.subsampling": 4, "c5.conv": 400, "f6.linear": 120}
     for name, inputs in fan_in.items():
         weight = model.get_parameter(f"{name}.weight")
-        assert 0.5 * 2.4 / inputs < weight.abs().max() <= 2.4 / inputs
+        assert 0.5 * bound(inputs) < weight.abs().max() <= bound(inputs)
         assert not model.get_parameter(f"{name}.bias").any()
     kernels = iter(model.get_parameter("c3.conv.weight"))
     for row in C3_TABLE:
         largest = max(float(next(kernels).detach().abs().max()) for _ in row)
-        assert 0.8 * 2.4 / (25 * len(row)) < largest <= 2.4 / (25 * len(row))
+        assert 0.8 * bound(25 * len(row)) < largest <= bound(25 * len(row))
 
 
 def test_it_can_be_saved_loaded_copied_and_exported(tmp_path: Path) -> None:
@@ -142,6 +146,8 @@ def test_other_shapes_are_refused() -> None:
         LeNet5Original()(torch.zeros(2, 1, 28, 28))
     with pytest.raises(ValueError, match=r"prototypes have shape \(10, 80\); expected \(num_classes, 84\)"):
         LeNet5Original(prototypes=torch.zeros(10, 80))
+    with pytest.raises(ValueError, match="init is 'keras'; expected 'paper' or 'lecun_uniform'"):
+        LeNet5Original(init="keras")  # type: ignore[arg-type]
 
 
 def test_its_preprocess_places_the_digit_in_the_field_of_the_paper() -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from pathlib import Path
 
 import hypothesis.strategies as st
 import numpy as np
@@ -11,8 +12,19 @@ from hypothesis import given, settings
 from torch import Tensor, nn
 from torch.autograd.functional import hessian, jacobian
 
-from lenet5 import SDLM, LeNet5, LeNet5Original, MAPLoss, MLELoss, Preprocess, Trainer, TrainerConfig
-from lenet5.data import DataSplits
+from lenet5 import (
+    SDLM,
+    Callback,
+    LeNet5,
+    LeNet5Original,
+    MAPLoss,
+    MLELoss,
+    Preprocess,
+    SDLMSchedule,
+    Trainer,
+    TrainerConfig,
+)
+from lenet5.data import DataSplits, ImageDataset
 from lenet5.models.curvature import gauss_newton_diagonal
 from lenet5.models.layers import EuclideanRBF, PartialConv2d, ScaledTanh, Subsampling
 
@@ -262,3 +274,76 @@ def test_a_trainer_trains_the_original_with_it(digits: DataSplits) -> None:
     subset.transform = preprocess
     history = trainer.fit(subset).to_frame()
     assert history["train_loss"][1] < history["train_loss"][0] < 74  # where F6 is 0: 84 from each prototype, minus j
+
+
+# The schedule
+
+
+def patterns(digits: DataSplits, count: int = 40) -> ImageDataset:
+    subset = digits.train.select(slice(count))
+    subset.transform = Preprocess.of_1998()
+    return subset
+
+
+def test_each_pass_begins_with_its_learning_rate_and_a_fresh_estimate(digits: DataSplits) -> None:
+    train = patterns(digits)
+    seen: list[tuple[float, dict[Tensor, Tensor]]] = []
+
+    class Watch(Callback):
+        def on_step_end(self, trainer: Trainer) -> None:
+            assert trainer.state is not None
+            optimizer = trainer.state.optimization.optimizer
+            assert isinstance(optimizer, SDLM)
+            if trainer.state.step == 1:
+                seen.append((optimizer.param_groups[0]["lr"], optimizer.step_sizes()))
+
+    torch.manual_seed(0)
+    model = LeNet5Original(init="lecun_uniform")
+    schedule = SDLMSchedule(train, [3e-5, 1e-5], num_patterns=40, loss_fn=MLELoss())
+    assert train.transform is not None
+    second = gauss_newton_diagonal(model, MLELoss(), train.transform(train.images), train.targets)  # of all 40 patterns
+    config = TrainerConfig(max_epochs=3, batch_size=1, device="cpu")
+    history = Trainer(model, config, loss_fn=MAPLoss(), optimizer=SDLM, callbacks=[schedule, Watch()]).fit(train)
+    assert [lr for lr, _ in seen] == [row["lr"] for row in history] == [3e-5, 1e-5, 1e-5]
+    for parameter, steps in seen[0][1].items():
+        torch.testing.assert_close(steps, 3e-5 / (0.02 + second[parameter]), rtol=1e-4, atol=0)  # type: ignore[index]
+    weight = model.get_parameter("f6.linear.weight")
+    assert not torch.equal(seen[1][1][weight], seen[2][1][weight])
+
+
+@pytest.mark.parametrize("stop", [(0, 7), (0, 20), (1, 1), (1, 9)])
+def test_a_training_with_it_is_resumed_as_if_it_had_never_stopped(
+    digits: DataSplits, tmp_path: Path, stop: tuple[int, int]
+) -> None:
+    class Stop(Callback):
+        def on_step_end(self, trainer: Trainer) -> None:
+            assert trainer.state is not None
+            if (trainer.state.epoch, trainer.state.step) == stop:
+                raise OSError
+
+    def fit(folder: Path, *callbacks: Callback, resume: str | None = None) -> LeNet5Original:
+        torch.manual_seed(0)
+        model = LeNet5Original(init="lecun_uniform")
+        train = patterns(digits, 20)
+        config = TrainerConfig(max_epochs=2, batch_size=1, device="cpu", checkpoint_dir=folder, checkpoint_steps=1)
+        schedule = SDLMSchedule(train, [1e-4, 1e-5], num_patterns=10)
+        Trainer(model, config, loss_fn=MAPLoss(), optimizer=SDLM, callbacks=[schedule, *callbacks]).fit(
+            train, resume=resume
+        )
+        return model
+
+    whole = fit(tmp_path / "whole")
+    with pytest.raises(OSError):  # noqa: PT011 (it has no message)
+        fit(tmp_path / "parts", Stop())
+    resumed = fit(tmp_path / "parts", resume="auto")
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
+
+
+def test_a_schedule_for_another_optimizer_or_of_nothing_is_refused(digits: DataSplits) -> None:
+    train = patterns(digits)
+    trainer = Trainer(LeNet5Original(), TrainerConfig(max_epochs=1), callbacks=[SDLMSchedule(train, [1e-4])])
+    with pytest.raises(TypeError, match="the optimizer is AdamW; expected SDLM"):
+        trainer.fit(train)
+    for lrs, num_patterns in ([], 5), ([1e-4], 0):
+        with pytest.raises(ValueError, match="expected at least one of each"):
+            SDLMSchedule(train, lrs, num_patterns=num_patterns)

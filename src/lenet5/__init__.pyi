@@ -39,9 +39,12 @@ from .training import Callback as Callback
 from .training import History as History
 from .training import Predictions as Predictions
 from .training import ProgressBar as ProgressBar
+from .training import SDLMSchedule as SDLMSchedule
 from .training import Trainer as Trainer
 from .training import TrainerConfig as TrainerConfig
 from .weights import LeNet5_Weights as LeNet5_Weights
+from .weights import LeNet5Original_Weights as LeNet5Original_Weights
 from .weights import lenet5 as lenet5
+from .weights import lenet5_original as lenet5_original
 
 __version__: str

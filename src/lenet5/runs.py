@@ -13,12 +13,14 @@ from typing import Any
 import torch
 
 from . import __version__, storage
-from .data import SPLIT_VERSION, DataSplits, TensorLoader, load_data
+from .data import SPLIT_VERSION, DataSplits, ImageDataset, TensorLoader, load_data
 from .metrics import Evaluation, temperature
-from .models import LeNet5, read_config
+from .metrics.plots import plot_errors
+from .models import read_config
 from .models.pretrained import CONFIG
 from .recipes import RECIPES
-from .training import History, ProgressBar, Trainer
+from .training import Callback, History, ProgressBar, Trainer
+from .training.history import Row
 
 REPORT = "report.json"
 _REPORTED = ("accuracy", "accuracy_interval", "loss", "expected_calibration_error", "num_examples")
@@ -62,8 +64,23 @@ class Settings:
         return " ".join(["lenet5 train", *(f"{flag} {value}" for flag, value in options.items())])
 
 
+class ErrorCurve(Callback):
+    """Measures the accuracy on the training and the test set after each epoch, as figure 5 of LeCun et al. 1998 does.
+
+    Nothing is chosen by it.
+    """
+
+    def __init__(self, train: ImageDataset, test: ImageDataset) -> None:
+        self.train, self.test = train, test
+
+    def on_epoch_end(self, trainer: Trainer, row: Row) -> None:
+        """Add both to the epoch's row."""
+        row["train_accuracy"] = trainer.evaluate(self.train).accuracy
+        row["test_accuracy"] = trainer.evaluate(self.test).accuracy
+
+
 class Run:
-    """One training of LeNet-5 and its folder.
+    """One training and its folder.
 
     Parameters
     ----------
@@ -91,12 +108,25 @@ class Run:
         )
         self.folder, self.settings, self.recipe = folder, settings, recipe
         self.splits: DataSplits = load_data(settings.data, settings.root)
+        self.preprocess = recipe.preprocess or self.splits.preprocess
+        for split in self.splits:
+            split.transform = self.preprocess
+        train = self.splits.train.concat(self.splits.val) if recipe.all_images else self.splits.train
+        self.val = None if recipe.all_images else self.splits.val
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(config.seed)
-            self.model = LeNet5(num_classes=len(self.splits.train.classes))
-        self.trainer = Trainer(self.model, config, callbacks=[ProgressBar()])
+            self.model = recipe.model(len(train.classes))
+        callbacks = [*(recipe.callbacks(train) if recipe.callbacks else ()), ProgressBar()]
+        self.published = recipe.published
+        if self.published is not None:
+            if settings.data != "mnist":
+                self.published = {}
+            callbacks.insert(0, ErrorCurve(train, self.splits.test))
+        self.trainer = Trainer(
+            self.model, config, callbacks=callbacks, loss_fn=recipe.loss_fn, optimizer=recipe.optimizer
+        )
         self.loader = TensorLoader(
-            self.splits.train, batch_size=config.batch_size, shuffle=True, augment=recipe.augment, seed=config.seed
+            train, batch_size=config.batch_size, shuffle=True, augment=recipe.augment, seed=config.seed
         )
 
     @staticmethod
@@ -112,24 +142,29 @@ class Run:
             self.folder.mkdir(parents=True, exist_ok=True)
             content = {"settings": dataclasses.asdict(self.settings)}
             storage.write_json(self.folder / CONFIG, storage.sealed(content))
-        return self.trainer.fit(self.loader, self.splits.val, resume=resume)
+        return self.trainer.fit(self.loader, self.val, resume=resume)
 
     def report(self) -> Evaluation:
         """Evaluate on the test set, and write all files of the folder but the checkpoints."""
         divisor = self._calibrate() if self.recipe.calibrate else None
-        report, history = self.trainer.evaluate(self.splits.test), self.trainer.history
+        # by the loss that `lenet5 evaluate` has, whatever was trained with
+        report = Trainer(self.model, self.trainer.config).evaluate(self.splits.test)
+        history = self.trainer.history
         if not self.trainer.is_main:
             return report
         self.model.save_pretrained(
             self.folder,
-            preprocess=dataclasses.asdict(self.splits.preprocess),
+            preprocess=dataclasses.asdict(self.preprocess),
             meta=self._meta(report, history) | ({} if divisor is None else {"temperature": divisor}),
             settings=dataclasses.asdict(self.settings),
         )
         table = history.to_frame().to_csv(index=False, lineterminator="\n")
         storage.write_file(self.folder / "history.csv", table.encode())
         storage.write_file(self.folder / REPORT, report.to_json().encode())
-        for name, figure in (("curves.png", history.plot()), ("confusion_matrix.png", report.plot())):
+        figures = {"curves.png": history.plot(), "confusion_matrix.png": report.plot()}
+        if self.published is not None:
+            figures["errors.png"] = plot_errors(history.to_frame(), self.published)
+        for name, figure in figures.items():
             picture = io.BytesIO()
             figure.savefig(picture, dpi=120)
             storage.write_file(self.folder / name, picture.getvalue())
@@ -140,7 +175,7 @@ class Run:
         val = self.trainer.evaluate(self.splits.val)
         divisor = temperature(val.targets, val.probabilities)
         with torch.no_grad():
-            for parameter in self.model.output.parameters():
+            for parameter in self.model.get_submodule("output").parameters():
                 parameter.div_(divisor)
         return divisor
 

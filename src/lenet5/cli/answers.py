@@ -106,7 +106,7 @@ def info() -> None:
         num_params = sum(parameter.numel() for parameter in architecture().parameters())
         click.echo(f"  {architecture.__name__}  {num_params:,} parameters")
     click.echo("\nweights")
-    for member in lenet5.LeNet5_Weights:
+    for member in [*lenet5.LeNet5_Weights, *lenet5.LeNet5Original_Weights]:
         meta = member.meta
         default = " (default)" if member is lenet5.LeNet5_Weights.DEFAULT else ""
         click.echo(f"  {member.value}{default}  {meta['num_params']:,} parameters  sha256 {meta['sha256']}")
@@ -123,12 +123,12 @@ def _named(weights: str) -> str:
     return LeNet5_Weights.DEFAULT.value if weights.lower() == "default" else weights
 
 
-def _load(weights: str) -> tuple[lenet5.LeNet5, lenet5.Preprocess]:
-    """Load a model and what prepares pictures for it."""
-    import lenet5
+def _load(weights: str) -> tuple[Any, lenet5.Preprocess]:
+    """Load a model of any architecture, and what prepares pictures for it."""
+    from lenet5.models import load_model
     from lenet5.weights import load_preprocess
 
-    return lenet5.LeNet5.from_pretrained(weights), load_preprocess(weights)
+    return load_model(weights), load_preprocess(weights)
 
 
 def _categories(weights: str, default: list[str]) -> list[str]:

@@ -69,7 +69,7 @@ def train(
     folder, values = json.loads(processes.from_first(choose))
     run = Run(Path(folder), Settings(**values), device)
     echo = click.echo if processes.rank == 0 else _silent
-    sizes = f"{len(run.splits.train)} images to train on, {len(run.splits.val)} to validate"
+    sizes = f"{len(run.loader.dataset)} images to train on, {0 if run.val is None else len(run.val)} to validate"
     echo(f"{sizes}, {run.trainer.device}{f' in {processes.size} processes' if processes.size > 1 else ''}")
     try:
         run.fit(resume=None if resume is None else "auto")

@@ -98,6 +98,19 @@ class ImageDataset(Dataset[tuple[Tensor, Tensor]]):
         images, targets = self.images[index], self.targets[index]
         return ImageDataset(images, targets, classes=self.classes, transform=self.transform)
 
+    def concat(self, other: ImageDataset) -> ImageDataset:
+        """Return the set of these images and then the other's, with the transform of this one.
+
+        Raises
+        ------
+        ValueError
+            The classes differ, or the shapes of the images.
+        """
+        if self.classes != other.classes or self.images.shape[1:] != other.images.shape[1:]:
+            raise ValueError(f"{self} and {other} differ in classes or shape; expected sets of the same kind")
+        images, targets = torch.cat([self.images, other.images]), torch.cat([self.targets, other.targets])
+        return ImageDataset(images, targets, classes=self.classes, transform=self.transform)
+
     @property
     def mean(self) -> float:
         """The mean of all pixels, in [0, 1]."""

@@ -92,8 +92,8 @@ class TensorLoader:
         """Yield the batches of one epoch, counted from 0, from batch `start` to before `stop`.
 
         Of each batch the process `rank` of `num_replicas` gets its rows, as `share_of` says. A batch is augmented as a
-        whole first, so that the rows do not depend on the number of processes; an accelerator prepares several batches
-        in one go.
+        whole first, so that the rows do not depend on the number of processes. Several are prepared in one go where
+        that is faster: on an accelerator, and if they are small.
         """
         device = self.images.device
         generator = Generator(device) if self.augment else None
@@ -133,8 +133,8 @@ def derive_seed(*numbers: int) -> int:
 
 
 def _steps_together(device: torch.device, batch_size: int) -> int:
-    """Return how many batches to prepare in one go: several on an accelerator, for which Python is slow."""
-    return 1 if device.type == "cpu" else max(1, 8192 // batch_size)
+    """Return how many batches to prepare in one go: several where Python would take longer than the work."""
+    return max(1, (32 if device.type == "cpu" else 8192) // batch_size)
 
 
 def _unchanged(images: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,6 +61,28 @@ def plot_curves(frame: pd.DataFrame, best_epoch: int | None = None) -> Figure:
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         panel.grid(alpha=0.3)
         panel.legend()
+    return figure
+
+
+def plot_errors(frame: pd.DataFrame, published: Mapping[str, tuple[int, int, float]]) -> Figure:
+    """Draw the errors on the training and the test set by epoch, and what was published of them.
+
+    The frame has "epoch", "train_accuracy" and "test_accuracy". Published are, by set, the first epoch, the last, and
+    percent.
+    """
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.add_subplot()
+    for colour, name, column in (("C0", "training", "train_accuracy"), ("C1", "test", "test_accuracy")):
+        error = 100 * (1 - frame[column])
+        axes.plot(frame["epoch"], error, marker=".", color=colour, label=f"{name}: {error.iloc[-1]:.2f} % at the end")
+        if name in published:
+            first, last, percent = published[name]
+            label = f"{name}, as published: {percent} %"
+            axes.plot([first, last], [percent] * 2, color=colour, linestyle="--", marker="x", label=label)
+    axes.set(xlabel="epoch", ylabel="error (%)", ylim=(0, min(5, 110 * (1 - frame["test_accuracy"].min()))))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3)
+    axes.legend()
     return figure
 
 

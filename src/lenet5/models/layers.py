@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import cast
+from typing import Literal, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+Init: TypeAlias = Literal["paper", "lecun_uniform"]
+
+
+def bound(fan_in: int, init: Init) -> float:
+    """Return the largest weight that is drawn for a unit with so many inputs.
+
+    2.4 / fan_in is that of LeCun et al. 1998, appendix A. The square root of 3 / fan_in, which Keras calls
+    `lecun_uniform`, gives the sum of inputs of variance 1 a variance of 1, as LeCun et al. ask for in "Efficient
+    BackProp" (1998), section 4.6.
+    """
+    if init not in ("paper", "lecun_uniform"):
+        raise ValueError(f"init is {init!r}; expected 'paper' or 'lecun_uniform'")
+    return 2.4 / fan_in if init == "paper" else math.sqrt(3 / fan_in)
 
 
 class ScaledTanh(nn.Module):
@@ -36,18 +50,21 @@ class Subsampling(nn.Module):
     ----------
     num_maps
         Maps in, and out: 2 trainable parameters each.
+    init
+        How the coefficients are drawn: as `bound` says, of 4 inputs.
     """
 
-    def __init__(self, num_maps: int) -> None:
+    def __init__(self, num_maps: int, *, init: Init = "paper") -> None:
         super().__init__()
-        self.num_maps = num_maps
+        self.num_maps, self.init = num_maps, init
         self.weight = nn.Parameter(torch.empty(num_maps))
         self.bias = nn.Parameter(torch.empty(num_maps))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the coefficients from ±2.4/4, for a unit has four inputs; the biases are 0."""
-        nn.init.uniform_(self.weight, -2.4 / 4, 2.4 / 4)
+        """Draw the coefficients; the biases are 0."""
+        limit = bound(4, self.init)
+        nn.init.uniform_(self.weight, -limit, limit)
         nn.init.zeros_(self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -72,6 +89,8 @@ class PartialConv2d(nn.Module):
     kernel_size
         Height and width of a kernel. There is one for each link: `weight` is (links, kernel_size, kernel_size), in the
         order of the table.
+    init
+        How the weights are drawn, as `bound` says.
 
     Raises
     ------
@@ -81,7 +100,7 @@ class PartialConv2d(nn.Module):
 
     index: Tensor
 
-    def __init__(self, table: Sequence[Sequence[int]], kernel_size: int) -> None:
+    def __init__(self, table: Sequence[Sequence[int]], kernel_size: int, *, init: Init = "paper") -> None:
         super().__init__()
         for row in table:
             if not row or min(row) < 0 or list(row) != sorted(set(row)):
@@ -91,7 +110,7 @@ class PartialConv2d(nn.Module):
         self.table = tuple(tuple(row) for row in table)
         self.in_channels = 1 + max(map(max, table))
         self.out_channels = len(table)
-        self.kernel_size = kernel_size
+        self.kernel_size, self.init = kernel_size, init
         links = [to * self.in_channels + one for to, row in enumerate(self.table) for one in row]
         self.register_buffer("index", torch.tensor(links), persistent=False)
         self.weight = nn.Parameter(torch.empty(len(links), kernel_size, kernel_size))
@@ -99,9 +118,9 @@ class PartialConv2d(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the weights from ±2.4/F, where F is the number of inputs to the unit; the biases are 0."""
-        fan_in = [len(row) * self.kernel_size**2 for row in self.table for _ in row]
-        limits = 2.4 / torch.tensor(fan_in, dtype=self.weight.dtype, device=self.weight.device)
+        """Draw the weights; those to maps that see more have smaller bounds. The biases are 0."""
+        of_links = [bound(len(row) * self.kernel_size**2, self.init) for row in self.table for _ in row]
+        limits = torch.tensor(of_links, dtype=self.weight.dtype, device=self.weight.device)
         with torch.no_grad():
             self.weight.uniform_(-1, 1).mul_(limits[:, None, None])
         nn.init.zeros_(self.bias)
@@ -159,12 +178,9 @@ class EuclideanRBF(nn.Module):
         return f"{features}, {num_classes}"
 
 
-def draw_uniform(layer: nn.Conv2d | nn.Linear) -> nn.Module:
-    """Draw a layer's weights from ±2.4/F, where F is the number of inputs to a unit, and set the biases to 0.
-
-    LeCun et al. 1998, appendix A. The paper does not say how the biases begin.
-    """
-    limit = 2.4 / math.prod(layer.weight.shape[1:])
+def draw_uniform(layer: nn.Conv2d | nn.Linear, init: Init) -> nn.Module:
+    """Draw a layer's weights, as `bound` says, and set the biases to 0: the paper does not say how they begin."""
+    limit = bound(math.prod(layer.weight.shape[1:]), init)
     nn.init.uniform_(layer.weight, -limit, limit)
     nn.init.zeros_(cast("Tensor", layer.bias))
     return layer

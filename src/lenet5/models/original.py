@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
 import torch.fx
 from torch import Tensor, nn
 
-from .layers import EuclideanRBF, PartialConv2d, ScaledTanh, Subsampling, draw_uniform
+from .layers import EuclideanRBF, Init, PartialConv2d, ScaledTanh, Subsampling, draw_uniform
 from .lenet5 import check_images, stacked
+from .online import gradients_of
 from .pretrained import PretrainedModel
 
 torch.fx.wrap("check_images")  # as in its own module: one node in a traced graph
@@ -60,11 +62,14 @@ class LeNet5Original(PretrainedModel):
     ----------
     prototypes
         (num_classes, 84): what F6 is to answer to each class; `None` for the ten digits' bitmaps.
+    init
+        How the weights are drawn: "paper" from ±2.4/F, where F is the number of inputs to a unit; "lecun_uniform" from
+        ±√(3/F), with which the published training succeeds, and with the former it does not (docs/lenet5_1998.md).
 
     Raises
     ------
     ValueError
-        The prototypes have another shape, or are not finite.
+        The prototypes have another shape, or are not finite; or `init` is neither.
 
     Examples
     --------
@@ -73,16 +78,16 @@ class LeNet5Original(PretrainedModel):
     torch.Size([2, 10])
     """
 
-    def __init__(self, *, prototypes: Tensor | None = None) -> None:
+    def __init__(self, *, prototypes: Tensor | None = None, init: Init = "paper") -> None:
         super().__init__()
         if prototypes is not None and prototypes.shape[1:] != (84,):
             raise ValueError(f"prototypes have shape {tuple(prototypes.shape)}; expected (num_classes, 84)")
-        self.c1 = stacked(conv=draw_uniform(nn.Conv2d(1, 6, 5)), activation=ScaledTanh())
-        self.s2 = stacked(subsampling=Subsampling(6), activation=ScaledTanh())
-        self.c3 = stacked(conv=PartialConv2d(C3_TABLE, 5), activation=ScaledTanh())
-        self.s4 = stacked(subsampling=Subsampling(16), activation=ScaledTanh())
-        self.c5 = stacked(conv=draw_uniform(nn.Conv2d(16, 120, 5)), activation=ScaledTanh(), flatten=nn.Flatten())
-        self.f6 = stacked(linear=draw_uniform(nn.Linear(120, 84)), activation=ScaledTanh())
+        self.c1 = stacked(conv=draw_uniform(nn.Conv2d(1, 6, 5), init), activation=ScaledTanh())
+        self.s2 = stacked(subsampling=Subsampling(6, init=init), activation=ScaledTanh())
+        self.c3 = stacked(conv=PartialConv2d(C3_TABLE, 5, init=init), activation=ScaledTanh())
+        self.s4 = stacked(subsampling=Subsampling(16, init=init), activation=ScaledTanh())
+        self.c5 = stacked(conv=draw_uniform(nn.Conv2d(16, 120, 5), init), activation=ScaledTanh(), flatten=nn.Flatten())
+        self.f6 = stacked(linear=draw_uniform(nn.Linear(120, 84), init), activation=ScaledTanh())
         self.output = EuclideanRBF(digit_prototypes() if prototypes is None else prototypes)
 
     @property
@@ -116,6 +121,22 @@ class LeNet5Original(PretrainedModel):
         x = self.c5(x)  # (N, 120), of maps of 1x1
         x = self.f6(x)  # (N, 84)
         return -cast("Tensor", self.output(x))  # (N, num_classes)
+
+    def fused_gradients(self, loss_fn: Callable[..., Any]) -> Callable[[Tensor, Tensor], Tensor | None] | None:
+        """Return a function that a Trainer may call for a loss and its gradients, if there is a fast one.
+
+        Parameters
+        ----------
+        loss_fn
+            What is trained with.
+
+        Returns
+        -------
+        callable or None
+            Maps images and targets to the mean loss, and sets the parameters' gradients, which must be None before; it
+            returns None, with nothing done, for a batch that it is not made for.
+        """
+        return gradients_of(self, loss_fn) if type(self) is LeNet5Original else None
 
     def arguments(self) -> dict[str, Any]:
         """Return the constructor's arguments as JSON can hold them."""

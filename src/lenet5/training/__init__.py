@@ -4,7 +4,7 @@ from .callbacks import Callback, ProgressBar
 from .config import TrainerConfig
 from .history import History
 from .inference import Predictions
-from .sdlm import SDLM
+from .sdlm import SDLM, SDLMSchedule
 from .trainer import Trainer
 
-__all__ = ["SDLM", "Callback", "History", "Predictions", "ProgressBar", "Trainer", "TrainerConfig"]
+__all__ = ["SDLM", "Callback", "History", "Predictions", "ProgressBar", "SDLMSchedule", "Trainer", "TrainerConfig"]

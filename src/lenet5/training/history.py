@@ -11,13 +11,15 @@ if TYPE_CHECKING:
 
 
 class Row(TypedDict, total=False):
-    """One epoch. The entries of validation are absent where there was none."""
+    """One epoch. The entries of validation are absent where there was none; callbacks may add some."""
 
     epoch: int  # counted from 1
     lr: float  # of the epoch's last step
     train_loss: float  # mean over the epoch's examples, each as it was when its step was taken
     val_loss: float
     val_accuracy: float
+    train_accuracy: float  # of the weights at the epoch's end, where a recipe asks for it
+    test_accuracy: float  # the same
 
 
 class History:

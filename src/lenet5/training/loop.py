@@ -53,6 +53,7 @@ class Loop:
         self.config, self.processes, self.device = trainer.config, trainer.processes, trainer.device
         smoothing = self.config.label_smoothing
         self.loss_fn = nn.CrossEntropyLoss(label_smoothing=smoothing) if smoothing else trainer.loss_fn
+        self.fused: Callable[[Tensor, Tensor], Tensor | None] | None = None
         self.compute: Callable[..., Tensor] = self._compute
         if self._can_record():
             self.compute = RecordedGradients(self._compute, trainer.model)
@@ -83,6 +84,7 @@ class Loop:
         self.module.train()
         if isinstance(self.compute, RecordedGradients):
             self.compute.refresh()
+        self.fused = self._find_fused()
         rank, size = self.processes.rank, self.processes.size
         for batch in self.train.shares(state.epoch, state.step, rank=rank, num_replicas=size):
             if state.step == state.num_steps:
@@ -118,6 +120,8 @@ class Loop:
 
     def _compute(self, images: Tensor, targets: Tensor, weight: float = 1) -> Tensor:
         """Return the mean loss of a batch, and add its gradients, times a weight, to those of the parameters."""
+        if self.fused and weight == 1 and (fused_loss := self.fused(images, targets)) is not None:
+            return fused_loss
         with autocast(self.device, self.config.precision):
             logits = self.module(images)
             if isinstance(self.loss_fn, nn.CrossEntropyLoss) and targets.ndim == 1:
@@ -134,6 +138,13 @@ class Loop:
         plain = config.compile is None and config.accumulate_steps == 1 and config.precision != "float16"
         alone = self.processes.size == 1 and isinstance(self.train, TensorSource)
         return wanted and plain and alone and self.device.type == "cuda"
+
+    def _find_fused(self) -> Callable[[Tensor, Tensor], Tensor | None] | None:
+        """Return the function that the model has for its gradients, if it has one for this training."""
+        offer = getattr(self.trainer.model, "fused_gradients", None)
+        plain = self.module is self.trainer.model and self.config.precision in ("auto", "float32")
+        found: Callable[[Tensor, Tensor], Tensor | None] | None = offer(self.loss_fn) if offer and plain else None
+        return found
 
     def _end_epoch(self) -> None:
         """Validate, and write the epoch's checkpoint, unless that of the end follows at once."""

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ..data.datasets import ImageDataset
+from ..data.loader import derive_seed
 from ..models.curvature import gauss_newton_diagonal
+from .callbacks import Callback
+
+if TYPE_CHECKING:
+    from .history import Row
+    from .trainer import Trainer
 
 
 class SDLM(Optimizer):
@@ -73,3 +80,70 @@ class SDLM(Optimizer):
             gradients = [parameter.grad for parameter in moved]
             torch._foreach_addcmul_(moved, gradients, scales, value=-group["lr"])
         return loss
+
+
+class SDLMSchedule(Callback):
+    """Before each pass, give a Trainer's SDLM its learning rate for that pass, and fresh second derivatives.
+
+    LeCun et al. 1998, section III.B: they are estimated on 500 training patterns before each pass.
+
+    Parameters
+    ----------
+    patterns
+        Where these patterns are drawn from, anew for each pass; the order depends on the Trainer's seed.
+    lrs
+        The learning rate of each pass; the last one stays for those that follow.
+    num_patterns
+        How many there are.
+    loss_fn
+        Whose second derivatives are meant; None for the loss that is trained with.
+
+    Raises
+    ------
+    ValueError
+        There is no learning rate or no pattern.
+    TypeError
+        When the training starts: its optimizer is another.
+    """
+
+    def __init__(
+        self,
+        patterns: ImageDataset,
+        lrs: Sequence[float],
+        *,
+        num_patterns: int = 500,
+        loss_fn: Callable[[Tensor, Tensor], Tensor] | None = None,
+    ) -> None:
+        if not lrs or not len(patterns) or num_patterns < 1:
+            raise ValueError(
+                f"there are {len(lrs)} learning rates, {len(patterns)} patterns and num_patterns is {num_patterns};"
+                " expected at least one of each"
+            )
+        self.patterns, self.lrs, self.num_patterns, self.loss_fn = patterns, tuple(lrs), num_patterns, loss_fn
+
+    def on_fit_start(self, trainer: Trainer) -> None:
+        """Prepare the first pass; one that is resumed in its middle has its estimate from the checkpoint."""
+        assert trainer.state is not None
+        if not isinstance(trainer.state.optimization.optimizer, SDLM):
+            name = type(trainer.state.optimization.optimizer).__name__
+            raise TypeError(f"the optimizer is {name}; expected SDLM")
+        if trainer.state.step == 0:
+            self._prepare(trainer, trainer.state.epoch)
+
+    def on_epoch_end(self, trainer: Trainer, row: Row) -> None:
+        """Prepare the next pass."""
+        if row["epoch"] < trainer.config.max_epochs:
+            self._prepare(trainer, row["epoch"])
+
+    def _prepare(self, trainer: Trainer, epoch: int) -> None:
+        assert trainer.state is not None
+        optimizer = trainer.state.optimization.optimizer
+        assert isinstance(optimizer, SDLM)
+        for group in optimizer.param_groups:
+            group["lr"] = self.lrs[min(epoch, len(self.lrs) - 1)]
+        generator = torch.Generator().manual_seed(derive_seed(trainer.config.seed, epoch))
+        index = torch.randperm(len(self.patterns), generator=generator)[: self.num_patterns]
+        drawn = self.patterns.select(index)
+        images = drawn.images if drawn.transform is None else drawn.transform(drawn.images)
+        images, targets = images.to(trainer.device), drawn.targets.to(trainer.device)
+        optimizer.estimate(trainer.model, self.loss_fn or trainer.loss_fn, images, targets)

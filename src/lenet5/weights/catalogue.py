@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from ..data import Preprocess
-from ..models import LeNet5, load_model, read_config
+from ..models import LeNet5, LeNet5Original, load_model, read_config
+
+Model = TypeVar("Model", LeNet5, LeNet5Original)
 
 
 class PretrainedWeights(Enum):
@@ -43,6 +45,13 @@ class LeNet5_Weights(PretrainedWeights):  # noqa: N801 (torchvision's convention
     MNIST_V1 = "mnist_v1"
     MNIST_ROBUST_V1 = "mnist_robust_v1"
     FASHION_MNIST_V1 = "fashion_mnist_v1"
+    DEFAULT = MNIST_V1
+
+
+class LeNet5Original_Weights(PretrainedWeights):  # noqa: N801 (the same)
+    """Weights of `LeNet5Original`."""
+
+    MNIST_V1 = "original_mnist_v1"
     DEFAULT = MNIST_V1
 
 
@@ -98,15 +107,29 @@ def lenet5(
     ValueError
         The weights are unknown or damaged, or are for other arguments.
     """
+    return _build(LeNet5, None if weights is None else LeNet5_Weights(weights), kwargs)
+
+
+def lenet5_original(
+    *,
+    weights: LeNet5Original_Weights | str | None = None,
+    progress: bool = True,  # noqa: ARG001 (torchvision's convention)
+    **kwargs: Any,
+) -> LeNet5Original:
+    """Build the network of 1998; as `lenet5`, but with the weights and arguments of LeNet5Original."""
+    return _build(LeNet5Original, None if weights is None else LeNet5Original_Weights(weights), kwargs)
+
+
+def _build(architecture: type[Model], weights: PretrainedWeights | None, kwargs: dict[str, Any]) -> Model:
+    """Return a model with random weights, or with these, for which the arguments must be."""
     if weights is None:
-        return LeNet5(**kwargs)
-    member = LeNet5_Weights(weights)
-    saved = read_config(member.value)["arguments"]
-    with torch.device("meta"):  # neither memory nor random numbers for a model that is only asked what it is
-        wanted = LeNet5(**kwargs).arguments() if kwargs else saved
+        return architecture(**kwargs)
+    saved = read_config(weights.value)["arguments"]
+    with torch.random.fork_rng(devices=[]):  # for a model that is only asked what it is
+        wanted = architecture(**kwargs).arguments() if kwargs else saved
     differing = {name: value for name, value in wanted.items() if value != saved[name]}
     if differing:
-        raise ValueError(f"{member.name} is for {saved}; found {differing}")
-    model = load_model(member.value)
-    assert isinstance(model, LeNet5)
+        raise ValueError(f"{weights.name} is for {saved}; found {differing}")
+    model = load_model(weights.value)
+    assert isinstance(model, architecture)
     return model
