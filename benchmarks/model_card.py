@@ -1,11 +1,13 @@
 """Write the model card of weights: what they were made of, what they can do, and where they fail.
 
-    python benchmarks/model_card.py NAME --data mnist --root DIR --seeds SEEDS.csv [--corruptions CSV] [--run RUN]
+    python benchmarks/model_card.py NAME --data mnist --root DIR --seeds SEEDS.csv
+        [--corruptions CSV] [--run RUN] [--held-out WEIGHTS] [--choice TEXT]
 
 completes `.meta` in the weights' folder and writes docs/model_cards/NAME.md, which says the same, with two pictures.
 SEEDS.csv is what benchmarks/seeds.py wrote, CSV what benchmarks/corruptions.py wrote. With RUN, the weights of that run
 become those of this name first. The threshold for abstaining is chosen on the validation split, and what it gives is
-measured on the test set.
+measured on the test set. Weights that were trained on all images have no validation split; for them WEIGHTS are those
+of the same recipe and seed without it, and the threshold is chosen with these.
 """
 
 import argparse
@@ -20,6 +22,8 @@ from matplotlib.ticker import PercentFormatter
 
 import lenet5
 from lenet5.models import load_model, read_config
+from lenet5.recipes import RECIPES
+from lenet5.weights import PretrainedWeights
 
 WEIGHTS, CARDS = Path("src/lenet5/weights"), Path("docs/model_cards")
 LIMITS = {
@@ -75,20 +79,28 @@ def draw_coverage(report: lenet5.Evaluation, place: dict[str, Any]) -> Figure:
 
 
 def complete(
-    member: lenet5.LeNet5_Weights, splits: lenet5.DataSplits, report: lenet5.Evaluation, arguments: argparse.Namespace
+    member: PretrainedWeights, splits: lenet5.DataSplits, report: lenet5.Evaluation, arguments: argparse.Namespace
 ) -> None:
     """Add to `.meta` what a card says beyond the published metrics."""
-    trainer, config = lenet5.Trainer(lenet5.lenet5(weights=member)), read_config(member.value)
+    config = read_config(member.value)
     meta, data = config["meta"], arguments.data
-    val = trainer.evaluate(splits.val)
+    all_images = RECIPES[config["settings"]["recipe"]].all_images
+    if all_images and not arguments.held_out:
+        raise ValueError("the recipe takes all images; expected --held-out, to choose the threshold with")
+    val = lenet5.Trainer(load_model(arguments.held_out or member.value)).evaluate(splits.val)
     chosen = lenet5.abstention(val.targets, val.probabilities, accuracy=arguments.accuracy)
     answered = report.probabilities.max(1) >= chosen.threshold
     seeds = pd.read_csv(arguments.seeds)["test_accuracy"]
     meta |= {
-        "data": f'the {len(splits.train):,} training images of load_data("{data}")',
+        "data": f'the {len(splits.train) + all_images * len(splits.val):,} training images of load_data("{data}")',
         "licence": LICENCES[data],
         "limits": LIMITS[data],
-        "seeds": {"num": len(seeds), "test_accuracy_mean": float(seeds.mean()), "test_accuracy_sd": float(seeds.std())},
+        "seeds": {
+            "num": len(seeds),
+            "choice": arguments.choice,
+            "test_accuracy_mean": float(seeds.mean()),
+            "test_accuracy_sd": float(seeds.std()),
+        },
         "abstention": {
             "threshold": chosen.threshold,
             "val_accuracy": arguments.accuracy,
@@ -105,7 +117,7 @@ def complete(
     load_model(member.value).save_pretrained(WEIGHTS / member.value, **extra)
 
 
-def page(member: lenet5.LeNet5_Weights) -> str:
+def page(member: PretrainedWeights) -> str:
     """Write `.meta` as a page."""
     name, meta = member.value, member.meta
     (metrics,) = meta["metrics"].values()
@@ -122,10 +134,10 @@ def page(member: lenet5.LeNet5_Weights) -> str:
         "expected calibration error": f"{metrics['expected_calibration_error']:.2%}",
     }
     parts = [
-        f"# {member.name}",
+        f"# {type(member).__name__}.{member.name}",
         (
-            f"`LeNet5`, {meta['num_params']:,} parameters, trained on {meta['data']}; the seed with the best validation"
-            f" accuracy of {seeds['num']}. Made by\n\n```shell\n{meta['recipe']}\n```"
+            f"`{read_config(name)['architecture']}`, {meta['num_params']:,} parameters, trained on {meta['data']};"
+            f" {seeds['choice']}, of {seeds['num']}. Made by\n\n```shell\n{meta['recipe']}\n```"
         ),
         markdown(pd.DataFrame(table.items(), columns=["on the test set", ""])),
         "## By class",
@@ -160,16 +172,19 @@ def main() -> None:
     parser.add_argument("--seeds", type=Path, required=True)
     parser.add_argument("--corruptions", type=Path)
     parser.add_argument("--run", type=Path)
+    parser.add_argument("--held-out", type=Path)
+    parser.add_argument("--choice", default="the seed with the best validation accuracy")
     parser.add_argument("--accuracy", type=float, default=0.999, help="that abstaining is to give")
     arguments = parser.parse_args()
-    member = lenet5.LeNet5_Weights(arguments.weights)
+    members: list[PretrainedWeights] = [*lenet5.LeNet5_Weights, *lenet5.LeNet5Original_Weights]
+    (member,) = (one for one in members if one.value == arguments.weights)
     if arguments.run:
         (WEIGHTS / member.value).mkdir(exist_ok=True)
         for file in ("config.json", "model.safetensors"):
             shutil.copyfile(arguments.run / file, WEIGHTS / member.value / file)
     splits = lenet5.load_data(arguments.data, arguments.root, download=False)
     splits.val.transform = splits.test.transform = member.transforms()
-    report = lenet5.Trainer(lenet5.lenet5(weights=member)).evaluate(splits.test)
+    report = lenet5.Trainer(load_model(member.value)).evaluate(splits.test)
     complete(member, splits, report, arguments)
     CARDS.mkdir(exist_ok=True)
     draw_errors(splits.test, report).savefig(CARDS / f"{member.value}_errors.png", dpi=110)

@@ -38,7 +38,7 @@ def row(run: Path, seed: int) -> dict[str, object]:
     return {
         "seed": seed,
         "epoch": epoch,
-        "val_accuracy": history.loc[epoch, "val_accuracy"],
+        "val_accuracy": history["val_accuracy"].get(epoch) if "val_accuracy" in history else None,
         "test_accuracy": report["accuracy"],
         "test_loss": report["loss"],
         "test_ece": report["expected_calibration_error"],
@@ -58,11 +58,16 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--results", type=Path, required=True)
+    parser.add_argument("--histories", type=Path, help="a file for all epochs of all seeds")
     arguments = parser.parse_args()
-    table = pd.DataFrame([row(train(arguments, seed), seed) for seed in range(arguments.seeds)])
+    runs = [train(arguments, seed) for seed in range(arguments.seeds)]
+    table = pd.DataFrame([row(run, seed) for seed, run in enumerate(runs)])
     table.to_csv(arguments.results, index=False, lineterminator="\n")
+    if arguments.histories:
+        histories = pd.concat({seed: pd.read_csv(run / "history.csv") for seed, run in enumerate(runs)}, names=["seed"])
+        histories.reset_index("seed").to_csv(arguments.histories, index=False, lineterminator="\n")
     for name in ("val_accuracy", "test_accuracy"):
-        percent = 100 * table[name]
+        percent = 100 * table[name].astype(float)
         print(f"{name}: {percent.mean():.3f} ± {percent.std():.3f} % over {len(table)} seeds")
 
 

@@ -13,6 +13,9 @@ from .models import LeNet5, LeNet5Original, MAPLoss, MLELoss, PretrainedModel
 from .training import SDLM, Callback, SDLMSchedule, TrainerConfig
 from .training.optimization import OptimizerFactory
 
+LRS_OF_1998 = (5e-4,) * 2 + (2e-4,) * 3 + (1e-4,) * 3 + (5e-5,) * 4 + (1e-5,)
+"""The learning rates of the passes, the last for all that follow: LeCun et al. 1998, section III.B."""
+
 
 def modern(num_classes: int) -> PretrainedModel:
     """Build `LeNet5`."""
@@ -28,8 +31,7 @@ def original(num_classes: int) -> PretrainedModel:
 
 def passes_of_1998(patterns: ImageDataset) -> list[Callback]:
     """Return what prepares each pass as published; the second derivatives are those of the distance alone."""
-    lrs = [5e-4] * 2 + [2e-4] * 3 + [1e-4] * 3 + [5e-5] * 4 + [1e-5]
-    return [SDLMSchedule(patterns, lrs, loss_fn=MLELoss())]
+    return [SDLMSchedule(patterns, LRS_OF_1998, loss_fn=MLELoss())]
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,10 @@ class Recipe:
     published: Mapping[str, tuple[int, int, float]] | None = None
     """Errors that were published of such a training: of which set, from which epoch to which, and how many percent.
     If there are any, those of the training and the test set are measured after each epoch, and drawn beside them."""
+
+    def __post_init__(self) -> None:
+        if self.calibrate and self.all_images:
+            raise ValueError("a recipe calibrates, and takes all images; expected that some are left to calibrate with")
 
 
 RECIPES = {
