@@ -19,7 +19,7 @@ from torch import nn
 import lenet5
 from lenet5 import MAPLoss, MLELoss, SDLMSchedule
 from lenet5.models import read_config, save_model
-from lenet5.models.layers import PartialConv2d, draw_uniform
+from lenet5.models.layers import PartialConv2d, bound, draw_uniform
 from lenet5.recipes import LRS_OF_1998, RECIPES, Recipe
 
 
@@ -48,6 +48,7 @@ def of_1998(recipe: Recipe) -> dict[str, Recipe]:
     return {
         "the recipe": recipe,
         "weights from ±2.4/F": replace(recipe, model=lambda _: lenet5.LeNet5Original()),
+        "coefficients of subsampling drawn, too": replace(recipe, model=drawn),
         "mean in subsampling": replace(recipe, model=with_means, optimizer=for_means),
         "C3 sees all of S2": replace(recipe, model=dense),
         "j = 0.1": replace(recipe, loss_fn=MAPLoss(0.1)),
@@ -64,13 +65,24 @@ def of_1998(recipe: Recipe) -> dict[str, Recipe]:
     }
 
 
+HALF = bound(4, "lecun_uniform")
+
+
 def original() -> lenet5.LeNet5Original:
     """Return the network as the recipe begins with it."""
     return lenet5.LeNet5Original(init="lecun_uniform")
 
 
+def drawn(_: int) -> lenet5.LeNet5Original:
+    """Return one whose coefficients of subsampling are drawn as the weights are."""
+    model = original()
+    for name in ("s2", "s4"):
+        nn.init.uniform_(model.get_parameter(f"{name}.subsampling.weight"), -HALF, HALF)
+    return model
+
+
 def with_means(_: int) -> lenet5.LeNet5Original:
-    """Return one whose subsampling takes means; a coefficient for the mean is a quarter of it for the sum."""
+    """Return one whose subsampling takes means; a coefficient for the mean is four times that for the sum."""
     model = original()
     for name in ("s2", "s4"):
         with torch.no_grad():

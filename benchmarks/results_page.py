@@ -16,12 +16,19 @@ from lenet5.recipes import RECIPES
 RESULTS, PAGE = Path("benchmarks/results"), Path("docs/results.md")
 SEEDS = {
     "record": ("mnist", "mnist_record.csv"),
+    "record, validation split kept out": ("mnist", "mnist_record_55000.csv"),
     "mnist_v1": ("mnist", "mnist_v1.csv"),
     "robust": ("mnist", "mnist_robust_v1.csv"),
     "fast": ("mnist", "mnist_fast.csv"),
     "fashion": ("fashion_mnist", "fashion_mnist.csv"),
+    "1998": ("mnist", "mnist_1998.csv"),
+    "1998_distorted": ("mnist", "mnist_1998_distorted.csv"),
 }
-ABLATIONS = {"record": "ablation_record.csv"}
+ABLATIONS = {"record": "ablation_record.csv", "1998": "ablation_1998.csv"}
+REMARKS = {
+    "record": "The losses tell more: training loss is that of distorted images.",
+    "1998": "The validation loss is the cross-entropy of minus the distances, whatever was trained with.",
+}
 
 INTRODUCTION = """# Results
 
@@ -31,7 +38,8 @@ What the recipes give, and with which settings. `benchmarks/results_page.py` wri
 ## The protocol
 
 - 5,000 of the 60,000 training images are the validation split, the same for everybody: stratified, by a rule that has a
-  version and never changes (`load_data`). Every setting was chosen on it, and so is the seed that a release ships.
+  version and never changes (`load_data`). Every setting was chosen on it, and so is the seed that a release ships. A
+  recipe that says `all_images` is trained on these 5,000 too, with the settings and the seed that were chosen without.
 - A recipe ends with the weights of its last epoch, except where it says `restore_best`.
 - The test set is read once for each number below. A recipe that was improved was measured again; no choice between two
   versions used the test set. Nothing is done to a test image but the scaling of its pixels: no averaging
@@ -57,17 +65,20 @@ def differing(settings: object, usual: object) -> str:
 def summary() -> str:
     """Return a row for each recipe."""
     rows = []
-    for recipe, (data, file) in SEEDS.items():
+    for title, (data, file) in SEEDS.items():
+        if not (RESULTS / file).exists():
+            continue
+        recipe, _, remark = title.partition(",")
         table = pd.read_csv(RESULTS / file)
         test = 100 * table["test_accuracy"]
         half = stats.t.ppf(0.975, len(test) - 1) * test.sem()
         rows.append(
             {
-                "recipe": f"`{recipe}`",
+                "recipe": f"`{recipe}`" + remark,
                 "set": data,
                 "epochs": RECIPES[recipe].config.max_epochs,
                 "seeds": len(table),
-                "validation %": spread(100 * table["val_accuracy"]),
+                "validation %": "" if table["val_accuracy"].isna().all() else spread(100 * table["val_accuracy"]),
                 "test %": spread(test),
                 "95 % interval of the mean": f"{test.mean() - half:.2f} to {test.mean() + half:.2f}",
                 "calibration error %": spread(100 * table["test_ece"]),
@@ -76,21 +87,27 @@ def summary() -> str:
     return markdown(pd.DataFrame(rows))
 
 
-def by_seed(recipe: str) -> str:
+def by_seed(title: str) -> str:
     """Return the settings of a recipe, and a row for each seed."""
-    data, file = SEEDS[recipe]
+    data, file = SEEDS[title]
+    recipe, _, remark = title.partition(",")
     table = pd.read_csv(RESULTS / file)
     rows = pd.DataFrame({"seed": table["seed"], "epoch": table["epoch"]})
-    for title, name in (("validation %", "val_accuracy"), ("test %", "test_accuracy")):
-        rows[title] = (100 * table[name]).map("{:.2f}".format)
+    for column, name in (("validation %", "val_accuracy"), ("test %", "test_accuracy")):
+        if not table[name].isna().all():
+            rows[column] = (100 * table[name]).map("{:.2f}".format)
     rows["test loss"] = table["test_loss"].map("{:.4f}".format)
     rows["SHA-256 of the weights"] = "`" + table["sha256"].str[:16] + "…`"
     config, augment = RECIPES[recipe].config, RECIPES[recipe].augment
     settings = [differing(config, TrainerConfig())]
     if augment is not None:
         settings.append(differing(augment, Augment(0, 0, 0, 0)) if isinstance(augment, Augment) else repr(augment))
-    if RECIPES[recipe].calibrate:
-        settings.append("calibrate=True")
+    if RECIPES[recipe].loss_fn is not None:
+        names = type(RECIPES[recipe].model(10)).__name__, repr(RECIPES[recipe].loss_fn), "SDLM"
+        settings.append(", ".join(names))
+    settings += [f"{name}=True" for name in ("calibrate", "all_images") if getattr(RECIPES[recipe], name)]
+    if remark:
+        return f"### `{recipe}`{remark}\n\n{markdown(rows)}"
     command = f"python benchmarks/seeds.py --recipe {recipe} --data {data} --root DIR --runs RUNS --results FILE"
     code = "```text\n" + "\n".join(settings) + "\n```\n\n```shell\n" + command + "\n```"
     return f"### `{recipe}`\n\n{code}\n\n{markdown(rows)}"
@@ -119,10 +136,10 @@ def ablation(recipe: str) -> str:
         f"`{recipe}` with {epochs} epochs, changed in one thing at a time (`benchmarks/ablation.py`); {count} seeds, on"
         " the validation split."
         " The difference is that of runs with the same seed, ± its standard error: on 5,000 images, one error more or"
-        " less is 0.02 points, and only differences well above their error mean something. The losses tell more:"
-        " training loss is that of distorted images."
+        " less is 0.02 points, and only differences well above their error mean something."
+        f" {REMARKS[recipe]}"
     )
-    return f"## What each part is worth\n\n{text}\n\n{markdown(pd.DataFrame(rows))}"
+    return f"## What each part of `{recipe}` is worth\n\n{text}\n\n{markdown(pd.DataFrame(rows))}"
 
 
 def main() -> None:
@@ -133,7 +150,7 @@ def main() -> None:
         summary(),
         *(ablation(recipe) for recipe, file in ABLATIONS.items() if (RESULTS / file).exists()),
         "## Every seed",
-        *(by_seed(recipe) for recipe in SEEDS),
+        *(by_seed(title) for title, (_, file) in SEEDS.items() if (RESULTS / file).exists()),
     ]
     PAGE.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 

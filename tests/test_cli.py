@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import PIL.Image
 import pytest
 import torch
@@ -140,6 +141,21 @@ def test_evaluate_reproduces_the_published_number(mnist_root: Path) -> None:
     assert json.loads(result.stdout)["accuracy"] == published
 
 
+def test_the_recipe_of_1998_trains_its_network_and_draws_the_errors(tmp_path: Path) -> None:
+    result = run("train", "--recipe", "1998", "--epochs", 2, "--device", "cpu", "--out", tmp_path / "run")
+    assert "1437 images to train on, 0 to validate" in result.stdout  # the validation split too
+    model = lenet5.LeNet5Original.from_pretrained(tmp_path / "run")
+    assert sum(parameter.numel() for parameter in model.parameters()) == 60_000
+    history = pd.read_csv(tmp_path / "run" / "history.csv")
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert list(history["lr"]) == [5e-4, 5e-4]
+    assert history["test_accuracy"].iloc[-1] == report["accuracy"]
+    assert history["train_accuracy"].iloc[-1] > 0.9
+    assert (tmp_path / "run" / "errors.png").read_bytes()[:4] == b"\x89PNG"
+    again = run("evaluate", "--weights", tmp_path / "run", "--data", "digits", "--device", "cpu", "--json")
+    assert json.loads(again.stdout) == report
+
+
 def test_a_recipe_that_calibrates_saves_what_it_reports(tmp_path: Path) -> None:
     run("train", "--recipe", "fashion", "--epochs", "2", "--device", "cpu", "--out", tmp_path)
     meta = json.loads((tmp_path / "config.json").read_text())["meta"]
@@ -269,6 +285,7 @@ def test_info_lists_models_weights_and_the_device() -> None:
     ("arguments", "message"),
     [
         (["train", "--epochs", "0"], "max_epochs is 0; expected an integer of at least 1"),
+        (["train", "--recipe", "1998", "--lr", "0.1"], "1998 has learning rates of its own; expected none"),
         (["train", "--recipe", "secret"], "no recipe is named 'secret'; expected one of: standard, digits"),
         (["train", "--data", "cifar"], "'cifar' is not one of 'digits', 'mnist'"),
         (["train", "--device", "gpu"], "device 'gpu' is unknown to torch"),

@@ -95,6 +95,20 @@ def test_a_selection_has_the_images_targets_classes_and_transform(indices: Any, 
     assert (selected.classes, selected.transform) == (dataset.classes, dataset.transform)
 
 
+def test_two_parts_of_a_set_are_one_again() -> None:
+    dataset = small_set()
+    dataset.transform = Preprocess(image_size=2)
+    first, rest = dataset.select(slice(2)), dataset.select(slice(2, None))
+    whole = first.concat(rest)
+    assert torch.equal(whole.images, dataset.images)
+    assert torch.equal(whole.targets, dataset.targets)
+    assert (whole.classes, whole.transform) == (dataset.classes, dataset.transform)
+    with pytest.raises(ValueError, match="differ in classes or shape"):
+        dataset.concat(ImageDataset(dataset.images, dataset.targets, classes=["a", "b", "c", "d"]))
+    with pytest.raises(ValueError, match="differ in classes or shape"):
+        dataset.concat(ImageDataset(dataset.images[:, :, 1:], dataset.targets, classes=dataset.classes))
+
+
 @given(images=hnp.arrays("uint8", hnp.array_shapes(min_dims=4, max_dims=4, max_side=5)))
 def test_mean_and_std_are_those_of_all_pixels(images: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
     dataset = ImageDataset(images, np.zeros(len(images), np.int64), classes=["only"])

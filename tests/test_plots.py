@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from lenet5.metrics.plots import plot_confusion_matrix, plot_curves
+from lenet5.metrics.plots import plot_confusion_matrix, plot_curves, plot_errors
 
 MATRIX = np.array([[90, 10, 0], [0, 50, 1], [0, 0, 0]])
 FRAME = pd.DataFrame(
@@ -132,4 +132,16 @@ def test_curves_without_validation_have_one_panel() -> None:
 def test_a_loss_of_zero_is_drawn_on_a_linear_scale() -> None:
     figure = plot_curves(FRAME.assign(train_loss=[0.5, 0.1, 0.0]))
     assert figure.axes[0].get_yscale() == "linear"
+    draw(figure)
+
+
+def test_errors_are_drawn_in_percent_beside_what_was_published() -> None:
+    frame = FRAME.assign(train_accuracy=[0.97, 0.98, 0.995], test_accuracy=[0.96, 0.97, 0.98])
+    (axes,) = plot_errors(frame, {"test": (2, 3, 0.95)}).axes
+    np.testing.assert_allclose(points(axes, "training: 0.50 % at the end"), [(1, 3), (2, 2), (3, 0.5)])
+    np.testing.assert_allclose(points(axes, "test: 2.00 % at the end"), [(1, 4), (2, 3), (3, 2)])
+    assert points(axes, "test, as published: 0.95 %") == [(2, 0.95), (3, 0.95)]
+    assert len(axes.lines) == 3
+    figure = plot_errors(frame, {})
+    assert len(figure.axes[0].lines) == 2
     draw(figure)

@@ -103,6 +103,8 @@ class Run:
         if settings.recipe not in RECIPES:
             raise ValueError(f"no recipe is named {settings.recipe!r}; expected one of: {', '.join(RECIPES)}")
         recipe = RECIPES[settings.recipe]
+        if recipe.optimizer is not None and settings.lr is not None:
+            raise ValueError(f"lr is {settings.lr}, but {settings.recipe} has learning rates of its own; expected none")
         config = dataclasses.replace(
             recipe.config, **settings.changes(), device=device, checkpoint_dir=folder / "checkpoints"
         )

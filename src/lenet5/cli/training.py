@@ -26,7 +26,8 @@ from .group import DATA, device_option, main, root_option
 @device_option
 @click.option(
     "--recipe",
-    help="standard, fast, record, robust, fashion, mnist_v1 or digits; the default is standard, for the digits digits.",
+    help="standard, fast, record, robust, fashion, 1998, 1998_distorted, mnist_v1 or digits; the default is standard,"
+    " for the digits digits.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to write; the default is runs/DATA-NUMBER.")
 @click.option("--resume", type=click.Path(path_type=Path), help="Continue the run in this folder, with its settings.")
@@ -45,7 +46,7 @@ def train(
     """Train LeNet-5 and report on the test set.
 
     With no options it trains on scikit-learn's 1,797 handwritten digits, which need no download. The folder that is
-    written holds the weights, the history, the report and two pictures; `--weights FOLDER` of the other commands reads
+    written holds the weights, the history, the report and pictures; `--weights FOLDER` of the other commands reads
     it. Under torchrun the processes share the work.
     """
     from lenet5.runs import Run, Settings

@@ -51,7 +51,8 @@ class Subsampling(nn.Module):
     num_maps
         Maps in, and out: 2 trainable parameters each.
     init
-        How the coefficients are drawn: as `bound` says, of 4 inputs.
+        How the coefficients begin: with "paper" they are drawn as `bound` says, for a unit has four inputs; with
+        "lecun_uniform" they are 1/4, so that the layer begins as a mean.
     """
 
     def __init__(self, num_maps: int, *, init: Init = "paper") -> None:
@@ -62,9 +63,11 @@ class Subsampling(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the coefficients; the biases are 0."""
+        """Draw the coefficients, or set them; the biases are 0."""
         limit = bound(4, self.init)
         nn.init.uniform_(self.weight, -limit, limit)
+        if self.init == "lecun_uniform":
+            nn.init.constant_(self.weight, 1 / 4)
         nn.init.zeros_(self.bias)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -64,7 +64,8 @@ class LeNet5Original(PretrainedModel):
         (num_classes, 84): what F6 is to answer to each class; `None` for the ten digits' bitmaps.
     init
         How the weights are drawn: "paper" from ±2.4/F, where F is the number of inputs to a unit; "lecun_uniform" from
-        ±√(3/F), with which the published training succeeds, and with the former it does not (docs/lenet5_1998.md).
+        ±√(3/F), and the coefficients of subsampling are 1/4; with these the published training succeeds, and with the
+        former it does not (docs/lenet5_1998.md).
 
     Raises
     ------
