@@ -60,7 +60,7 @@ def of_1998(recipe: Recipe) -> dict[str, Recipe]:
         "SGD, 0.0005": replace(recipe, optimizer=sgd, callbacks=lambda _: [Rates(1)]),
         "SGD, 0.002": replace(recipe, optimizer=sgd, callbacks=lambda _: [Rates(4)]),
         "linear output, cross-entropy": replace(
-            recipe, model=linear, loss_fn=nn.CrossEntropyLoss(), callbacks=of_whole_loss
+            recipe, model=lambda _: WithLinearOutput(), loss_fn=nn.CrossEntropyLoss(), callbacks=of_whole_loss
         ),
     }
 
@@ -109,11 +109,16 @@ def dense(_: int) -> lenet5.LeNet5Original:
     return model
 
 
-def linear(_: int) -> lenet5.LeNet5Original:
-    """Return one whose output layer is linear."""
-    model = original()
-    model.output = draw_uniform(nn.Linear(84, 10), "lecun_uniform")
-    return model
+class WithLinearOutput(lenet5.LeNet5Original):
+    """One whose output layer is linear."""
+
+    def __init__(self) -> None:
+        super().__init__(init="lecun_uniform")
+        self.output = draw_uniform(nn.Linear(84, 10), "lecun_uniform")
+
+    def arguments(self) -> dict[str, object]:
+        """Return none."""
+        return {}
 
 
 def of_whole_loss(patterns: lenet5.ImageDataset) -> list[lenet5.Callback]:

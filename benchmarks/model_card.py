@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
@@ -43,6 +44,19 @@ def markdown(table: pd.DataFrame) -> str:
     """Return a table of texts."""
     rows = [list(table.columns), ["---"] * len(table.columns), *table.astype(str).to_numpy().tolist()]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def calibration_floor(probabilities: npt.NDArray[np.float64], draws: int = 100) -> tuple[float, float]:
+    """Return what the calibration error would be if the probabilities were right: mean and standard deviation.
+
+    A finite test set shows an error even then, for the share of right answers in a bin varies.
+    """
+    random = np.random.default_rng(0)
+    errors = []
+    for _ in range(draws):
+        targets = (probabilities.cumsum(1) > random.random((len(probabilities), 1))).argmax(1)
+        errors.append(lenet5.expected_calibration_error(targets, probabilities))
+    return float(np.mean(errors)), float(np.std(errors))
 
 
 def draw_errors(test: lenet5.ImageDataset, report: lenet5.Evaluation) -> Figure:
@@ -108,6 +122,7 @@ def complete(
             "accuracy": float((report.labels == report.targets)[answered].mean()),
         },
     }
+    meta["metrics"][data]["calibration_floor"] = calibration_floor(report.probabilities)
     per_class = report.to_frame().reset_index(names="class")
     meta["metrics"][data]["per_class"] = per_class.to_dict("records")
     if arguments.corruptions:
@@ -123,6 +138,7 @@ def page(member: PretrainedWeights) -> str:
     (metrics,) = meta["metrics"].values()
     low, high = metrics["accuracy_interval"]
     seeds, abstention = meta["seeds"], meta["abstention"]
+    floor, spread = metrics["calibration_floor"]
     per_class = pd.DataFrame(metrics["per_class"])
     per_class[["precision", "recall", "f1"]] = per_class[["precision", "recall", "f1"]].map("{:.4f}".format)
     table = {
@@ -132,6 +148,7 @@ def page(member: PretrainedWeights) -> str:
         ),
         "cross-entropy": f"{metrics['loss']:.4f}",
         "expected calibration error": f"{metrics['expected_calibration_error']:.2%}",
+        "the same, of a classifier whose probabilities are right": f"{100 * floor:.2f} ± {100 * spread:.2f} %",
     }
     parts = [
         f"# {type(member).__name__}.{member.name}",
