@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from lenet5 import SDLM, LeNet5Original, MAPLoss, MLELoss, Preprocess, Trainer, TrainerConfig
 from lenet5.data import DataSplits
@@ -107,12 +108,16 @@ def test_a_network_or_a_loss_that_it_is_not_made_for_is_left_to_torch() -> None:
     class Other(LeNet5Original):
         pass
 
-    watched, frozen, half, replaced = make(), make(), make().bfloat16(), make()
+    watched, listened, followed, frozen, half, replaced = make(), make(), make(), make(), make().bfloat16(), make()
+    next(listened.parameters()).register_hook(lambda gradient: gradient)  # type: ignore[no-untyped-call]
+    next(followed.parameters()).register_post_accumulate_grad_hook(lambda _: None)  # type: ignore[no-untyped-call]
     watched.c3.register_forward_hook(lambda *_: None)
     next(frozen.parameters()).requires_grad_(False)
     replaced.f6.linear = nn.Linear(120, 84, bias=False)
     cases: list[tuple[LeNet5Original, Any]] = [
         (watched, MAPLoss()),
+        (listened, MAPLoss()),
+        (followed, MAPLoss()),
         (frozen, MAPLoss()),
         (half, MAPLoss()),
         (replaced, MAPLoss()),
@@ -123,6 +128,8 @@ def test_a_network_or_a_loss_that_it_is_not_made_for_is_left_to_torch() -> None:
         (make(), nn.functional.cross_entropy),
     ]
     assert [model.fused_gradients(loss_fn) for model, loss_fn in cases] == [None] * len(cases)
+    with FlopCounterMode(display=False):
+        assert make().fused_gradients(MAPLoss()) is None
 
 
 @needs_library

@@ -190,7 +190,14 @@ def _can_be_read(images: Tensor, size: int) -> bool:
         and images.is_cpu
         and not images.requires_grad
         and library() is not None
-        and not torch.is_autocast_enabled("cpu")
+        and is_unobserved()
+    )
+
+
+def is_unobserved() -> bool:
+    """Whether torch calls layers for their results alone, and neither records, transforms nor shows what they do."""
+    return bool(
+        not torch.is_autocast_enabled("cpu")
         and torch._C._get_tracing_state() is None
         and not torch._C._are_functorch_transforms_active()
         and not torch._C._len_torch_dispatch_stack()

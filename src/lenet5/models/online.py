@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from .fused import is_unobserved
 from .layers import EuclideanRBF, PartialConv2d
 from .losses import MAPLoss, MLELoss
 
@@ -72,7 +73,8 @@ def gradients_of(model: LeNet5Original, loss_fn: Any) -> Gradients | None:
         or len(prototypes) > _MOST_CLASSES
         or not all(_is_plain(parameter) and parameter.requires_grad for parameter in parameters)
         or not _is_plain(prototypes)
-        or any(_is_watched(module) for module in [*modules, loss_fn])
+        or any(_is_watched(one) for one in [*modules, *parameters, loss_fn])
+        or not is_unobserved()
     ):
         return None
     return Gradients(parameters, table, prototypes, j)
@@ -165,10 +167,10 @@ def _is_plain(tensor: Tensor) -> bool:
     return tensor.dtype == torch.float32 and tensor.is_cpu and tensor.is_contiguous()
 
 
-def _is_watched(module: nn.Module) -> bool:
-    """Whether somebody wants to see what passes a module."""
+def _is_watched(one: nn.Module | Tensor) -> bool:
+    """Whether somebody wants to see what passes a module, or a parameter's gradient."""
     hooks = "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"
-    return any(getattr(module, name, None) for name in hooks)
+    return any(getattr(one, name, None) for name in (*hooks, "_post_accumulate_grad_hooks"))
 
 
 def _addresses(tensors: Iterable[Tensor]) -> Any:
