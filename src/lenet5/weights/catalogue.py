@@ -43,9 +43,10 @@ class LeNet5_Weights(PretrainedWeights):  # noqa: N801 (torchvision's convention
     """Weights of `LeNet5`."""
 
     MNIST_V1 = "mnist_v1"
+    MNIST_V2 = "mnist_v2"
     MNIST_ROBUST_V1 = "mnist_robust_v1"
     FASHION_MNIST_V1 = "fashion_mnist_v1"
-    DEFAULT = MNIST_V1
+    DEFAULT = MNIST_V2
 
 
 class LeNet5Original_Weights(PretrainedWeights):  # noqa: N801 (the same)
