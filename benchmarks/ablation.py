@@ -57,6 +57,7 @@ def of_1998(recipe: Recipe) -> dict[str, Recipe]:
         "j = 80": replace(recipe, loss_fn=MAPLoss(80)),
         "equation 8": replace(recipe, loss_fn=MLELoss()),
         "second derivatives of equation 9": replace(recipe, callbacks=of_whole_loss),
+        "a fifth of the learning rates": replace(recipe, callbacks=slower),
         "SGD, 0.0005": replace(recipe, optimizer=sgd, callbacks=lambda _: [Rates(1)]),
         "SGD, 0.002": replace(recipe, optimizer=sgd, callbacks=lambda _: [Rates(4)]),
         "linear output, cross-entropy": replace(
@@ -124,6 +125,11 @@ class WithLinearOutput(lenet5.LeNet5Original):
 def of_whole_loss(patterns: lenet5.ImageDataset) -> list[lenet5.Callback]:
     """Return the published passes with the second derivatives of the loss that is trained with."""
     return [SDLMSchedule(patterns, LRS_OF_1998)]
+
+
+def slower(patterns: lenet5.ImageDataset) -> list[lenet5.Callback]:
+    """Return the published passes with smaller steps."""
+    return [SDLMSchedule(patterns, [lr / 5 for lr in LRS_OF_1998], loss_fn=MLELoss())]
 
 
 def sgd(parameters: Iterable[nn.Parameter]) -> torch.optim.SGD:
