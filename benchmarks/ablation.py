@@ -204,15 +204,18 @@ def main() -> None:
     splits = lenet5.load_data(arguments.data, arguments.root, download=False)
     arguments.runs.mkdir(parents=True, exist_ok=True)
     rows = []
-    changes = of_record if arguments.recipe == "record" else of_1998
-    for change, changed in changes(recipe).items():
+    changes = (of_record if arguments.recipe == "record" else of_1998)(recipe)
+    if unknown := set(arguments.only or ()) - set(changes):
+        parser.error(f"{', '.join(unknown)}: expected some of {', '.join(changes)}")
+    for change, changed in changes.items():
         if arguments.only and change not in arguments.only:
             continue
         for seed in range(arguments.seeds):
-            folder = arguments.runs / f"{change} {seed}".replace(" ", "_").replace("/", "_")
+            epochs = changed.config.max_epochs
+            name = f"{arguments.recipe} {epochs} epochs {change} {seed}"
+            folder = arguments.runs / name.replace(" ", "_").replace("/", "_")
             if not folder.exists():
                 train(changed, splits, seed, folder)
-            epochs = changed.config.max_epochs
             rows.append({"change": change, "epochs": epochs, "seed": seed, **read_config(folder)["meta"]})
             print(*rows[-1].values(), flush=True)
     if arguments.results:

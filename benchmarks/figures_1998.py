@@ -79,7 +79,7 @@ def draw_sizes(sizes: pd.DataFrame) -> Figure:
     axes.plot([60_000], [PUBLISHED["training"][2]], "x", color="C0", label="training, as published")
     axes.plot([60_000], [PUBLISHED["test"][2]], "x", color="C1", label="test, as published")
     distorted = 100 * (1 - pd.read_csv(RESULTS / "mnist_1998_distorted.csv")["test_accuracy"])
-    seen = 20 * 60_000  # no distorted image is seen twice
+    seen = RECIPES["1998_distorted"].config.max_epochs * 60_000  # no distorted image is seen twice
     label = f"test, with distortions: {distorted.mean():.2f} ± {distorted.std():.2f} %"
     axes.errorbar(
         [seen],

@@ -102,8 +102,10 @@ def complete(
     if all_images and not arguments.held_out:
         raise ValueError("the recipe takes all images; expected --held-out, to choose the threshold with")
     val = lenet5.Trainer(load_model(arguments.held_out or member.value)).evaluate(splits.val)
-    chosen = lenet5.abstention(val.targets, val.probabilities, accuracy=arguments.accuracy)
-    answered = report.probabilities.max(1) >= chosen.threshold
+    # as Predictions holds them, so that what rounds to 1 is 1
+    probabilities = val.probabilities.astype(np.float32).astype(np.float64)
+    chosen = lenet5.abstention(val.targets, probabilities, accuracy=arguments.accuracy)
+    answered = report.probabilities.astype(np.float32).max(1) >= chosen.threshold
     seeds = pd.read_csv(arguments.seeds)["test_accuracy"]
     meta |= {
         "data": f'the {len(splits.train) + all_images * len(splits.val):,} training images of load_data("{data}")',

@@ -27,7 +27,7 @@ SEEDS = {
 ABLATIONS = {"record": "ablation_record.csv", "1998": "ablation_1998.csv"}
 REMARKS = {
     "record": "The losses tell more: training loss is that of distorted images.",
-    "1998": "The validation loss is the cross-entropy of minus the distances, whatever was trained with.",
+    "1998": "The losses are those that were trained with. With a linear output go its loss and its second derivatives.",
 }
 
 INTRODUCTION = """# Results

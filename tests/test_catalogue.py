@@ -40,6 +40,8 @@ def test_the_network_of_1998_has_a_builder_and_weights_of_its_own() -> None:
         lenet5.lenet5_original(weights="DEFAULT", prototypes=torch.ones(3, 84))
     with pytest.raises(ValueError, match="holds LeNet5Original; expected LeNet5"):
         LeNet5.from_pretrained("original_mnist_v1")
+    with pytest.raises(ValueError, match="init is 'paper' beside weights"):
+        lenet5.lenet5_original(weights="DEFAULT", init="paper")
     assert lenet5.lenet5_original(init="lecun_uniform").training
 
 

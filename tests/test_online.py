@@ -1,6 +1,10 @@
 """The gradients of the network of 1998 in one call of C are those of autograd."""
 
 import math
+import os
+import platform
+import shutil
+import sys
 from typing import Any
 
 import hypothesis.strategies as st
@@ -76,7 +80,39 @@ def test_images_far_out_of_range_give_what_torch_gives(value: float) -> None:
     assert gradients is not None
     loss = gradients(images, targets)
     assert loss is not None
-    torch.testing.assert_close(loss, MAPLoss()(model(images), targets).detach(), equal_nan=True)
+    expected = MAPLoss()(model(images), targets)
+    torch.testing.assert_close(loss, expected.detach(), equal_nan=True)
+    if math.isfinite(value) and abs(value) < 1e20:
+        found = [parameter.grad for parameter in model.parameters()]
+        for one, other in zip(found, torch.autograd.grad(expected, list(model.parameters())), strict=True):
+            assert one is not None
+            torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-6 * max(abs(value), 100))
+
+
+@needs_library
+@pytest.mark.parametrize("change", [{"dtype": torch.float64}, {"device": "meta"}])
+def test_the_defaults_of_torch_do_not_reach_it(change: dict[str, Any]) -> None:
+    model, (images, targets) = make(), batch(1)
+    expected = MAPLoss()(model(images), targets).detach()
+    device = torch.get_default_device()
+    try:
+        torch.set_default_dtype(change.get("dtype", torch.float32))
+        torch.set_default_device(change.get("device", device))
+        gradients = model.fused_gradients(MAPLoss())
+        assert gradients is not None
+        found = gradients(images, targets)
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_default_device(device)
+    assert found is not None
+    torch.testing.assert_close(found, expected)
+
+
+def test_the_library_is_there_wherever_it_can_be_compiled() -> None:
+    can = sys.platform == "linux" and platform.machine() == "x86_64" and (shutil.which("cc") or shutil.which("gcc"))
+    if not can or os.environ.get("LENET5_FUSED") == "0":
+        pytest.skip("there is no compiler, or another processor, or it is turned off")
+    assert online.library() is not None
 
 
 @needs_library
@@ -91,6 +127,7 @@ def test_a_batch_that_it_is_not_made_for_is_left_to_torch() -> None:
         (images[:, :, 1:], targets),
         (images, targets[:1]),
         (images, targets.int()),
+        (images.clone().requires_grad_(), targets),
         (images, torch.tensor([3, 10])),
         (images, torch.tensor([-1, 3])),
         (images[:0], targets[:0]),
@@ -101,6 +138,9 @@ def test_a_batch_that_it_is_not_made_for_is_left_to_torch() -> None:
         assert all(parameter.grad is None for parameter in model.parameters())
     assert gradients(images, targets) is not None
     assert gradients(images, targets) is None  # there are gradients already
+    model.zero_grad()
+    next(model.parameters()).requires_grad_(False)
+    assert gradients(images, targets) is None
 
 
 @needs_library
@@ -108,6 +148,11 @@ def test_a_network_or_a_loss_that_it_is_not_made_for_is_left_to_torch() -> None:
     class Other(LeNet5Original):
         pass
 
+    relu, dropout, padded, patched = make(), make(), make(), make()
+    relu.c1.activation = nn.ReLU()
+    dropout.f6.append(nn.Dropout(0.5))
+    padded.c5.conv = nn.Conv2d(16, 120, 5, padding=1)
+    patched.f6.forward = lambda images: images  # type: ignore[method-assign]
     watched, listened, followed, frozen, half, replaced = make(), make(), make(), make(), make().bfloat16(), make()
     next(listened.parameters()).register_hook(lambda gradient: gradient)  # type: ignore[no-untyped-call]
     next(followed.parameters()).register_post_accumulate_grad_hook(lambda _: None)  # type: ignore[no-untyped-call]
@@ -120,11 +165,16 @@ def test_a_network_or_a_loss_that_it_is_not_made_for_is_left_to_torch() -> None:
         (followed, MAPLoss()),
         (frozen, MAPLoss()),
         (half, MAPLoss()),
+        (relu, MAPLoss()),
+        (dropout, MAPLoss()),
+        (padded, MAPLoss()),
+        (patched, MAPLoss()),
         (replaced, MAPLoss()),
         (make(num_classes=129), MAPLoss()),
         (Other(), MAPLoss()),
         (make(), nn.CrossEntropyLoss(label_smoothing=0.1)),
         (make(), nn.CrossEntropyLoss(reduction="sum")),
+        (make(), nn.CrossEntropyLoss(ignore_index=3)),
         (make(), nn.functional.cross_entropy),
     ]
     assert [model.fused_gradients(loss_fn) for model, loss_fn in cases] == [None] * len(cases)

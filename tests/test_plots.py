@@ -145,3 +145,12 @@ def test_errors_are_drawn_in_percent_beside_what_was_published() -> None:
     figure = plot_errors(frame, {})
     assert len(figure.axes[0].lines) == 2
     draw(figure)
+
+
+@pytest.mark.parametrize("accuracies", [[0.1, 0.2, 0.3], [0.9, 1.0, 1.0], [1.0, 1.0, 1.0], [0.1, 0.98, 0.99]])
+def test_the_last_errors_are_in_the_picture(accuracies: list[float]) -> None:
+    figure = plot_errors(FRAME.assign(train_accuracy=accuracies, test_accuracy=accuracies), {})
+    low, high = figure.axes[0].get_ylim()
+    assert low == 0
+    assert 100 * (1 - accuracies[-1]) < high
+    draw(figure)

@@ -344,6 +344,14 @@ def test_a_schedule_for_another_optimizer_or_of_nothing_is_refused(digits: DataS
     trainer = Trainer(LeNet5Original(), TrainerConfig(max_epochs=1), callbacks=[SDLMSchedule(train, [1e-4])])
     with pytest.raises(TypeError, match="the optimizer is AdamW; expected SDLM"):
         trainer.fit(train)
+    smooth = TrainerConfig(max_epochs=1, label_smoothing=0.1)
+    with pytest.raises(ValueError, match="labels are smoothed; expected a loss_fn"):
+        Trainer(LeNet5Original(), smooth, optimizer=SDLM, callbacks=[SDLMSchedule(train, [1e-4])]).fit(train)
+    with pytest.raises(ValueError, match="the checkpoint is of another schedule"):
+        SDLMSchedule(train, [1e-4]).load_state_dict(SDLMSchedule(train, [1e-3]).state_dict())
+    for lr in (-1.0, math.nan, math.inf):
+        with pytest.raises(ValueError, match="expected numbers of at least 0"):
+            SDLMSchedule(train, [lr])
     for lrs, num_patterns in ([], 5), ([1e-4], 0):
         with pytest.raises(ValueError, match="expected at least one of each"):
             SDLMSchedule(train, lrs, num_patterns=num_patterns)

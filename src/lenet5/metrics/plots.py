@@ -79,7 +79,9 @@ def plot_errors(frame: pd.DataFrame, published: Mapping[str, tuple[int, int, flo
             first, last, percent = published[name]
             label = f"{name}, as published: {percent} %"
             axes.plot([first, last], [percent] * 2, color=colour, linestyle="--", marker="x", label=label)
-    axes.set(xlabel="epoch", ylabel="error (%)", ylim=(0, min(5, 110 * (1 - frame["test_accuracy"].min()))))
+    errors = 100 * (1 - frame[["train_accuracy", "test_accuracy"]].max(axis=1))
+    top = min(errors.max(), 4 * max(errors.iloc[-1], 1))  # of the first epochs only what lets the last be seen
+    axes.set(xlabel="epoch", ylabel="error (%)", ylim=(0, 1.1 * max(top, 0.1)))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.legend()

@@ -12,6 +12,7 @@ import functools
 import math
 import os
 from collections.abc import Callable, Iterable
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from .fused import is_unobserved
-from .layers import EuclideanRBF, PartialConv2d
+from .layers import EuclideanRBF, PartialConv2d, ScaledTanh, Subsampling
 from .losses import MAPLoss, MLELoss
 
 if TYPE_CHECKING:
@@ -29,6 +30,17 @@ _LIBRARY = Path(__file__).with_name("libonline.so")
 _POINTER, _INT, _LONG, _FLOAT = ctypes.c_void_p, ctypes.c_int, ctypes.c_long, ctypes.c_float
 _SHAPES = [(6, 1, 5, 5), (6,), (6,), (6,), None, (16,), (16,), (16,), (120, 16, 5, 5), (120,), (84, 120), (84,)]
 _MOST_CLASSES = 128
+_LAYERS: list[type[nn.Module]] = [
+    *(nn.Sequential, nn.Conv2d, ScaledTanh),
+    *(nn.Sequential, Subsampling, ScaledTanh),
+    *(nn.Sequential, PartialConv2d, ScaledTanh),
+    *(nn.Sequential, Subsampling, ScaledTanh),
+    *(nn.Sequential, nn.Conv2d, ScaledTanh, nn.Flatten),
+    *(nn.Sequential, nn.Linear, ScaledTanh),
+    EuclideanRBF,
+]
+_settings = attrgetter("stride", "padding", "dilation", "groups", "padding_mode")
+_PLAIN_CONVOLUTION = ((1, 1), (0, 0), (1, 1), 1, "zeros")
 FEW = 8  # images beyond which torch's threads and its matrix products gain more than its calls cost
 
 
@@ -61,18 +73,21 @@ def gradients_of(model: LeNet5Original, loss_fn: Any) -> Gradients | None:
     """
     j = _number(loss_fn)
     parameters, modules = list(model.parameters()), list(model.modules())
-    shapes = [tuple(parameter.shape) for parameter in parameters]
-    kernels = [module for module in modules if isinstance(module, PartialConv2d)]
-    rbfs = [module for module in modules if isinstance(module, EuclideanRBF)]
-    if j is None or library() is None or len(kernels) != 1 or len(rbfs) != 1 or len(shapes) != len(_SHAPES):
+    if j is None or library() is None or [type(module) for module in modules[1:]] != _LAYERS:
         return None
-    table, prototypes = kernels[0].table, rbfs[0].prototypes
+    (kernels,) = (module for module in modules if isinstance(module, PartialConv2d))
+    (rbf,) = (module for module in modules if isinstance(module, EuclideanRBF))
+    convolutions = [_settings(module) for module in modules if type(module) is nn.Conv2d]
+    table, prototypes = kernels.table, rbf.prototypes
     expected = [(sum(map(len, table)), 5, 5) if shape is None else shape for shape in _SHAPES]
     if (
-        shapes != expected
+        [tuple(parameter.shape) for parameter in parameters] != expected
+        or convolutions != [_PLAIN_CONVOLUTION] * 2
+        or kernels.in_channels != 6
         or len(prototypes) > _MOST_CLASSES
-        or not all(_is_plain(parameter) and parameter.requires_grad for parameter in parameters)
-        or not _is_plain(prototypes)
+        or not all(_is_plain(tensor) for tensor in (*parameters, prototypes))
+        or not all(parameter.requires_grad for parameter in parameters)
+        or any("forward" in vars(module) for module in modules)
         or any(_is_watched(one) for one in [*modules, *parameters, loss_fn])
         or not is_unobserved()
     ):
@@ -99,9 +114,10 @@ class Gradients:
         self, parameters: list[nn.Parameter], table: Iterable[Iterable[int]], prototypes: Tensor, j: float
     ) -> None:
         self.parameters, self.prototypes, self.j = parameters, prototypes, j
-        self.links = torch.tensor([(to, one) for to, row in enumerate(table) for one in row], dtype=torch.int32)
+        links = [(to, one) for to, row in enumerate(table) for one in row]
+        self.links = torch.tensor(links, dtype=torch.int32, device="cpu")
         sizes = [parameter.numel() for parameter in parameters]
-        parts = torch.split(torch.empty(sum(sizes)), sizes)
+        parts = torch.split(torch.empty(sum(sizes), dtype=torch.float32, device="cpu"), sizes)
         self.gradients = [part.view_as(parameter) for part, parameter in zip(parts, parameters, strict=True)]
         self._to_gradients = _addresses(self.gradients)
 
@@ -129,7 +145,8 @@ class Gradients:
             or targets.dtype != torch.int64
             or not (images.is_cpu and targets.is_cpu and images.is_contiguous() and targets.is_contiguous())
             or not 0 <= min(numbers := targets.tolist()) <= max(numbers) < len(self.prototypes)
-            or any(parameter.grad is not None for parameter in parameters)
+            or images.requires_grad
+            or any(one.grad is not None or not one.requires_grad or not one.is_cpu for one in parameters)
         ):
             return None
         found = library()
@@ -148,7 +165,7 @@ class Gradients:
         )
         for parameter, gradient in zip(parameters, self.gradients, strict=True):
             parameter.grad = gradient
-        return torch.tensor(loss)
+        return torch.tensor(loss, dtype=torch.float32, device="cpu")
 
 
 def _number(loss_fn: Callable[..., Any]) -> float | None:
@@ -157,8 +174,9 @@ def _number(loss_fn: Callable[..., Any]) -> float | None:
         return loss_fn.j
     if type(loss_fn) is MLELoss:
         return -1.0
-    if type(loss_fn) is nn.CrossEntropyLoss and (loss_fn.weight, loss_fn.label_smoothing) == (None, 0):
-        return math.inf if loss_fn.reduction == "mean" else None
+    if type(loss_fn) is nn.CrossEntropyLoss and loss_fn.weight is None:
+        usual = (loss_fn.label_smoothing, loss_fn.reduction, loss_fn.ignore_index) == (0, "mean", -100)
+        return math.inf if usual else None
     return None
 
 

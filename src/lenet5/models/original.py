@@ -126,6 +126,8 @@ class LeNet5Original(PretrainedModel):
     def fused_gradients(self, loss_fn: Callable[..., Any]) -> Callable[[Tensor, Tensor], Tensor | None] | None:
         """Return a function that a Trainer may call for a loss and its gradients, if there is a fast one.
 
+        A Trainer asks before each epoch, and takes what it gets for as long as the epoch lasts.
+
         Parameters
         ----------
         loss_fn

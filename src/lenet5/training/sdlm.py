@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -94,14 +95,15 @@ class SDLMSchedule(Callback):
     lrs
         The learning rate of each pass; the last one stays for those that follow.
     num_patterns
-        How many there are.
+        How many are drawn; all, if there are fewer.
     loss_fn
         Whose second derivatives are meant; None for the loss that is trained with.
 
     Raises
     ------
     ValueError
-        There is no learning rate or no pattern.
+        There is no learning rate or no pattern, or a rate is negative; or, when the training starts, its labels are
+        smoothed and `loss_fn` is None, or it continues one with another schedule.
     TypeError
         When the training starts: its optimizer is another.
     """
@@ -119,6 +121,8 @@ class SDLMSchedule(Callback):
                 f"there are {len(lrs)} learning rates, {len(patterns)} patterns and num_patterns is {num_patterns};"
                 " expected at least one of each"
             )
+        if not all(0 <= lr < math.inf for lr in lrs):
+            raise ValueError(f"lrs are {list(lrs)}; expected numbers of at least 0")
         self.patterns, self.lrs, self.num_patterns, self.loss_fn = patterns, tuple(lrs), num_patterns, loss_fn
 
     def on_fit_start(self, trainer: Trainer) -> None:
@@ -127,13 +131,24 @@ class SDLMSchedule(Callback):
         if not isinstance(trainer.state.optimization.optimizer, SDLM):
             name = type(trainer.state.optimization.optimizer).__name__
             raise TypeError(f"the optimizer is {name}; expected SDLM")
-        if trainer.state.step == 0:
+        if trainer.config.label_smoothing and self.loss_fn is None:
+            raise ValueError("labels are smoothed; expected a loss_fn whose second derivatives are meant")
+        if trainer.state.step == 0 and not trainer.state.finished:
             self._prepare(trainer, trainer.state.epoch)
 
     def on_epoch_end(self, trainer: Trainer, row: Row) -> None:
         """Prepare the next pass."""
         if row["epoch"] < trainer.config.max_epochs:
             self._prepare(trainer, row["epoch"])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a training that continues must have, too."""
+        return {"lrs": list(self.lrs), "num_patterns": self.num_patterns}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Raise ValueError unless the schedule is the same."""
+        if state != self.state_dict():
+            raise ValueError(f"the checkpoint is of another schedule: {state} there, and {self.state_dict()} here")
 
     def _prepare(self, trainer: Trainer, epoch: int) -> None:
         assert trainer.state is not None

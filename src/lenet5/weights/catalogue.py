@@ -117,7 +117,30 @@ def lenet5_original(
     progress: bool = True,  # noqa: ARG001 (torchvision's convention)
     **kwargs: Any,
 ) -> LeNet5Original:
-    """Build the network of 1998; as `lenet5`, but with the weights and arguments of LeNet5Original."""
+    """Build the network of 1998, by torchvision's convention for such functions.
+
+    Parameters
+    ----------
+    weights
+        A member of LeNet5Original_Weights or its name in any case, such as "DEFAULT"; None for random weights.
+    progress
+        As for `lenet5`.
+    kwargs
+        As for LeNet5Original: `prototypes`, which beside weights may only repeat theirs, and `init`, which is for
+        random weights.
+
+    Returns
+    -------
+    LeNet5Original
+        In evaluation mode with weights, in training mode without.
+
+    Raises
+    ------
+    ValueError
+        The weights are unknown or damaged, or are for other arguments.
+    """
+    if weights is not None and "init" in kwargs:
+        raise ValueError(f"init is {kwargs['init']!r} beside weights; expected one of the two")
     return _build(LeNet5Original, None if weights is None else LeNet5Original_Weights(weights), kwargs)
 
 
