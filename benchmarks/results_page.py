@@ -51,8 +51,8 @@ What the recipes give, and with which settings. `benchmarks/results_page.py` wri
 
 
 def spread(percent: pd.Series) -> str:
-    """Return mean and standard deviation."""
-    return f"{percent.mean():.2f} ± {percent.std():.2f}"
+    """Return mean and standard deviation, if there are several."""
+    return f"{percent.mean():.2f} ± {percent.std():.2f}" if len(percent) > 1 else f"{percent.mean():.2f}"
 
 
 def differing(settings: object, usual: object) -> str:
