@@ -68,13 +68,13 @@ def summary() -> str:
     for title, (data, file) in SEEDS.items():
         if not (RESULTS / file).exists():
             continue
-        recipe, _, remark = title.partition(",")
+        recipe, comma, remark = title.partition(",")
         table = pd.read_csv(RESULTS / file)
         test = 100 * table["test_accuracy"]
         half = stats.t.ppf(0.975, len(test) - 1) * test.sem()
         rows.append(
             {
-                "recipe": f"`{recipe}`" + remark,
+                "recipe": f"`{recipe}`{comma}{remark}",
                 "set": data,
                 "epochs": RECIPES[recipe].config.max_epochs,
                 "seeds": len(table),
@@ -90,7 +90,7 @@ def summary() -> str:
 def by_seed(title: str) -> str:
     """Return the settings of a recipe, and a row for each seed."""
     data, file = SEEDS[title]
-    recipe, _, remark = title.partition(",")
+    recipe, comma, remark = title.partition(",")
     table = pd.read_csv(RESULTS / file)
     rows = pd.DataFrame({"seed": table["seed"], "epoch": table["epoch"]})
     for column, name in (("validation %", "val_accuracy"), ("test %", "test_accuracy")):
@@ -107,7 +107,7 @@ def by_seed(title: str) -> str:
         settings.append(", ".join(names))
     settings += [f"{name}=True" for name in ("calibrate", "all_images") if getattr(RECIPES[recipe], name)]
     if remark:
-        return f"### `{recipe}`{remark}\n\n{markdown(rows)}"
+        return f"### `{recipe}`{comma}{remark}\n\n{markdown(rows)}"
     command = f"python benchmarks/seeds.py --recipe {recipe} --data {data} --root DIR --runs RUNS --results FILE"
     code = "```text\n" + "\n".join(settings) + "\n```\n\n```shell\n" + command + "\n```"
     return f"### `{recipe}`\n\n{code}\n\n{markdown(rows)}"
