@@ -3,8 +3,8 @@
     python benchmarks/ablation.py --recipe record --data mnist --root DIR --runs RUNS --results RESULTS.csv
 
 Each change is trained with the same seeds. What is in the folder RUNS is not trained again, so that several processes
-can share the work: `--only CHANGE` names what one of them trains, and a last call without it writes the table. The
-validation split is not trained on here, and the test set is not looked at.
+can share the work: `--only CHANGE` names what one of them trains, and a last call with `--collect` writes the table of
+what there is. The validation split is not trained on here, and the test set is not looked at.
 """
 
 import argparse
@@ -195,6 +195,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, help="in place of the recipe's")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", nargs="+", metavar="CHANGE")
+    parser.add_argument("--collect", action="store_true", help="train nothing, and write what is there")
     parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--results", type=Path)
     arguments = parser.parse_args()
@@ -214,6 +215,8 @@ def main() -> None:
             epochs = changed.config.max_epochs
             name = f"{arguments.recipe} {epochs} epochs {change} {seed}"
             folder = arguments.runs / name.replace(" ", "_").replace("/", "_")
+            if not folder.exists() and arguments.collect:
+                continue
             if not folder.exists():
                 train(changed, splits, seed, folder)
             rows.append({"change": change, "epochs": epochs, "seed": seed, **read_config(folder)["meta"]})

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, ScalarFormatter
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 import lenet5
 from lenet5.recipes import RECIPES
@@ -92,7 +92,7 @@ def draw_sizes(sizes: pd.DataFrame) -> Figure:
     axes.plot([600_000], [0.8], "x", color="C2", label="test, with 540,000 distorted, as published")
     axes.set(xscale="log", xlabel="different training images", ylabel="error (%)", ylim=(0, None))
     axes.set_xticks([*SIZES, 60_000, 600_000, seen])
-    axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.minorticks_off()
     axes.tick_params(axis="x", rotation=30)
     axes.grid(alpha=0.3)
