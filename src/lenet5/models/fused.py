@@ -209,11 +209,11 @@ def is_unobserved() -> bool:
     )
 
 
-_convolution = attrgetter("stride", "padding", "dilation", "groups", "padding_mode")
+convolution_settings = attrgetter("stride", "padding", "dilation", "groups", "padding_mode")
 _pooling = attrgetter("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")
 _flattening = attrgetter("start_dim", "end_dim")
 _FIRST = {size: ((1, 1), (padding, padding), (1, 1), 1, "zeros") for size, padding in ((28, 2), (32, 0))}
-_SECOND, _TWO_BY_TWO, _FLAT = _FIRST[32], _pooling(nn.MaxPool2d(2)), _flattening(nn.Flatten())
+UNPADDED, _TWO_BY_TWO, _FLAT = _FIRST[32], _pooling(nn.MaxPool2d(2)), _flattening(nn.Flatten())
 
 _CONVOLUTIONS = [nn.Sequential, nn.Conv2d, nn.ReLU, nn.MaxPool2d] * 2
 _HEAD = [nn.Sequential, nn.Flatten, nn.Linear, nn.ReLU, nn.Sequential, nn.Linear, nn.ReLU, nn.Linear]
@@ -260,8 +260,8 @@ def _parts(layers: Iterable[Any], types: list[type[nn.Module]]) -> list[Any] | N
 def _has_settings(parts: list[Any], size: int) -> bool:
     """Whether layers convolve, pool and flatten as LeNet-5 does with images of this size."""
     return bool(
-        _convolution(parts[1]) == _FIRST[size]
-        and _convolution(parts[5]) == _SECOND
+        convolution_settings(parts[1]) == _FIRST[size]
+        and convolution_settings(parts[5]) == UNPADDED
         and _pooling(parts[3]) == _pooling(parts[7]) == _TWO_BY_TWO
         and (len(parts) < len(_NETWORK) or _flattening(parts[9]) == _FLAT)
     )

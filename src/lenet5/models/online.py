@@ -12,14 +12,13 @@ import functools
 import math
 import os
 from collections.abc import Callable, Iterable
-from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from .fused import is_unobserved
+from .fused import UNPADDED, convolution_settings, is_unobserved
 from .layers import EuclideanRBF, PartialConv2d, ScaledTanh, Subsampling
 from .losses import MAPLoss, MLELoss
 
@@ -39,8 +38,6 @@ _LAYERS: list[type[nn.Module]] = [
     *(nn.Sequential, nn.Linear, ScaledTanh),
     EuclideanRBF,
 ]
-_settings = attrgetter("stride", "padding", "dilation", "groups", "padding_mode")
-_PLAIN_CONVOLUTION = ((1, 1), (0, 0), (1, 1), 1, "zeros")
 FEW = 8  # images beyond which torch's threads and its matrix products gain more than its calls cost
 
 
@@ -77,12 +74,12 @@ def gradients_of(model: LeNet5Original, loss_fn: Any) -> Gradients | None:
         return None
     (kernels,) = (module for module in modules if isinstance(module, PartialConv2d))
     (rbf,) = (module for module in modules if isinstance(module, EuclideanRBF))
-    convolutions = [_settings(module) for module in modules if type(module) is nn.Conv2d]
+    convolutions = [convolution_settings(module) for module in modules if type(module) is nn.Conv2d]
     table, prototypes = kernels.table, rbf.prototypes
     expected = [(sum(map(len, table)), 5, 5) if shape is None else shape for shape in _SHAPES]
     if (
         [tuple(parameter.shape) for parameter in parameters] != expected
-        or convolutions != [_PLAIN_CONVOLUTION] * 2
+        or convolutions != [UNPADDED] * 2
         or kernels.in_channels != 6
         or len(prototypes) > _MOST_CLASSES
         or not all(_is_plain(tensor) for tensor in (*parameters, prototypes))
