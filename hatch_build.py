@@ -1,4 +1,4 @@
-"""Compile what is written in C where there is a compiler; without it the package computes by torch alone."""
+"""Build hook: compile the CPU kernels where a C compiler is present; without them the package computes with torch alone."""
 
 import platform
 import shutil
@@ -9,30 +9,38 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-FOLDER = Path("src", "lenet5", "models")
+FOLDER = Path("src", "lenet5", "models", "kernels")
 AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mfma", "-fopenmp"]
-SOURCES = {"fused": AVX512, "online": []}  # each with what it needs beside FLAGS
+SOURCES = {"lenet5": AVX512, "original": []}  # extra flags of each source
 FLAGS = ["-O3", "-fPIC", "-Wno-psabi"]
 
 
-class Libraries(BuildHookInterface[Any]):
-    """Adds `libfused.so` and `libonline.so` to the wheel, and says for which platform the wheel then is."""
+class Kernels(BuildHookInterface[Any]):
+    """Add `liblenet5.so` and `liboriginal.so` to the wheel, and tag the wheel for its platform."""
 
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 (the interface's)
-        """Compile; where that is impossible the wheel stays one for all platforms."""
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 (the hook's signature)
+        """Compile each source; if one fails, show the compiler's output and leave that kernel out of the wheel."""
         compiler = shutil.which("cc") or shutil.which("gcc")
         if sys.platform != "linux" or platform.machine() != "x86_64" or compiler is None:
             return
         for name, flags in SOURCES.items():
             source = Path(self.root) / FOLDER / f"{name}.c"
-            library = source.with_name(f"lib{name}.so")  # not fused.so, which Python would take for a module
-            # not linked with OpenMP: its functions are those of the library that torch has loaded
+            library = source.with_name(f"lib{name}.so")  # with a prefix, so that Python does not take it for a module
+            compiled = library.with_suffix(".o")
+            # not linked with OpenMP: its symbols resolve to the library that torch has loaded
             steps = [
-                [compiler, *FLAGS, *flags, "-c", str(source), "-o", f"{library}.o"],
-                [compiler, "-shared", f"{library}.o", "-o", str(library), "-lm"],
+                [compiler, *FLAGS, *flags, "-c", str(source), "-o", str(compiled)],
+                [compiler, "-shared", str(compiled), "-o", str(library), "-lm"],
             ]
-            if all(subprocess.run(step, check=False, capture_output=True).returncode == 0 for step in steps):
+            if all(self.run(step) for step in steps):
                 build_data["artifacts"].append(str(FOLDER / library.name))
                 build_data["pure_python"] = False
                 build_data["tag"] = "py3-none-linux_x86_64"
-            Path(f"{library}.o").unlink(missing_ok=True)
+            compiled.unlink(missing_ok=True)
+
+    def run(self, command: list[str]) -> bool:
+        """Run a command; if it fails, print its output and return False."""
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        if done.returncode:
+            self.app.display_warning(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+        return done.returncode == 0

@@ -1,19 +1,22 @@
-"""The house of docs/architecture.md, whose rules stand in pyproject.toml."""
+"""The rooms of docs/architecture.md obey the contracts in pyproject.toml."""
 
+import ast
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
+SOURCES = sorted((ROOT / "src" / "lenet5").rglob("*.py"))
 
 
 def lint(sources: Path) -> subprocess.CompletedProcess[str]:
-    """Check the package in a folder of sources by the rules of the project."""
+    """Check the package in a folder of sources by the project's contracts."""
     program = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(no_cache=True))"
     return subprocess.run(
         [sys.executable, "-c", program],
@@ -25,53 +28,122 @@ def lint(sources: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_room_imports_only_from_rooms_below_it() -> None:
+def plant(folder: Path, module: str, line: str) -> subprocess.CompletedProcess[str]:
+    """Check a copy of the package with one more line at the end of a module."""
+    shutil.copytree(ROOT / "src" / "lenet5", folder / "lenet5", ignore=shutil.ignore_patterns("__pycache__"))
+    with (folder / "lenet5" / f"{module}.py").open("a") as file:
+        file.write(f"\n{line}\n")
+    return lint(folder)
+
+
+def test_package_obeys_all_contracts() -> None:
     result = lint(ROOT / "src")
     assert result.returncode == 0, result.stdout
-    assert "2 kept, 0 broken" in result.stdout
+    assert "3 kept, 0 broken" in result.stdout
 
 
 @pytest.mark.parametrize(
-    ("room", "imported"),
+    ("module", "imported"),
     [
         ("storage", "models"),
+        ("plots/figures", "metrics.report"),
         ("models/lenet5", "data"),
         ("data/loader", "metrics"),
-        ("metrics/plots", "training.history"),
+        ("metrics/report", "training.history"),
+        ("runtime/device", "inference"),
+        ("photo/digit", "inference"),
         ("weights/catalogue", "training"),
         ("training/trainer", "runs"),
-        ("training/trainer", "models.lenet5"),
+        ("instruments/profiler", "recipes.catalogue"),
         ("runs", "cli"),
-        ("benchmark/measure", "runs"),
     ],
 )
-def test_an_import_from_above_or_beside_is_found(tmp_path: Path, room: str, imported: str) -> None:
-    shutil.copytree(ROOT / "src" / "lenet5", tmp_path / "lenet5", ignore=shutil.ignore_patterns("__pycache__"))
-    with (tmp_path / "lenet5" / f"{room}.py").open("a") as file:
-        file.write(f"\nimport lenet5.{imported}\n")
-    result = lint(tmp_path)
+def test_layers_contract_rejects_an_import_from_above_or_beside(tmp_path: Path, module: str, imported: str) -> None:
+    result = plant(tmp_path, module, f"import lenet5.{imported}")
     assert result.returncode == 1
-    assert "1 broken" in result.stdout
+    assert "A room imports only from rooms below it BROKEN" in result.stdout
 
 
-def test_a_room_that_no_floor_names_is_found(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("training/state", "from .trainer import Trainer"),
+        ("training/callbacks", "if TYPE_CHECKING:\n    from .loop import Loop"),
+        ("models/lenet5", "from .kernels import lenet5 as kernel"),
+        ("data/datasets", "def late() -> None:\n    from .sources import as_source"),
+    ],
+)
+def test_cycle_contract_rejects_a_cycle_within_a_room(tmp_path: Path, module: str, line: str) -> None:
+    result = plant(tmp_path, module, line)
+    assert result.returncode == 1
+    assert "No cycles, within rooms either BROKEN" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("training/trainer", "from ..models.lenet5 import LeNet5"),
+        ("training/loop", "from ..models.original.losses import MAPLoss"),
+        ("training/optimization", "from ..models import SDLM"),
+        ("inference", "from .models.kernels import library"),
+    ],
+)
+def test_training_contract_rejects_a_network(tmp_path: Path, module: str, line: str) -> None:
+    result = plant(tmp_path, module, line)
+    assert result.returncode == 1
+    assert "of models it imports pretrained alone BROKEN" in result.stdout
+
+
+def test_layers_contract_rejects_a_room_without_a_floor(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "src" / "lenet5", tmp_path / "lenet5", ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "lenet5" / "utils.py").write_text('"""A room with no floor."""\n')
+    (tmp_path / "lenet5" / "utils.py").write_text('"""A room without a floor."""\n')
     result = lint(tmp_path)
     assert result.returncode == 1
     assert "utils" in result.stdout
 
 
-def test_continuous_integration_runs_the_test_command_of_the_readme() -> None:
+def test_architecture_page_lists_the_rooms_of_the_layers_contract() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (layers,) = (contract["layers"] for contract in contracts if contract["type"] == "layers")
+    rooms = {
+        (len(layers) - 1 - position, room.strip())
+        for position, layer in enumerate(layers)
+        for room in layer.split("|")
+        if room != "__main__"
+    }
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    listed = re.findall(r"^\| (\d+) \| `(\w+)` \| \S", page, re.MULTILINE)
+    assert {(int(floor), room) for floor, room in listed} == rooms
+    assert len(listed) == len(rooms)
+
+
+def test_only_rooms_above_training_import_the_public_face() -> None:
+    for path in SOURCES:
+        imports = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Import)]
+        if any(alias.name == "lenet5" for node in imports for alias in node.names):
+            assert path.relative_to(ROOT / "src" / "lenet5").parts[0] in {"cli", "recipes"}, path
+
+
+def test_ci_runs_the_test_command_of_the_readme() -> None:
     command = (ROOT / ".ci" / "run").read_text().splitlines()[-1]
     assert command.startswith("pip install ")
     assert f"```sh\n{command}\n```" in (ROOT / "README.md").read_text()
 
 
-def test_no_room_reads_pickles_and_only_the_command_line_prints() -> None:
+def test_no_module_reads_pickles_and_only_the_command_line_prints() -> None:
     pickles = re.compile(r"import (pickle|joblib|dill)|torch\.(load|save)\(|weights_only *= *False|allow_pickle")
     prints = re.compile(r"\bprint\(|\blogging\b")
-    for path in (ROOT / "src").rglob("*.py"):
+    for path in SOURCES:
         text = path.read_text()
         assert not pickles.search(text), path
         assert not prints.search(text), path
+
+
+def test_no_file_exceeds_300_lines_and_no_room_1200() -> None:
+    lengths = {path: len(path.read_text().splitlines()) for path in [*SOURCES, *(ROOT / "tests").rglob("*.py")]}
+    assert {path.name: length for path, length in lengths.items() if length > 300} == {}
+    rooms: dict[str, int] = {}
+    for path in SOURCES:
+        room = path.relative_to(ROOT / "src" / "lenet5").parts[0]
+        rooms[room] = rooms.get(room, 0) + lengths[path]
+    assert {room: length for room, length in rooms.items() if length > 1200} == {}

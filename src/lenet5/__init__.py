@@ -1,6 +1,6 @@
-"""LeNet-5 for PyTorch: the network, its data, its training, and weights.
+"""LeNet-5 for PyTorch: the network, pretrained weights, MNIST-style datasets, and reproducible training.
 
-Names are imported when they are first used; `__init__.pyi`, beside this file, is the list of them.
+Names are imported on first use; `__init__.pyi` lists them.
 """
 
 import lazy_loader

@@ -12,7 +12,9 @@ from .data import ImageDataset as ImageDataset
 from .data import Preprocess as Preprocess
 from .data import TensorLoader as TensorLoader
 from .data import load_data as load_data
-from .data.photo import load_digit as load_digit
+from .inference import Predictions as Predictions
+from .inference import evaluate as evaluate
+from .inference import predict as predict
 from .instruments import CSVLogger as CSVLogger
 from .instruments import LRSearch as LRSearch
 from .instruments import Profiler as Profiler
@@ -29,22 +31,25 @@ from .metrics import error_rate as error_rate
 from .metrics import expected_calibration_error as expected_calibration_error
 from .metrics import temperature as temperature
 from .metrics import top_k_accuracy as top_k_accuracy
+from .models import SDLM as SDLM
 from .models import CaffeLeNet as CaffeLeNet
 from .models import LeNet5 as LeNet5
 from .models import LeNet5Original as LeNet5Original
 from .models import MAPLoss as MAPLoss
 from .models import MLELoss as MLELoss
-from .training import SDLM as SDLM
+from .photo import load_digit as load_digit
+from .recipes import SDLMSchedule as SDLMSchedule
 from .training import Callback as Callback
 from .training import History as History
-from .training import Predictions as Predictions
 from .training import ProgressBar as ProgressBar
-from .training import SDLMSchedule as SDLMSchedule
 from .training import Trainer as Trainer
 from .training import TrainerConfig as TrainerConfig
+from .training import TrainingState as TrainingState
 from .weights import LeNet5_Weights as LeNet5_Weights
 from .weights import LeNet5Original_Weights as LeNet5Original_Weights
+from .weights import Pretrained as Pretrained
 from .weights import lenet5 as lenet5
 from .weights import lenet5_original as lenet5_original
+from .weights import load as load
 
 __version__: str

@@ -1,4 +1,4 @@
-"""`python -m lenet5` is the command `lenet5`."""
+"""Run the command `lenet5` as `python -m lenet5`."""
 
 from .cli import main
 

@@ -1,6 +1,6 @@
-"""The command line: the only part of the package that prints, and the only one that chooses where files go."""
+"""The command line: the only room that prints, and the only one that chooses where files go."""
 
-from . import answers, training
+from . import benchmark, inference, info, train
 from .group import main
 
-__all__ = ["answers", "main", "training"]
+__all__ = ["benchmark", "inference", "info", "main", "train"]

@@ -1,6 +1,4 @@
-"""The command `lenet5`: what its subcommands have in common."""
-
-from __future__ import annotations
+"""The command group `lenet5`, with the options and the error handling that its commands share."""
 
 import signal
 import warnings
@@ -9,34 +7,36 @@ from typing import Any
 
 import click
 
+from ..data.catalogue import NAMES
+
 _EXPECTED_ERRORS = (ValueError, OSError, FloatingPointError)
-DATA = click.Choice(["digits", "mnist", "fashion_mnist", "kmnist", "emnist", "qmnist"])
+DATA = click.Choice(NAMES)
 root_option = click.option(
-    "--root", type=click.Path(file_okay=False, path_type=Path), help="Folder that holds MNIST/raw and the like."
+    "--root", type=click.Path(file_okay=False, path_type=Path), help="Data folder, which holds MNIST/raw and the like."
 )
 device_option = click.option(
-    "--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps; auto finds one."
+    "--device", default="auto", show_default=True, help="cpu, cuda, cuda:1 or mps; auto selects an accelerator if any."
 )
 
 
 class Failure(click.ClickException):
-    """What went wrong, in a sentence for stderr."""
+    """An error message for stderr."""
 
     exit_code = 2
 
 
 class Group(click.Group):
-    """Commands whose foreseeable errors are one sentence on stderr and exit code 2."""
+    """Commands whose expected errors are one sentence on stderr and exit code 2."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
-        warnings.showwarning = _show_warning  # a sentence, without the line of code that gave it
+        warnings.showwarning = _show_warning  # the message alone, without its line of code
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:  # before a training's first step, or a second time
+        except KeyboardInterrupt:  # before the first training step, or at the second Ctrl-C
             click.echo("interrupted", err=True)
             ctx.exit(128 + signal.SIGINT)
-        except BrokenPipeError:  # nobody reads on, as after `| head`: click ends quietly
+        except BrokenPipeError:  # the reader has closed the pipe, as `head` does; click exits quietly
             raise
         except _EXPECTED_ERRORS as error:
             raise Failure(str(error)) from error
@@ -45,7 +45,7 @@ class Group(click.Group):
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="lenet5")
 def main() -> None:
-    """LeNet-5: train it, evaluate it, use it."""
+    """Train, evaluate and use LeNet-5."""
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:

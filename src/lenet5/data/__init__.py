@@ -1,21 +1,8 @@
-"""Images: the sets, their fixed validation split, batches of them, and the one place where they are normalised."""
+"""Datasets, the fixed validation split, batch loading, preprocessing and augmentation.
 
-from .augment import Augment
-from .datasets import DataSplits, ImageDataset, load_data
-from .degrade import Compose, Degrade
-from .loader import TensorLoader
-from .preprocess import Preprocess
-from .splits import SPLIT_VERSION, stratified_holdout
+Names are imported on first use; the stub `__init__.pyi` lists them.
+"""
 
-__all__ = [
-    "SPLIT_VERSION",
-    "Augment",
-    "Compose",
-    "DataSplits",
-    "Degrade",
-    "ImageDataset",
-    "Preprocess",
-    "TensorLoader",
-    "load_data",
-    "stratified_holdout",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,52 +1,51 @@
-"""Random distortions of a batch of images, a different one for each."""
-
-from __future__ import annotations
+"""Random affine and elastic distortions, independent for each image of a batch."""
 
 import functools
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
+from .datasets import check_images
+
 
 @dataclass(frozen=True)
 class Augment:
-    """Turn, scale, shear, shift and bend each image in its own way, on the images' device.
+    """Rotate, scale, shear, shift, flip and elastically distort images, on their device.
 
-    The amounts of the first four are drawn uniformly. Bending moves each pixel by a smooth random field of its own
-    (Simard, Steinkraus and Platt, "Best Practices for Convolutional Neural Networks Applied to Visual Document
-    Analysis", ICDAR 2003). The images stay uint8, so what comes after sees nothing that a real image could not be.
-    Pixels from outside are black.
+    The parameters of the affine map are drawn uniformly and independently for each image. The elastic distortion adds
+    a smooth random displacement field (Simard, Steinkraus and Platt, "Best Practices for Convolutional Neural Networks
+    Applied to Visual Document Analysis", ICDAR 2003). Pixels from outside the image are black. The result is rounded
+    to uint8.
 
     Parameters
     ----------
     degrees
-        Largest rotation, either way.
+        Maximum rotation in either direction.
     scale
-        Largest relative change of height and, independently, of width.
+        Maximum relative change of height and, independently, of width.
     shear
-        Largest horizontal shear: the shift of a row, as a share of its distance from the centre.
+        Maximum horizontal shear: the shift of a row divided by its distance from the centre.
     translate
-        Largest shift along each axis, in pixels.
+        Maximum shift along each axis, in pixels.
     elastic
-        Standard deviation, in pixels, of what bending moves a pixel by along each axis.
+        Standard deviation of the displacement field along each axis, in pixels.
     smoothness
-        Standard deviation, in pixels, of the Gaussian that smooths the field. The paper's distortions, of 34 times
-        uniform noise from -1 to 1 under a Gaussian of 4 pixels, are `elastic=1.4, smoothness=4`.
+        Standard deviation of the Gaussian that smooths the field, in pixels. The paper's distortions (34 times
+        uniform noise in [-1, 1], smoothed by a Gaussian of 4 pixels) are `elastic=1.4, smoothness=4`.
     flip
-        Probability that an image is mirrored, left and right; not for what can be read.
+        Probability of a horizontal flip. Not suitable for digits or letters.
     interpolation
-        Between pixels: "bilinear", or "bicubic", which blurs less (Keys, IEEE Trans. ASSP 29(6), 1981, with torch's
-        a = -0.75).
+        "bilinear", or "bicubic", which blurs less (Keys, IEEE Trans. ASSP 29(6), 1981, with torch's a = -0.75).
 
     Raises
     ------
     ValueError
-        An amount is negative or not finite, `scale` is 1 or more, `smoothness` is below 1, `flip` above 1, or the
-        interpolation is another.
+        A number is negative or not finite, `scale` is 1 or more, `smoothness` is below 1, `flip` is above 1, or
+        `interpolation` is unknown.
     """
 
     degrees: float = 10.0
@@ -59,10 +58,9 @@ class Augment:
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
 
     def __post_init__(self) -> None:
-        for name in (field.name for field in fields(self) if field.name != "interpolation"):
-            amount = getattr(self, name)
-            if not 0 <= amount < (1 if name == "scale" else math.inf):
-                raise ValueError(f"{name} is {amount}; expected a finite amount of at least 0 (scale: below 1)")
+        for name, value in vars(self).items():
+            if name != "interpolation" and not 0 <= value < (1 if name == "scale" else math.inf):
+                raise ValueError(f"{name} is {value}; expected a finite number of at least 0 (scale: below 1)")
         if self.smoothness < 1:
             raise ValueError(f"smoothness is {self.smoothness}; expected at least 1 pixel")
         if self.flip > 1:
@@ -71,71 +69,90 @@ class Augment:
             raise ValueError(f'interpolation is {self.interpolation!r}; expected "bilinear" or "bicubic"')
 
     def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:
-        """Distort uint8 images (N, C, H, W); `generator`, of their device, draws the amounts."""
-        check_pixels(images)
-        places = self._places(images, generator).movedim(1, 3)
-        moved = functional.grid_sample(images.float(), places, mode=self.interpolation, align_corners=False)
-        return moved.round_().clamp_(0, 255).to(torch.uint8)
+        """Distort a batch of images.
 
-    def _places(self, images: Tensor, generator: Generator | None) -> Tensor:
-        """Draw where each pixel comes from: (N, 2, H, W), right and down, edges at ±1."""
-        matrices = self._matrices(images, generator)
-        across, down = (_centres(side, images.device) for side in (images.shape[3], images.shape[2]))
-        rows = matrices[:, :, 1, None] * down + matrices[:, :, 2, None]
-        places = torch.addcmul(rows[..., None], matrices[:, :, 0, None, None], across)
-        return places.add_(self._field(images, generator)) if self.elastic else places
+        Parameters
+        ----------
+        images
+            (N, C, H, W) uint8.
+        generator
+            Random number generator on the device of the images. If None, torch's default generator.
 
-    def _matrices(self, images: Tensor, generator: Generator | None) -> Tensor:
-        """Draw an affine map an image: (N, 2, 3), from places in the result to places in the image, edges at ±1."""
-        count, _, height, width = images.shape
-        drawn = torch.rand(6, count, device=images.device, generator=generator).mul_(2).sub_(1)
-        angle = drawn[0] * math.radians(self.degrees)
-        wide, high = 1 + drawn[1] * self.scale, 1 + drawn[2] * self.scale
+        Returns
+        -------
+        Tensor
+            (N, C, H, W) uint8.
+
+        Raises
+        ------
+        ValueError
+            The images have the wrong shape or dtype.
+        """
+        check_images(images)
+        grid = self._sampling_grid(images, generator).movedim(1, 3)
+        distorted = functional.grid_sample(images.float(), grid, mode=self.interpolation, align_corners=False)
+        return distorted.round_().clamp_(0, 255).to(torch.uint8)
+
+    def _sampling_grid(self, images: Tensor, generator: Generator | None) -> Tensor:
+        """Draw the (N, 2, H, W) source coordinates x, y of each output pixel, with the image edges at ±1."""
+        matrices = self._affine_matrices(images, generator)[..., None, None]
+        x, y = pixel_centres(images)
+        grid = torch.addcmul(matrices[:, :, 1] * y + matrices[:, :, 2], matrices[:, :, 0], x)
+        return grid.add_(self._displacements(images, generator)) if self.elastic else grid
+
+    def _affine_matrices(self, images: Tensor, generator: Generator | None) -> Tensor:
+        """Draw (N, 2, 3) affine maps from output to source coordinates, with the image edges at ±1."""
+        num_images, _, height, width = images.shape
+        uniform = torch.rand(6, num_images, device=images.device, generator=generator).mul_(2).sub_(1)
+        angle = uniform[0] * math.radians(self.degrees)
+        scale_x, scale_y = 1 + uniform[1] * self.scale, 1 + uniform[2] * self.scale
         if self.flip:
-            wide *= 1 - 2 * (torch.rand(count, device=images.device, generator=generator) < self.flip).float()
-        shear = drawn[3] * self.shear
-        right, down = drawn[4] * (2 * self.translate / width), drawn[5] * (2 * self.translate / height)
+            scale_x *= 1 - 2 * (torch.rand(num_images, device=images.device, generator=generator) < self.flip).float()
+        shear = uniform[3] * self.shear
+        shift_x, shift_y = uniform[4] * (2 * self.translate / width), uniform[5] * (2 * self.translate / height)
         cos, sin = angle.cos(), angle.sin()
-        tall = height / width  # places count from -1 to 1 along both axes, so a step down is as long as `tall` across
-        to_x = (cos / wide, (shear * cos - sin) / high * tall, right)
-        to_y = (sin / wide / tall, (shear * sin + cos) / high, down)
-        return torch.stack([*to_x, *to_y], dim=1).view(count, 2, 3)
+        aspect = height / width  # a unit of y spans `aspect` times as many pixels as a unit of x
+        row_x = (cos / scale_x, (shear * cos - sin) / scale_y * aspect, shift_x)
+        row_y = (sin / scale_x / aspect, (shear * sin + cos) / scale_y, shift_y)
+        return torch.stack([*row_x, *row_y], dim=1).view(num_images, 2, 3)
 
-    def _field(self, images: Tensor, generator: Generator | None) -> Tensor:
-        """Draw how far bending moves each pixel: (N, 2, H, W), as the places."""
-        count, _, height, width = images.shape
-        down, across = (_gaussians(side, self.smoothness, images.device) for side in (height, width))
-        shape = (down.shape[1], count, 2, across.shape[1])
-        noise = torch.randn(shape, device=images.device, generator=generator)
-        field: Tensor = torch.tensordot(torch.tensordot(down, noise, 1), across.T, 1).permute(1, 2, 0, 3)
-        field[:, 0] *= 2 * self.elastic / width
-        field[:, 1] *= 2 * self.elastic / height
-        return field
+    def _displacements(self, images: Tensor, generator: Generator | None) -> Tensor:
+        """Draw elastic displacement fields (N, 2, H, W), in the units of the sampling grid."""
+        num_images, _, height, width = images.shape
+        fields = smooth_noise(images, 2 * num_images, self.smoothness, generator).view(num_images, 2, height, width)
+        fields[:, 0] *= 2 * self.elastic / width
+        fields[:, 1] *= 2 * self.elastic / height
+        return fields
 
 
-def check_pixels(images: Tensor) -> None:
-    """Raise ValueError unless images are uint8 (N, C, H, W)."""
-    if images.ndim != 4 or images.dtype != torch.uint8:
-        raise ValueError(
-            f"images have shape {tuple(images.shape)} and dtype {images.dtype}; expected (N, C, H, W) of torch.uint8"
-        )
+def pixel_centres(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the coordinates x (W,) and y (H, 1) of the pixel centres, with the image edges at ±1."""
+    height, width = images.shape[2:]
+    return _centres(width, images.device), _centres(height, images.device)[:, None]
+
+
+def smooth_noise(images: Tensor, num_fields: int, sigma: float, generator: Generator | None) -> Tensor:
+    """Draw (num_fields, H, W) normal noise of unit variance, smoothed by a Gaussian of `sigma` pixels."""
+    height_weights, width_weights = (_gaussian_weights(side, sigma, images.device) for side in images.shape[2:])
+    shape = (height_weights.shape[1], num_fields, width_weights.shape[1])
+    noise = torch.randn(shape, device=images.device, generator=generator)
+    smooth: Tensor = torch.tensordot(torch.tensordot(height_weights, noise, 1), width_weights.T, 1)
+    return smooth.transpose(0, 1)
 
 
 @functools.lru_cache(maxsize=16)
 def _centres(side: int, device: torch.device) -> Tensor:
-    """Return where the centres of the pixels lie, from one edge at -1 to the other at 1."""
     return (2 * torch.arange(side, dtype=torch.float32, device=device) + 1) / side - 1
 
 
 @functools.lru_cache(maxsize=16)
-def _gaussians(side: int, sigma: float, device: torch.device) -> Tensor:
-    """Return (side, K): what K random numbers, `sigma` apart and beyond the image on both sides, weigh at each pixel.
+def _gaussian_weights(side: int, sigma: float, device: torch.device) -> Tensor:
+    """Return weights (side, K) that interpolate K noise samples, spaced `sigma` pixels apart, at each pixel.
 
-    Each row has the length 1, so that normal numbers have the variance 1 everywhere.
+    The samples extend beyond both edges. Each row has unit norm, which gives the result unit variance.
     """
-    num_aside = math.ceil(side / 2 / sigma + 1.5)
-    numbers, pixels = (
-        torch.arange(*ends, dtype=torch.float32, device=device) for ends in ((-num_aside, num_aside + 1), (0, side))
-    )
-    distances = pixels[:, None] - (side - 1) / 2 - sigma * numbers
+    margin = math.ceil(side / 2 / sigma + 1.5)
+    samples = sigma * torch.arange(-margin, margin + 1, dtype=torch.float32, device=device)
+    pixels = torch.arange(side, dtype=torch.float32, device=device) - (side - 1) / 2
+    distances = pixels[:, None] - samples
     return functional.normalize(torch.exp(-0.5 * (distances / sigma) ** 2), dim=1)

@@ -1,6 +1,4 @@
-"""What pens, paper, lenses and scanners do to a digit, drawn at random for each image of a batch."""
-
-from __future__ import annotations
+"""Random corruptions of photographs and scans: strokes, occlusion, blur, lighting and noise."""
 
 import math
 from collections.abc import Callable
@@ -10,171 +8,187 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from .augment import _centres, _gaussians, check_pixels
+from .augment import pixel_centres, smooth_noise
+from .datasets import check_images
 
 
 @dataclass(frozen=True)
 class Degrade:
-    """Change strokes, light, sharpness and background of images, each kind by chance and in its own strength.
+    """Corrupt random images of a batch, each with random strength.
 
-    The kinds are those that tell photographs and scans from MNIST: thicker and thinner strokes, outlines, blur and
-    shaken hands, spots, lines and bars across the digit, inverted stripes, uneven light, low contrast, and noise of
-    camera and transmission. None copies a kind of some benchmark: a digit that is read through these should be read
-    through others.
+    The twelve corruptions are typical of photographs and scans of digits: thicker and thinner strokes, outlines, spots,
+    lines and bars across the digit, inverted stripes, blur, motion blur, uneven lighting, low contrast and noise. None
+    is copied from a benchmark, so that benchmarks measure robustness to unseen corruptions.
 
     Parameters
     ----------
-    share
-        Of the images of a batch, for each of the twelve kinds: with 0.15 one image in seven stays as it is.
+    fraction
+        Fraction of the images that each corruption is applied to, in [0, 1]. With 0.15, about one image in seven
+        stays unchanged.
 
     Raises
     ------
     ValueError
-        The share is not in [0, 1].
+        `fraction` is out of range.
     """
 
-    share: float = 0.15
+    fraction: float = 0.15
 
     def __post_init__(self) -> None:
-        if not 0 <= self.share <= 1:
-            raise ValueError(f"share is {self.share}; expected a number from 0 to 1")
+        if not 0 <= self.fraction <= 1:
+            raise ValueError(f"fraction is {self.fraction}; expected a number from 0 to 1")
 
     def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:
-        """Degrade uint8 images (N, C, H, W); `generator`, of their device, draws which, and how much."""
-        check_pixels(images)
+        """Corrupt a batch of images.
+
+        Parameters
+        ----------
+        images
+            (N, C, H, W) uint8.
+        generator
+            Random number generator on the device of the images. If None, torch's default generator.
+
+        Returns
+        -------
+        Tensor
+            (N, C, H, W) uint8.
+
+        Raises
+        ------
+        ValueError
+            The images have the wrong shape or dtype.
+        """
+        check_images(images)
         x = images.float() / 255
-        for kind in _KINDS:
+        for corrupt in _CORRUPTIONS:
             order = torch.randperm(len(x), device=x.device, generator=generator)
-            rows = order[: round(self.share * len(x))]
-            x[rows] = kind(x[rows], _Draw(x[rows], generator)).clamp_(0, 1)
+            rows = order[: round(self.fraction * len(x))]
+            x[rows] = corrupt(x[rows], _BatchRng(x[rows], generator)).clamp_(0, 1)
         return x.mul_(255).round_().to(torch.uint8)
 
 
 @dataclass(frozen=True)
 class Compose:
-    """Several augmentations, one after the other.
+    """Apply several augmentations in sequence.
 
     Parameters
     ----------
     augmentations
-        What is called with uint8 images (N, C, H, W) and a generator, and returns images of the same kind.
+        Callables that take images (N, C, H, W) uint8 and a generator, and return images of the same shape and dtype.
     """
 
     augmentations: tuple[Callable[[Tensor, Generator | None], Tensor], ...]
 
     def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:
-        """Pass images through all of them."""
+        """Apply all augmentations to images (N, C, H, W) uint8."""
         for augmentation in self.augmentations:
             images = augmentation(images, generator)
         return images
 
 
-class _Draw:
-    """Random numbers for a batch, and where its pixels are."""
+@dataclass(frozen=True)
+class _BatchRng:
+    """Random numbers and random coordinate systems, independent for each image of a batch."""
 
-    def __init__(self, images: Tensor, generator: Generator | None) -> None:
-        self.count, _, self.height, self.width = images.shape
-        self.device, self.generator = images.device, generator
+    images: Tensor
+    generator: Generator | None
 
     def uniform(self, low: float, high: float, *shape: int) -> Tensor:
-        """Return (N, 1, 1, 1), or (N, *shape)."""
-        shape = (self.count, *(shape or (1, 1, 1)))
-        return torch.rand(shape, device=self.device, generator=self.generator).mul_(high - low).add_(low)
+        """Draw uniform numbers (N, *shape), by default (N, 1, 1, 1)."""
+        shape = (len(self.images), *(shape or (1, 1, 1)))
+        return torch.rand(shape, device=self.images.device, generator=self.generator).mul_(high - low).add_(low)
 
-    def field(self, smoothness: float) -> Tensor:
-        """Return (N, 1, H, W): normal numbers, smooth over so many pixels."""
-        down, across = (_gaussians(side, smoothness, self.device) for side in (self.height, self.width))
-        shape = (down.shape[1], self.count, across.shape[1])
-        noise = torch.randn(shape, device=self.device, generator=self.generator)
-        field: Tensor = torch.tensordot(torch.tensordot(down, noise, 1), across.T, 1).permute(1, 0, 2)[:, None]
-        return field
+    def field(self, sigma: float) -> Tensor:
+        """Draw smooth noise (N, 1, H, W) of unit variance."""
+        return smooth_noise(self.images, len(self.images), sigma, self.generator)[:, None]
 
-    def axes(self) -> tuple[Tensor, Tensor]:
-        """Return two coordinates (N, 1, H, W), from about -1 to 1, along and across a line of each image's own."""
-        across, down = _centres(self.width, self.device), _centres(self.height, self.device)[:, None]
+    def line(self) -> tuple[Tensor, Tensor]:
+        """Draw a line, and return the coordinates (N, 1, H, W) along it and across it, of order 1 at the edges."""
+        x, y = pixel_centres(self.images)
         angle = self.uniform(0, 2 * math.pi)
-        along = angle.cos() * across + angle.sin() * down
-        aside = angle.cos() * down - angle.sin() * across
-        return along, aside - self.uniform(-0.7, 0.7)
+        along = angle.cos() * x + angle.sin() * y
+        across = angle.cos() * y - angle.sin() * x
+        return along, across - self.uniform(-0.7, 0.7)
 
 
-def _thicken(x: Tensor, draw: _Draw) -> Tensor:
-    return x.lerp(functional.max_pool2d(x, 3, 1, 1), draw.uniform(0.3, 1))
+def _thicken(x: Tensor, rng: _BatchRng) -> Tensor:
+    return x.lerp(functional.max_pool2d(x, 3, 1, 1), rng.uniform(0.3, 1))
 
 
-def _thin(x: Tensor, draw: _Draw) -> Tensor:
-    return x.lerp(-functional.max_pool2d(-x, 3, 1, 1), draw.uniform(0.2, 0.7))
+def _thin(x: Tensor, rng: _BatchRng) -> Tensor:
+    return x.lerp(-functional.max_pool2d(-x, 3, 1, 1), rng.uniform(0.2, 0.7))
 
 
-def _outline(x: Tensor, draw: _Draw) -> Tensor:
-    """Leave the edges of the strokes."""
+def _outline(x: Tensor, rng: _BatchRng) -> Tensor:
+    """Keep the edges of the strokes."""
     edges = functional.max_pool2d(x, 3, 1, 1) + functional.max_pool2d(-x, 3, 1, 1)
-    return x.lerp(edges, draw.uniform(0.6, 1))
+    return x.lerp(edges, rng.uniform(0.6, 1))
 
 
-def _spot(x: Tensor, draw: _Draw) -> Tensor:
-    """Drop ink, or what rubs it out."""
-    spots = draw.field(1.5) > draw.uniform(1.2, 2.2)
-    return torch.where(spots, draw.uniform(-0.5, 1.5), x)
+def _spots(x: Tensor, rng: _BatchRng) -> Tensor:
+    """Cover spots with ink or with background."""
+    spots = rng.field(1.5) > rng.uniform(1.2, 2.2)
+    return torch.where(spots, rng.uniform(-0.5, 1.5), x)
 
 
-def _line(x: Tensor, draw: _Draw) -> Tensor:
-    """Draw a line across, straight or in waves, whole or dotted."""
-    along, aside = draw.axes()
-    waves = draw.uniform(0, 0.2) * (along * draw.uniform(4, 16)).sin().asin() * (draw.uniform(0, 1) < 0.5)
-    dotted = (along * draw.uniform(10, 30)).sin() > draw.uniform(-3, 0.2)
-    ink = ((aside - waves).abs() < draw.uniform(0.03, 0.09)) & dotted
-    return torch.where(ink, draw.uniform(0.4, 1), x)
+def _line(x: Tensor, rng: _BatchRng) -> Tensor:
+    """Draw a line, straight or zigzag, solid or dotted."""
+    along, across = rng.line()
+    zigzag = rng.uniform(0, 0.2) * (along * rng.uniform(4, 16)).sin().asin() * (rng.uniform(0, 1) < 0.5)
+    dots = (along * rng.uniform(10, 30)).sin() > rng.uniform(-3, 0.2)
+    ink = ((across - zigzag).abs() < rng.uniform(0.03, 0.09)) & dots
+    return torch.where(ink, rng.uniform(0.4, 1), x)
 
 
-def _bar(x: Tensor, draw: _Draw) -> Tensor:
-    """Cover a bar."""
-    _, aside = draw.axes()
-    return torch.where(aside.abs() < draw.uniform(0.05, 0.2), draw.uniform(-0.5, 1), x)
+def _bar(x: Tensor, rng: _BatchRng) -> Tensor:
+    """Cover the digit with a bar of one grey level."""
+    _, across = rng.line()
+    return torch.where(across.abs() < rng.uniform(0.05, 0.2), rng.uniform(-0.5, 1), x)
 
 
-def _invert(x: Tensor, draw: _Draw) -> Tensor:
-    """Invert what lies on one side of a line, or in a stripe, or everything."""
-    _, aside = draw.axes()
-    return (x - (aside < draw.uniform(-1, 1)).float() * (aside > draw.uniform(-3, 0)).float()).abs()
+def _invert(x: Tensor, rng: _BatchRng) -> Tensor:
+    """Invert a half-plane, a stripe, or the whole image."""
+    _, across = rng.line()
+    return (x - (across < rng.uniform(-1, 1)).float() * (across > rng.uniform(-3, 0)).float()).abs()
 
 
-def _blur(x: Tensor, draw: _Draw) -> Tensor:
-    once = functional.avg_pool2d(x, 3, 1, 1)
-    return x.lerp(once, draw.uniform(0.3, 1)).lerp(functional.avg_pool2d(once, 3, 1, 1), draw.uniform(0, 0.8))
+def _blur(x: Tensor, rng: _BatchRng) -> Tensor:
+    blurred = functional.avg_pool2d(x, 3, 1, 1)
+    return x.lerp(blurred, rng.uniform(0.3, 1)).lerp(functional.avg_pool2d(blurred, 3, 1, 1), rng.uniform(0, 0.8))
 
 
-def _shake(x: Tensor, draw: _Draw) -> Tensor:
-    """Blur in one direction."""
-    angle, length = draw.uniform(0, math.pi), draw.uniform(1, 4)
-    across, down = _centres(draw.width, draw.device), _centres(draw.height, draw.device)[:, None]
+def _motion_blur(x: Tensor, rng: _BatchRng) -> Tensor:
+    """Average five copies shifted along a random direction."""
+    height, width = x.shape[2:]
+    angle, length = rng.uniform(0, math.pi), rng.uniform(1, 4)
+    column, row = pixel_centres(x)
     total = torch.zeros_like(x)
     for step in (-1.0, -0.5, 0.0, 0.5, 1.0):
-        right = (across + angle.cos() * length * (2 * step / draw.width)).expand(-1, 1, draw.height, -1)
-        below = (down + angle.sin() * length * (2 * step / draw.height)).expand(-1, 1, -1, draw.width)
-        total += functional.grid_sample(x, torch.cat([right, below], 1).movedim(1, 3), align_corners=False)
+        grid_x = (column + angle.cos() * length * (2 * step / width)).expand(-1, 1, height, -1)
+        grid_y = (row + angle.sin() * length * (2 * step / height)).expand(-1, 1, -1, width)
+        total += functional.grid_sample(x, torch.cat([grid_x, grid_y], 1).movedim(1, 3), align_corners=False)
     return total / 5
 
 
-def _shade(x: Tensor, draw: _Draw) -> Tensor:
-    """Light the ground unevenly, as fog or a shadow does."""
-    ground = (draw.uniform(0.1, 0.6) + 0.2 * draw.field(6.0)).clamp_(0, 0.9)
-    return x + ground * (1 - x * draw.uniform(0, 1))
+def _shade(x: Tensor, rng: _BatchRng) -> Tensor:
+    """Brighten the background unevenly, as fog or a shadow does."""
+    background = (rng.uniform(0.1, 0.6) + 0.2 * rng.field(6.0)).clamp_(0, 0.9)
+    return x + background * (1 - x * rng.uniform(0, 1))
 
 
-def _fade(x: Tensor, draw: _Draw) -> Tensor:
-    """Lower the contrast, to a ground that is dark or bright."""
-    contrast = draw.uniform(0.25, 0.9)
-    return x * contrast + draw.uniform(0, 1) * (1 - contrast)
+def _fade(x: Tensor, rng: _BatchRng) -> Tensor:
+    """Lower the contrast, on a dark or bright background."""
+    contrast = rng.uniform(0.25, 0.9)
+    return x * contrast + rng.uniform(0, 1) * (1 - contrast)
 
 
-def _noise(x: Tensor, draw: _Draw) -> Tensor:
-    """Add noise to all pixels, and put others in the place of some."""
-    noise = torch.randn(x.shape, device=draw.device, generator=draw.generator)
-    x = x + noise * draw.uniform(0, 0.25) * (0.3 + 0.7 * x.sqrt() * (draw.uniform(0, 1) < 0.5)).clamp_(0.3, 1)
-    other = draw.uniform(0, 1, *x.shape[1:])
-    share = draw.uniform(-0.1, 0.12)
-    return torch.where(other < share, (other < share / 2).float(), x)
+def _noise(x: Tensor, rng: _BatchRng) -> Tensor:
+    """Add Gaussian noise, for half of the images stronger on ink, and salt-and-pepper noise."""
+    noise = torch.randn(x.shape, device=x.device, generator=rng.generator)
+    x = x + noise * rng.uniform(0, 0.25) * (0.3 + 0.7 * x.sqrt() * (rng.uniform(0, 1) < 0.5)).clamp_(0.3, 1)
+    samples, fraction = rng.uniform(0, 1, *x.shape[1:]), rng.uniform(-0.1, 0.12)
+    return torch.where(samples < fraction, (samples < fraction / 2).float(), x)
 
 
-_KINDS = (_thicken, _thin, _outline, _spot, _line, _bar, _invert, _blur, _shake, _shade, _fade, _noise)
+# The order fixes the random numbers that each corruption draws.
+_CORRUPTIONS = (_thicken, _thin, _outline, _spots, _line, _bar, _invert, _blur, _motion_blur, _shade, _fade, _noise)

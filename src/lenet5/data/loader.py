@@ -1,11 +1,11 @@
-"""Batches from a set that lies in memory as one tensor."""
+"""Batches of a dataset that lies in memory as one tensor."""
 
 from __future__ import annotations
 
 import itertools
 import math
 from collections.abc import Callable, Iterator
-from typing import TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -14,35 +14,80 @@ from torch import Generator, Tensor
 from .datasets import ImageDataset
 
 Augmentation: TypeAlias = Callable[[Tensor, Generator], Tensor]
-Rows = TypeVar("Rows", Tensor, list[int])
 
 
-class TensorLoader:
-    """Batches of an ImageDataset by indexing one tensor, which is several times as fast as a DataLoader.
+class Batch(NamedTuple):
+    """One rank's rows of a batch."""
 
-    What a batch holds depends on (seed, epoch, step) alone: nothing has to be stored to continue an epoch in its
-    middle, and global random state is neither used nor changed. Without shuffling, augmentation and transform a batch
-    is a view of the set.
+    images: Tensor  # at least one row
+    targets: Tensor
+    num_own: int  # examples of this rank; 0 if the row belongs to a different rank, so that every rank takes the step
+    num_all: int  # examples of the whole batch
+
+
+class IndexedSource:
+    """Batches that depend on (seed, epoch, step) alone: any range of an epoch can be taken, and no state is stored."""
+
+    num_examples: int
+    batch_size: int
+    shuffle: bool
+    seed: int
+    limit: int | None = None
+    """Batches per epoch if cut short; every epoch then has the same ones."""
+
+    def __len__(self) -> int:
+        """Return the number of batches per epoch."""
+        length = math.ceil(self.num_examples / self.batch_size)
+        return length if self.limit is None else min(self.limit, length)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(batch_size={self.batch_size}, shuffle={self.shuffle}, seed={self.seed})"
+
+    def order(self, epoch: int) -> Tensor:
+        """Return the shuffled indices of an epoch."""
+        return torch.randperm(self.num_examples, generator=Generator().manual_seed(derive_seed(self.seed, epoch)))
+
+    def evaluation_range(self, rank: int, world_size: int) -> range | None:
+        """Return the steps that one rank evaluates; None if it has to evaluate all of them."""
+        if world_size == 1 or len(self) < world_size:
+            return None
+        first, last = (number * len(self) // world_size for number in (rank, rank + 1))
+        return range(first, last)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return an empty state: none is needed to continue in the middle of an epoch."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Do nothing."""
+
+
+class TensorLoader(IndexedSource):
+    """Batches of an ImageDataset, indexed from one tensor, which is several times as fast as a DataLoader.
+
+    A batch depends on (seed, epoch, step) alone. No state is needed to continue in the middle of an epoch, and the
+    global random generators are neither used nor changed. Without shuffling, augmentation and transform, a batch is a
+    view of the dataset.
 
     Parameters
     ----------
     dataset
         The images. Its transform is applied to whole batches, after `augment`.
     batch_size
-        Images per batch; the last one of an epoch may be smaller.
+        Images per batch; the last batch of an epoch may be smaller.
     shuffle
-        Whether each epoch has an order of its own.
+        Whether to shuffle the images in every epoch.
     augment
         Called with uint8 images (N, C, H, W) and a generator on their device; returns images of the same kind.
     device
-        Where the set is kept and the batches are made; None for where it lies.
+        Where the dataset is kept and the batches are made; None for the dataset's own device.
     seed
-        Of the order and the augmentation; not negative.
+        Seed for shuffling and augmentation; not negative.
 
     Raises
     ------
     ValueError
-        The dataset is empty, or `batch_size` or `seed` is out of its range.
+        The dataset is empty, or `batch_size` or `seed` is out of range.
     """
 
     def __init__(
@@ -63,79 +108,64 @@ class TensorLoader:
             raise ValueError(
                 f"batch_size is {batch_size} and seed is {seed}; expected integers, at least 1 and at least 0"
             )
-        self.dataset = dataset
-        self.batch_size = batch_size
-        self.shuffle = shuffle
+        self.dataset, self.num_examples, self.classes = dataset, len(dataset), dataset.classes
+        self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
         self.augment = augment
-        self.seed = seed
         self.epoch = 0
         self.images, self.targets = dataset.images, dataset.targets
         self.to(device)
 
     def to(self, device: torch.device | str | None) -> TensorLoader:
-        """Move the set to a device, where batches are made from then on; return self."""
+        """Move the dataset to a device, and make batches there; return self."""
         self.images, self.targets = self.images.to(device), self.targets.to(device)
         return self
 
-    def __len__(self) -> int:
-        """Return the number of batches per epoch."""
-        return math.ceil(len(self.dataset) / self.batch_size)
-
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the next epoch: images as the network takes them (N, C, H, W), and int64 targets (N,)."""
+        """Yield the next epoch: images (N, C, H, W) as the network takes them, and int64 targets (N,)."""
         epoch, self.epoch = self.epoch, self.epoch + 1
-        return self.batches(epoch)
+        return ((batch.images, batch.targets) for batch in self.batches(epoch))
 
     def batches(
-        self, epoch: int, start: int = 0, stop: int | None = None, *, rank: int = 0, num_replicas: int = 1
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the batches of one epoch, counted from 0, from batch `start` to before `stop`.
+        self, epoch: int, start: int = 0, stop: int | None = None, *, rank: int = 0, world_size: int = 1
+    ) -> Iterator[Batch]:
+        """Yield one rank's rows of the batches of an epoch, from step `start` to before step `stop`.
 
-        Of each batch the process `rank` of `num_replicas` gets its rows, as `share_of` says. A batch is augmented as a
-        whole first, so that the rows do not depend on the number of processes. Several are prepared in one go where
-        that is faster: on an accelerator, and if they are small.
+        Each batch is augmented as a whole, so that the rows do not depend on the world size. Small batches, and batches
+        on an accelerator, are prepared several at a time, because that is faster.
         """
+        epoch, end = (epoch if self.limit is None else 0), (len(self) if stop is None else stop)
         device = self.images.device
         generator = Generator(device) if self.augment else None
-        order = self._order(epoch).to(device) if self.shuffle else None
-        transform = self.dataset.transform or _unchanged
-        end = len(self) if stop is None else stop
-        together = _steps_together(device, self.batch_size)
+        order = self.order(epoch).to(device) if self.shuffle else None
+        transform = self.dataset.transform or _identity
+        together = max(1, (32 if device.type == "cpu" else 8192) // self.batch_size)
         for first in range(start - start % together, end, together):
             window = slice(first * self.batch_size, (first + together) * self.batch_size)
             index = window if order is None else order[window]
             images, targets = self.images[index], self.targets[index]
             if self.augment and generator:
                 images = self.augment(images, generator.manual_seed(derive_seed(self.seed, epoch, first)))
-            if num_replicas == 1:
+            if world_size == 1:
                 images = transform(images)
             pairs = zip(*(torch.split(rows, self.batch_size) for rows in (images, targets)), strict=True)
-            for pair in itertools.islice(pairs, max(start - first, 0), end - first):
-                if num_replicas == 1:
-                    yield pair
+            for images, targets in itertools.islice(pairs, max(start - first, 0), end - first):
+                count = len(targets)
+                if world_size == 1:
+                    yield Batch(images, targets, count, count)
                 else:
-                    own_images, own_targets = (share_of(rows, rank, num_replicas) for rows in pair)
-                    yield transform(own_images), own_targets
-
-    def _order(self, epoch: int) -> Tensor:
-        generator = Generator().manual_seed(derive_seed(self.seed, epoch))
-        return torch.randperm(len(self.dataset), generator=generator)
+                    own = transform(take_rows(images, rank, world_size)), take_rows(targets, rank, world_size)
+                    yield Batch(*own, len(range(rank, count, world_size)), count)
 
 
-def share_of(rows: Rows, rank: int, num_replicas: int) -> Rows:
-    """Return every `num_replicas`-th row from `rank` on; if that is none, the first, which then counts for nothing."""
-    return rows[rank::num_replicas] if rank < len(rows) else rows[:1]
+def take_rows(rows: Tensor, rank: int, world_size: int) -> Tensor:
+    """Return every `world_size`-th row from `rank` on; if there is none, the first row, which does not count."""
+    return rows[rank::world_size] if rank < len(rows) else rows[:1]
 
 
 def derive_seed(*numbers: int) -> int:
-    """Mix numbers that are not negative into one seed of 63 bits; unlike a sum, neighbours give unrelated ones."""
+    """Mix non-negative numbers into a 63-bit seed; unlike with a sum, neighbouring numbers give unrelated seeds."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]) >> 1
 
 
-def _steps_together(device: torch.device, batch_size: int) -> int:
-    """Return how many batches to prepare in one go: several where Python would take longer than the work."""
-    return max(1, (32 if device.type == "cpu" else 8192) // batch_size)
-
-
-def _unchanged(images: Tensor) -> Tensor:
+def _identity(images: Tensor) -> Tensor:
     return images

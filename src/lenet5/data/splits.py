@@ -1,46 +1,44 @@
-"""The validation split: stratified, without chance, and the same for ever."""
-
-from __future__ import annotations
+"""The validation split: stratified, deterministic, and versioned."""
 
 import numpy as np
 import numpy.typing as npt
 
-SPLIT_VERSION = 1  # goes up if `stratified_holdout` ever returns other indices
+SPLIT_VERSION = 1  # increases if `stratified_holdout` ever returns different indices
 
 
 def stratified_holdout(targets: npt.ArrayLike, size: int) -> npt.NDArray[np.int64]:
-    """Choose the examples to hold out: from each class its share, evenly spaced in the order of the file.
+    """Choose a stratified subset of examples to hold out.
 
-    A class with `n` of the `N` examples gives `size * n / N` of them, rounded so that they sum to `size` (largest
-    remainder, the smaller class first among equals): those at positions `floor((i + 1/2) * n / k)` among its examples,
-    for `i` from 0 to `k - 1`. No random numbers are used, so any language can choose the same ones.
+    A class with `n` of the `N` examples contributes `size * n / N` of them. The quotas are rounded by the largest
+    remainder method, with ties going to the smaller label. A class that contributes `k` examples gives those at the
+    positions `floor((i + 1/2) * n / k)`, `i = 0, ..., k - 1`, in the order of the dataset. The rule uses no random
+    numbers, so it can be reproduced in any language.
 
     Parameters
     ----------
     targets
-        (N,): the class of each example.
+        (N,) class of each example.
     size
-        How many examples to hold out, from 0 to N - 1.
+        Number of examples to hold out, from 0 to N - 1.
 
     Returns
     -------
     ndarray
-        (size,) int64: their indices, ascending.
+        (size,) int64 indices in ascending order.
 
     Raises
     ------
     ValueError
-        `size` is out of its range.
+        `size` is out of range.
     """
     targets = np.asarray(targets)
     if not 0 <= size < max(len(targets), 1):
-        raise ValueError(f"{size} of {len(targets)} examples cannot be held out; expected 0 to {len(targets) - 1}")
+        raise ValueError(f"cannot hold out {size} of {len(targets)} examples; expected 0 to {len(targets) - 1}")
     classes, counts = np.unique(targets, return_counts=True)
-    shares, remainders = np.divmod(size * counts, len(targets))
-    shares[np.argsort(-remainders, kind="stable")[: size - shares.sum()]] += 1
-    held_out = [
-        np.flatnonzero(targets == label)[(2 * np.arange(share) + 1) * count // (2 * share)]
-        for label, count, share in zip(classes, counts, shares, strict=True)
-        if share
-    ]
-    return np.sort(np.concatenate([np.empty(0, np.int64), *held_out]))
+    quotas, remainders = np.divmod(size * counts, len(targets))
+    quotas[np.argsort(-remainders, kind="stable")[: size - quotas.sum()]] += 1
+    held_out = np.zeros(len(targets), bool)
+    for label, count, quota in zip(classes, counts, quotas, strict=True):
+        positions = (2 * np.arange(quota) + 1) * count // (2 * quota)
+        held_out[np.flatnonzero(targets == label)[positions]] = True
+    return np.flatnonzero(held_out)

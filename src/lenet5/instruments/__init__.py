@@ -1,7 +1,5 @@
-"""What looks at a training from outside: loggers, a profiler, and the search for a learning rate."""
+"""Instruments for observing training runs: loggers, a profiler, and the learning-rate finder."""
 
-from .loggers import CSVLogger, TensorBoardLogger
-from .lr_finder import LRSearch, find_lr
-from .profiler import Profiler
+import lazy_loader
 
-__all__ = ["CSVLogger", "LRSearch", "Profiler", "TensorBoardLogger", "find_lr"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,19 +1,13 @@
 """The networks, and the folders that they are saved in."""
 
-from .caffe import CaffeLeNet
-from .lenet5 import LeNet5
-from .losses import MAPLoss, MLELoss
-from .original import LeNet5Original
-from .pretrained import PretrainedModel, load_model, read_config, save_model
-
-__all__ = [
-    "CaffeLeNet",
-    "LeNet5",
-    "LeNet5Original",
-    "MAPLoss",
-    "MLELoss",
-    "PretrainedModel",
-    "load_model",
-    "read_config",
-    "save_model",
-]
+from . import kernels as kernels  # registers the kernels with the networks
+from .caffe import CaffeLeNet as CaffeLeNet
+from .lenet5 import LeNet5 as LeNet5
+from .original.losses import MAPLoss as MAPLoss
+from .original.losses import MLELoss as MLELoss
+from .original.network import LeNet5Original as LeNet5Original
+from .original.sdlm import SDLM as SDLM
+from .pretrained import PretrainedModel as PretrainedModel
+from .pretrained import WeightsFolder as WeightsFolder
+from .pretrained import load_model as load_model
+from .pretrained import save_model as save_model

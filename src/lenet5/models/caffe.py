@@ -1,41 +1,34 @@
 """The network that Caffe's examples call LeNet."""
 
-from __future__ import annotations
-
 from typing import Any
 
-import torch.fx
 from torch import Tensor, nn
 
-from .lenet5 import check_images
-from .pretrained import PretrainedModel
-
-torch.fx.wrap("check_images")  # as in its own module: one node in a traced graph
+from .classifier import ImageClassifier
 
 
-class CaffeLeNet(PretrainedModel):
-    """The "LeNet" of Caffe's MNIST example: 20 and 50 maps, 500 units, and one ReLU; 431,080 parameters.
+class CaffeLeNet(ImageClassifier):
+    """The "LeNet" of Caffe's MNIST example: 20 and 50 maps, 500 units and a single ReLU; 431,080 parameters.
 
     Jia et al., "Caffe: Convolutional Architecture for Fast Feature Embedding", arXiv:1408.5093. Studies of pruning and
-    quantisation often mean this network by LeNet-5, which has a seventh of the parameters. The layers bear Caffe's
+    quantisation often call this network LeNet-5, although it has seven times the parameters. The layers have Caffe's
     names. Caffe's example scales pixels to [0, 1).
 
     Parameters
     ----------
     num_classes
-        Number of classes, and so of logits.
+        Number of classes.
 
     Raises
     ------
     ValueError
-        The number is not a positive integer.
+        `num_classes` is not a positive integer.
     """
 
     def __init__(self, num_classes: int = 10) -> None:
-        super().__init__()
+        super().__init__((1, 28, 28), num_classes)
         if not isinstance(num_classes, int) or num_classes < 1:
             raise ValueError(f"num_classes is {num_classes!r}; expected an integer of at least 1")
-        self.num_classes = num_classes
         self.conv1 = nn.Conv2d(1, 20, 5)
         self.pool1 = nn.MaxPool2d(2)
         self.conv2 = nn.Conv2d(20, 50, 5)
@@ -45,14 +38,7 @@ class CaffeLeNet(PretrainedModel):
         self.ip2 = nn.Linear(500, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images (N, 1, 28, 28), of the parameters' dtype, to logits (N, num_classes).
-
-        Raises
-        ------
-        ValueError
-            The images' shape or dtype is another.
-        """
-        check_images(images, (1, 28, 28), self.conv1.weight.dtype)
+        """Map images (N, 1, 28, 28) to logits (N, num_classes)."""
         x = self.pool1(self.conv1(images))  # (N, 20, 12, 12)
         x = self.pool2(self.conv2(x))  # (N, 50, 4, 4)
         x = self.relu1(self.ip1(x.flatten(1)))  # (N, 500)
@@ -60,5 +46,5 @@ class CaffeLeNet(PretrainedModel):
         return logits
 
     def arguments(self) -> dict[str, Any]:
-        """Return the constructor's arguments as JSON can hold them."""
+        """Return the constructor's arguments in a form that JSON can hold."""
         return {"num_classes": self.num_classes}

@@ -1,6 +1,6 @@
-"""Models in folders: `config.json` says what to build, `model.safetensors` holds its tensors.
+"""Save models to folders, and load them back: `config.json` describes the model, `model.safetensors` holds its tensors.
 
-The weights inside the package, `save_pretrained` and a run of the command line all use this one format.
+The bundled weights, `save_pretrained` and the runs of the command line all use this format.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import hashlib
 import importlib.resources
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,38 +22,41 @@ from .. import storage
 CONFIG = "config.json"
 TENSORS = "model.safetensors"
 
-
-_ARCHITECTURES: dict[str, type[PretrainedModel]] = {}  # what a folder may name; it can name nothing else
+_ARCHITECTURES: dict[str, type[PretrainedModel]] = {}  # the classes that a folder may name
 
 
 class PretrainedModel(nn.Module):
-    """A module that can be saved to a folder and built again from it."""
+    """A module that can be saved to a folder and rebuilt from it."""
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, *, abstract: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        known = _ARCHITECTURES.setdefault(cls.__name__, cls)
-        if known.__module__ != cls.__module__:
-            raise ValueError(f"there is an architecture {cls.__name__} in {known.__module__}; expected another name")
+        if abstract:
+            return
+        registered = _ARCHITECTURES.setdefault(cls.__name__, cls)
+        if registered.__module__ != cls.__module__:
+            raise ValueError(
+                f"the architecture {cls.__name__} is already defined in {registered.__module__}; expected a new name"
+            )
         _ARCHITECTURES[cls.__name__] = cls
 
     def arguments(self) -> dict[str, Any]:
-        """Return the constructor's arguments as JSON can hold them."""
-        raise NotImplementedError(f"{type(self).__name__} does not say how it was constructed")
+        """Return the constructor's arguments in a form that JSON can hold."""
+        raise NotImplementedError(f"{type(self).__name__} does not define arguments(), which saving needs")
 
     @classmethod
     def from_arguments(cls, arguments: dict[str, Any]) -> PretrainedModel:
-        """Build the model from what `arguments` returned."""
+        """Build the model from the result of `arguments`."""
         return cls(**arguments)
 
     def save_pretrained(self, directory: str | os.PathLike[str], **extra: Any) -> None:
-        """Write `config.json` and `model.safetensors` to a folder, which is made where it is missing.
+        """Write `config.json` and `model.safetensors` to a folder.
 
         Parameters
         ----------
         directory
-            The folder. Files of these names are replaced, each at once; others stay.
+            The folder; created if missing. Existing files of these two names are replaced atomically; other files stay.
         extra
-            Further entries of `config.json`, such as `preprocess=...` or `meta=...`, as JSON can hold them.
+            Additional entries of `config.json`, such as `preprocess=...` or `meta=...`; values must fit in JSON.
         """
         save_model(self, directory, **extra)
 
@@ -63,117 +67,142 @@ class PretrainedModel(nn.Module):
         Parameters
         ----------
         source
-            The name of weights in this package ("mnist_v1", in any case; a folder of that name is "./mnist_v1"), a
-            folder, a `.safetensors` file with its `config.json` beside it, or a repository of the Hugging Face hub
-            ("owner/name", with huggingface_hub installed, unless there is a folder "owner" here).
+            The name of bundled weights, such as "mnist_v2" (in any case; write "./mnist_v2" for a folder of that name);
+            a folder; a `.safetensors` file with its `config.json` beside it; or a repository on the Hugging Face hub
+            ("owner/name"; needs huggingface_hub, and no local folder "owner").
 
         Raises
         ------
         FileNotFoundError
-            There is no such name, folder or file.
+            The source does not exist.
         ValueError
-            A file is damaged, or holds another architecture or other tensors; nothing is loaded in part.
+            A file is damaged, or holds a different architecture or different tensors. Nothing is loaded partially.
         """
         model = load_model(source)
         if not isinstance(model, cls):
-            raise ValueError(f"{source} holds {type(model).__name__}; expected {cls.__name__}")
+            raise ValueError(f"{source} holds a {type(model).__name__}; expected a {cls.__name__}")
         return model
 
 
+@dataclass(frozen=True)
+class WeightsFolder:
+    """A weights folder whose `config.json` has been read and verified.
+
+    Attributes
+    ----------
+    tensors
+        The path of the safetensors file.
+    config
+        The content of `config.json`.
+    """
+
+    tensors: Path
+    config: dict[str, Any]
+
+    @classmethod
+    def open(cls, source: str | os.PathLike[str]) -> WeightsFolder:
+        """Locate and read the folder; `source` and errors as in `PretrainedModel.from_pretrained`."""
+        tensors = _locate(source)
+        path = tensors.with_name(CONFIG)
+        config = storage.unsealed(storage.read_json(path), path)
+        for name in ("arguments", "preprocess", "meta", "settings"):
+            if not isinstance(config.get(name), dict | None):
+                raise ValueError(f"{path} has {config[name]!r} for {name!r}; expected an object")
+        return cls(tensors, config)
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self.tensors.parent
+
+    def load(self) -> PretrainedModel:
+        """Build the model, verify the hash of its tensors, and load them; return it in evaluation mode."""
+        name, arguments = self.config.get("architecture"), self.config.get("arguments")
+        if name is None and "settings" in self.config:
+            raise ValueError(
+                f"{self.path} holds an unfinished run; expected weights (lenet5 train --resume {self.path})"
+            )
+        architecture = _ARCHITECTURES.get(str(name))
+        if architecture is None or not isinstance(arguments, dict):
+            known = ", ".join(sorted(_ARCHITECTURES))
+            raise ValueError(f"{self.path / CONFIG} names the architecture {name!r}; expected one of: {known}")
+        try:
+            with torch.random.fork_rng(devices=[]):  # the initial weights are overwritten at once
+                model = architecture.from_arguments(arguments).to(_dtype(self.config))
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ValueError(f"{self.path / CONFIG} does not describe a {name}: {error}") from error
+        assign_tensors(model, storage.read_tensors(self.tensors, sha256=str(self.config.get("sha256"))), self.path)
+        return model.eval()
+
+
+def load_model(source: str | os.PathLike[str]) -> PretrainedModel:
+    """Load a model of any architecture; see `PretrainedModel.from_pretrained`."""
+    return WeightsFolder.open(source).load()
+
+
 def save_model(model: nn.Module, directory: str | os.PathLike[str], **extra: Any) -> None:
-    """Save any module as `save_pretrained` does; only a PretrainedModel can be built again without its code."""
-    model = getattr(model, "_orig_mod", model)  # torch.compile wraps it
-    arguments = model.arguments() if isinstance(model, PretrainedModel) else None
+    """Save any module as `save_pretrained` does; only a PretrainedModel can be rebuilt from the folder alone."""
+    model = getattr(model, "_orig_mod", model)  # unwrap torch.compile
     tensors = storage.tensors_bytes(model.state_dict())
     dtypes = {str(parameter.dtype).removeprefix("torch.") for parameter in model.parameters()}
-    dtype = dtypes.pop() if len(dtypes) == 1 else None
     config = {
         "architecture": type(model).__name__,
-        "arguments": arguments,
-        "dtype": dtype,
+        "arguments": model.arguments() if isinstance(model, PretrainedModel) else None,
+        "dtype": dtypes.pop() if len(dtypes) == 1 else None,
         "sha256": hashlib.sha256(tensors).hexdigest(),
         **extra,
     }
     directory = Path(directory)
     if directory.exists() and not directory.is_dir():
-        raise ValueError(f"{directory} is a file; expected a folder, or a name that is free")
+        raise ValueError(f"{directory} is a file; expected a folder or a new path")
     directory.mkdir(parents=True, exist_ok=True)
     storage.write_files({directory / TENSORS: tensors, directory / CONFIG: storage.json_bytes(storage.sealed(config))})
 
 
-def load_model(source: str | os.PathLike[str]) -> PretrainedModel:
-    """Load whichever architecture a folder holds; see `PretrainedModel.from_pretrained`."""
-    folder, tensors_file = _locate(source)
-    config = read_config(folder)
-    name, arguments = config.get("architecture"), config.get("arguments")
-    if name is None and "settings" in config:
-        raise ValueError(f"{folder} is a run without weights yet; lenet5 train --resume {folder} continues it")
-    architecture = _ARCHITECTURES.get(str(name))
-    if architecture is None or not isinstance(arguments, dict):
-        known = ", ".join(sorted(_ARCHITECTURES))
-        raise ValueError(f"{folder / CONFIG} describes the architecture {name!r}; expected one of: {known}")
-    try:
-        with torch.random.fork_rng(devices=[]):  # what is drawn for the parameters is replaced at once
-            model = architecture.from_arguments(arguments).to(_dtype(config))
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{folder / CONFIG} does not describe a {name}: {error}") from error
-    assign_tensors(model, storage.read_tensors(folder / tensors_file, sha256=str(config.get("sha256"))), folder)
-    return model.eval()
-
-
 def assign_tensors(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Replace a model's tensors by those of a file, all of them or none.
+    """Replace all tensors of a model, or none.
 
     Raises
     ------
     ValueError
-        A name, shape or dtype differs.
+        A name, shape or dtype differs; `path` is named as the origin of the tensors.
     """
-    expected = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in model.state_dict().items()}
-    found = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in tensors.items()}
-    differing = [name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)]
+    expected, given = (
+        {name: (tuple(t.shape), t.dtype) for name, t in s.items()} for s in (model.state_dict(), tensors)
+    )
+    differing = [name for name in expected.keys() | given.keys() if expected.get(name) != given.get(name)]
     if differing:
         name = min(differing)
         raise ValueError(
             f"{path} does not fit a {type(model).__name__}: {len(differing)} tensors differ, such as {name!r}:"
-            f" expected {expected.get(name)}, found {found.get(name)}"
+            f" expected {expected.get(name)}, found {given.get(name)}"
         )
     model.load_state_dict(tensors, strict=True)
-
-
-def read_config(source: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read a weights folder's `config.json`; `source` as in `PretrainedModel.from_pretrained`."""
-    path = _locate(source)[0] / CONFIG
-    config = storage.unsealed(storage.read_json(path), path)
-    for name in ("arguments", "preprocess", "meta", "settings"):
-        if not isinstance(config.get(name), dict | None):
-            raise ValueError(f"{path} has {config[name]!r} for {name!r}; expected an object")
-    return config
 
 
 def _dtype(config: dict[str, Any]) -> torch.dtype:
     name = config.get("dtype") or "float32"
     dtype = getattr(torch, str(name), None)
     if not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
-        raise ValueError(f"dtype {name!r} is not a floating-point type of torch")
+        raise ValueError(f"dtype is {name!r}; expected a floating-point dtype of torch")
     return dtype
 
 
-def _locate(source: str | os.PathLike[str]) -> tuple[Path, str]:
-    """Return the folder that `source` names, and the name of the file of tensors in it."""
+def _locate(source: str | os.PathLike[str]) -> Path:
+    """Return the path of the safetensors file that `source` names."""
     if isinstance(source, enum.Enum):
         source = str(source.value)
     path = Path(source)
     bundled = Path(str(importlib.resources.files("lenet5"))) / "weights"
     names = sorted(config.parent.name for config in bundled.glob(f"*/{CONFIG}"))
     if isinstance(source, str) and source.lower() in names:
-        return bundled / source.lower(), TENSORS
+        return bundled / source.lower() / TENSORS
     if path.is_dir():
-        return path, TENSORS
+        return path / TENSORS
     if path.is_file():
-        return path.parent, path.name
+        return path
     if isinstance(source, str) and source.count("/") == 1 and not path.parent.is_dir():
-        return _download(source), TENSORS
+        return _download(source) / TENSORS
     expected = f"a folder, a file, or one of the names: {', '.join(names)}"
     raise FileNotFoundError(f"no weights at {str(source)!r}; expected {expected}")
 

@@ -1,1 +1,1 @@
-"""What a training runs on: the device, random generators, signals, other processes, and checkpoints."""
+"""What training runs on: the device, random generators, signals, other processes, and CUDA graphs."""

@@ -1,4 +1,4 @@
-"""The processes that train one model together, as torchrun starts them; alone, everything here costs nothing."""
+"""The processes that train one model together under torchrun; for a single process everything here is free."""
 
 from __future__ import annotations
 
@@ -24,75 +24,83 @@ _VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 class Processes:
-    """All processes of a training, seen from one of them.
+    """The process group, as one of its processes sees it.
 
-    Messages go over gloo, whatever the gradients use: no GPU is waited for.
+    Messages go over gloo, whatever the gradients use, so that they never wait for a GPU.
 
     Attributes
     ----------
-    rank, size
-        The number of this process, and how many there are.
+    rank, world_size
+        The rank of this process, and the number of processes.
     """
 
     def __init__(self) -> None:
-        self.rank, self.size = (dist.get_rank(), dist.get_world_size()) if _initialized() else (0, 1)
-        self._group = _gloo_group() if self.size > 1 else None
+        self.rank, self.world_size = (dist.get_rank(), dist.get_world_size()) if _initialized() else (0, 1)
+
+    @property
+    def _group(self) -> Any:
+        return _gloo_group()
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is rank 0, which alone writes and prints."""
+        return self.rank == 0
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """Return the model with its gradients averaged over the processes, all beginning with the first one's weights.
+        """Wrap the model in DistributedDataParallel, which starts all ranks with the weights of rank 0.
 
         Source: Li et al., "PyTorch Distributed: Experiences on Accelerating Data Parallel Training", 2020.
         """
-        return model if self.size == 1 else DistributedDataParallel(model)
+        return model if self.world_size == 1 else DistributedDataParallel(model)
 
-    def exchanging(self, module: nn.Module, wanted: bool) -> contextlib.AbstractContextManager[None]:
-        """Return the context for a forward and backward pass, after which gradients are averaged or not yet."""
-        if self.size == 1 or wanted:
+    def synchronising(self, module: nn.Module, enabled: bool) -> contextlib.AbstractContextManager[None]:
+        """Return the context of a forward and backward pass, with or without an all-reduce of the gradients."""
+        if self.world_size == 1 or enabled:
             return contextlib.nullcontext()
-        wrapped: Any = getattr(module, "_orig_mod", module)  # torch.compile wraps it once more
+        wrapped: Any = getattr(module, "_orig_mod", module)  # unwrap torch.compile
         context: contextlib.AbstractContextManager[None] = wrapped.no_sync()
         return context
 
-    def share_buffers(self, model: nn.Module) -> None:
-        """Give all processes the first one's buffers, such as batch statistics, of which each has its own."""
-        if self.size > 1:
+    def broadcast_buffers(self, model: nn.Module) -> None:
+        """Broadcast the buffers of rank 0, such as batch statistics; each rank has its own until then."""
+        if self.world_size > 1:
             for buffer in model.buffers():
                 dist.broadcast(buffer, 0)
 
     def all_max(self, *numbers: int) -> list[int]:
-        """Return the highest of each of these numbers over the processes."""
-        if self.size == 1:
+        """All-reduce each number by the maximum."""
+        if self.world_size == 1:
             return list(numbers)
         highest = torch.tensor(numbers)
         dist.all_reduce(highest, dist.ReduceOp.MAX, self._group)
         return [int(number) for number in highest]
 
     def all_sum(self, value: Tensor) -> float:
-        """Return the sum of a number over the processes."""
+        """All-reduce a scalar by the sum."""
         total = value.detach().cpu().clone()
-        if self.size > 1:
+        if self.world_size > 1:
             dist.all_reduce(total, dist.ReduceOp.SUM, self._group)
         return total.item()
 
     def all_gather(self, tensor: Tensor) -> list[Tensor]:
-        """Return the tensors of all processes, on the CPU; they may differ in their numbers of rows."""
-        if self.size == 1:
+        """Gather CPU tensors of all ranks; their first dimensions may differ."""
+        if self.world_size == 1:
             return [tensor]
-        lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
+        lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self.world_size)]
         dist.all_gather(lengths, torch.tensor([len(tensor)]), self._group)
         padded = tensor.new_zeros(max(map(int, lengths)), *tensor.shape[1:])
         padded[: len(tensor)] = tensor
-        found = [torch.empty_like(padded) for _ in range(self.size)]
-        dist.all_gather(found, padded, self._group)
-        return [rows[: int(length)] for rows, length in zip(found, lengths, strict=True)]
+        gathered = [torch.empty_like(padded) for _ in range(self.world_size)]
+        dist.all_gather(gathered, padded, self._group)
+        return [rows[: int(length)] for rows, length in zip(gathered, lengths, strict=True)]
 
     def all_gather_bytes(self, data: bytes) -> list[bytes]:
-        """Return the bytes of all processes."""
+        """Gather the bytes of all ranks."""
         return [bytes(rows.numpy()) for rows in self.all_gather(torch.frombuffer(bytearray(data), dtype=torch.uint8))]
 
-    def from_first(self, make: Callable[[], bytes]) -> bytes:
-        """Return what the first process makes; where it cannot, the others raise ValueError with the same sentence."""
-        if self.size == 1:
+    def broadcast_from_main(self, make: Callable[[], bytes]) -> bytes:
+        """Run `make` on rank 0 and broadcast the result; if it fails, every rank raises with that message."""
+        if self.world_size == 1:
             return make()
         if self.rank:
             failed, data = self._broadcast(b""), self._broadcast(b"")
@@ -121,43 +129,50 @@ class Processes:
 
 
 def join_processes(device: torch.device) -> Processes:
-    """Return the processes that this one belongs to; the first call under torchrun waits for the others."""
+    """Join the process group that torchrun describes; the first call waits for the other ranks."""
     if not _initialized() and dist.is_available() and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         missing = [name for name in _VARIABLES if name not in os.environ]
         if missing:
             raise ValueError(
                 f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, but {', '.join(missing)} is not set; expected a launch by"
-                " torchrun, or no WORLD_SIZE for a process that trains alone"
+                " torchrun, or no WORLD_SIZE for a single process"
             )
-        global _attempt  # noqa: PLW0603 (as the process group itself, it is the process's)
-        store, rank, size = next(rendezvous("env://"))
-        _attempt = _agree_on_attempt(store, rank, size)
+        global _attempt  # noqa: PLW0603 (a property of the process, like the process group)
+        store, rank, world_size = next(rendezvous("env://"))
+        _attempt = _agree_on_attempt(store, rank, world_size)
         store = dist.PrefixStore(f"attempt-{_attempt}", store)  # type: ignore[attr-defined]
         backend = "nccl" if device.type == "cuda" else "gloo"
-        dist.init_process_group(backend, store=store, rank=rank, world_size=size)
+        dist.init_process_group(backend, store=store, rank=rank, world_size=world_size)
         atexit.register(_leave)
     return Processes()
 
 
 @functools.cache
 def _gloo_group() -> Any:
-    """Return the group of all processes for messages; made once, since to make it is to wait for all of them."""
+    """Return the group for messages; created once, because creating it waits for all ranks."""
     return dist.new_group(backend="gloo")
 
 
+def is_main_process() -> bool:
+    """Return True on rank 0, and without torchrun; before the process group is joined, its variables tell the rank."""
+    if _initialized() or int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return Processes().is_main
+    return os.environ.get("RANK") == "0"
+
+
 def local_rank() -> int | None:
-    """Return the number of this process on its host; None alone."""
+    """Return the rank among the processes of this host; None outside torchrun."""
     number = os.environ.get("LOCAL_RANK")
     return None if number is None else int(number)
 
 
 def was_restarted() -> bool:
-    """Whether torch's elastic agent started this process, or one beside it, in place of one that failed."""
+    """Return True if torchrun restarted the processes after a failure."""
     return _attempt > 1 or int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
 
 
 def launch_id() -> str | None:
-    """Return what tells torchrun's launches apart, and is the same over its restarts; None without torchrun."""
+    """Return an identifier of torchrun's launch, equal across its restarts; None outside torchrun."""
     run = os.environ.get("TORCHELASTIC_RUN_ID")
     if run != "none":
         return run
@@ -165,11 +180,11 @@ def launch_id() -> str | None:
     return error_file.parents[2].name if len(error_file.parents) > 2 else run
 
 
-def _agree_on_attempt(store: Any, rank: int, size: int) -> int:
-    """Return how often these processes have been started, the same number in each.
+def _agree_on_attempt(store: Any, rank: int, world_size: int) -> int:
+    """Return how often these processes have been started, equal on all ranks.
 
-    torchrun keeps one store over its restarts, and a process could read there the address of one that is dead. The
-    hosts count restarts each by itself, so the first process counts, and answers those that ask now.
+    torchrun keeps one store across restarts, in which a process could read the address of a dead one. Hosts count their
+    restarts separately, so rank 0 counts, and answers the ranks that ask now.
     """
     if rank:
         question = uuid.uuid4().hex
@@ -178,14 +193,14 @@ def _agree_on_attempt(store: Any, rank: int, size: int) -> int:
         store.set(f"heard-{attempt}-{rank}", "")
         return attempt
     attempt = int(store.add("attempts", 1))
-    waiting, end = set(range(1, size)), time.monotonic() + store.timeout.total_seconds()
+    waiting, end = set(range(1, world_size)), time.monotonic() + store.timeout.total_seconds()
     while waiting:
         if time.monotonic() > end:
-            raise TimeoutError(f"the processes {sorted(waiting)} of {size} have not begun")
-        waiting = {other for other in waiting if not store.check([f"heard-{attempt}-{other}"])}
-        for other in waiting:
-            if store.check([f"question-{other}"]):  # it may be an earlier one's; then its own will follow
-                store.set(f"answer-{store.get(f'question-{other}').decode()}", str(attempt))
+            raise TimeoutError(f"ranks {sorted(waiting)} of {world_size} processes have not started")
+        waiting = {peer for peer in waiting if not store.check([f"heard-{attempt}-{peer}"])}
+        for peer in waiting:
+            if store.check([f"question-{peer}"]):  # it may be left from an earlier attempt; then a new one follows
+                store.set(f"answer-{store.get(f'question-{peer}').decode()}", str(attempt))
         time.sleep(0.01)
     return attempt
 
@@ -195,7 +210,7 @@ def _initialized() -> bool:
 
 
 def _leave() -> None:
-    gc.collect()  # what still refers to the groups would keep their threads
+    gc.collect()  # remaining references to the groups would keep their threads alive
     _gloo_group.cache_clear()
-    with contextlib.suppress(Exception):  # at the end of a process whose peers may be gone
+    with contextlib.suppress(Exception):  # the peers may be gone already
         dist.destroy_process_group()

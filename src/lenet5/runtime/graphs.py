@@ -1,4 +1,4 @@
-"""CUDA graphs: a step of a small network is fifty kernels, and to start them one by one takes longer than they do."""
+"""CUDA graph capture: launch overhead dominates the training step of a small network."""
 
 from __future__ import annotations
 
@@ -10,74 +10,74 @@ import torch
 from torch import Tensor, nn
 
 
-class RecordedGradients:
-    """A function that computes a loss and its gradients, recorded on a CUDA device at its second call, then replayed.
+class CapturedGradients:
+    """A loss-and-gradient function, captured as a CUDA graph at its second call and replayed afterwards.
 
     Parameters
     ----------
     compute
-        Takes tensors, and returns the loss, a tensor of one number, once it has added the gradients to those of the
-        parameters, which are None when it is called. It must do the same operations for all tensors of one shape, and
-        leave no other trace than on tensors of the device.
+        Takes tensors and returns the loss, a scalar tensor, after adding the gradients to those of the parameters,
+        which are None before. It must run the same operators for all tensors of one shape, and have no side effects
+        except on device tensors.
     model
-        Whose parameters these are. When it changes otherwise than in value, `refresh` has to be called.
+        The model that owns the parameters. Call `refresh` after any change to it other than of values.
 
     Raises
     ------
     RuntimeError
-        When it is called: the function waits for the device, or does something else that no graph can hold.
+        When called: the function synchronises with the device, or does something else that a graph cannot contain.
     """
 
     def __init__(self, compute: Callable[..., Tensor], model: nn.Module) -> None:
         self.compute, self.model = compute, model
         self._seen: set[Any] = set()  # shapes for which the libraries have chosen their algorithms
-        self._recordings: dict[Any, _Recording] = {}
+        self._captures: dict[Any, _Capture] = {}
         self._fingerprint: list[Any] = []
 
     def refresh(self) -> None:
-        """Forget all recordings, if the model has other tensors or modes than when they were made."""
+        """Discard all captures if the model's tensors or modes have changed since."""
         parameters = [(parameter.data_ptr(), parameter.requires_grad) for parameter in self.model.parameters()]
         fingerprint = [*parameters, *((id(module), module.training) for module in self.model.modules())]
         if fingerprint != self._fingerprint:
             self._fingerprint = fingerprint
-            self._recordings.clear()
+            self._captures.clear()
 
     def __call__(self, *inputs: Tensor) -> Tensor:
-        """Compute the loss of tensors on the device, and leave its gradients in the parameters."""
+        """Return the loss of device tensors, and set the gradients of the parameters."""
         shape = tuple((tensor.shape, tensor.dtype) for tensor in inputs)
         if shape not in self._seen:
             self._seen.add(shape)
             return self.compute(*inputs)
-        if shape not in self._recordings:
-            self._recordings[shape] = self._record(inputs)
-        recording = self._recordings[shape]
-        for own, given in zip(recording.inputs, inputs, strict=True):
-            own.copy_(given)
-        recording.graph.replay()
-        for parameter, gradient in recording.gradients:
+        if shape not in self._captures:
+            self._captures[shape] = self._capture(inputs)
+        capture = self._captures[shape]
+        for static, given in zip(capture.inputs, inputs, strict=True):
+            static.copy_(given)
+        capture.graph.replay()
+        for parameter, gradient in capture.gradients:
             parameter.grad = gradient
-        return recording.loss
+        return capture.loss
 
-    def _record(self, inputs: tuple[Tensor, ...]) -> _Recording:
-        own = tuple(tensor.clone() for tensor in inputs)
+    def _capture(self, inputs: tuple[Tensor, ...]) -> _Capture:
+        static = tuple(tensor.clone() for tensor in inputs)
         graph = torch.cuda.CUDAGraph()
         collecting = gc.isenabled()
-        gc.disable()  # a graph that is freed while another is recorded breaks that one
+        gc.disable()  # freeing a graph during the capture of another one breaks the capture
         try:
-            with torch.cuda.device(own[0].device), torch.cuda.graph(graph):
-                loss = self.compute(*own)
+            with torch.cuda.device(static[0].device), torch.cuda.graph(graph):
+                loss = self.compute(*static)
         except RuntimeError as error:
             name = type(self.model).__name__
-            raise RuntimeError(f"{name} cannot be recorded as a CUDA graph (cuda_graph=False does without)") from error
+            raise RuntimeError(f"{name} cannot be captured as a CUDA graph; set cuda_graph=False") from error
         finally:
             if collecting:
                 gc.enable()
         gradients = [(parameter, parameter.grad) for parameter in self.model.parameters() if parameter.grad is not None]
-        return _Recording(graph, own, loss, gradients)
+        return _Capture(graph, static, loss, gradients)
 
 
-class _Recording(NamedTuple):
+class _Capture(NamedTuple):
     graph: torch.cuda.CUDAGraph
-    inputs: tuple[Tensor, ...]  # where the graph reads
-    loss: Tensor  # and where it writes
+    inputs: tuple[Tensor, ...]  # the graph reads these
+    loss: Tensor  # and writes these
     gradients: list[tuple[nn.Parameter, Tensor]]

@@ -1,6 +1,4 @@
-"""Ctrl-C and SIGTERM as requests that a training answers when its step is done."""
-
-from __future__ import annotations
+"""Ctrl-C and SIGTERM as requests that a training run answers after the current step."""
 
 import contextlib
 import signal
@@ -10,7 +8,7 @@ from types import FrameType
 
 
 class Interrupt:
-    """The signal that arrived; 0 before one did."""
+    """The last signal received; 0 if none."""
 
     received: int = 0
 
@@ -18,7 +16,7 @@ class Interrupt:
         self.second_raises = second_raises
 
     def handle(self, number: int, _frame: FrameType | None) -> None:
-        """Note a signal; a second Ctrl-C raises at once, where that is wanted."""
+        """Record a signal; with `second_raises`, raise KeyboardInterrupt at the second Ctrl-C."""
         if self.second_raises and number == signal.SIGINT and self.received == signal.SIGINT:
             raise KeyboardInterrupt
         self.received = number
@@ -26,17 +24,17 @@ class Interrupt:
 
 @contextlib.contextmanager
 def interruptible(*, second_raises: bool) -> Iterator[Interrupt]:
-    """Catch SIGINT and SIGTERM during a block, where Python lets a thread do so: in the main one.
+    """Catch SIGINT and SIGTERM during a block. Python allows this in the main thread only.
 
-    A signal that is ignored, as a shell makes it for what runs in the background, stays so. Under
-    torchrun, which passes on what it hears, a second Ctrl-C may be the first once more.
+    A signal that is ignored stays ignored; shells ignore SIGINT for background jobs. torchrun forwards the signals that
+    it receives, so that under torchrun a second Ctrl-C may be the first one again.
     """
     interrupt = Interrupt(second_raises=second_raises)
     if threading.current_thread() is not threading.main_thread():
         yield interrupt
         return
-    heeded = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, interrupt.handle) for number in heeded}
+    handled = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt.handle) for number in handled}
     try:
         yield interrupt
     finally:

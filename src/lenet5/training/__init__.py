@@ -1,10 +1,5 @@
-"""Training, evaluation and prediction, for any module and any source of batches."""
+"""Training, for any module and any source of batches."""
 
-from .callbacks import Callback, ProgressBar
-from .config import TrainerConfig
-from .history import History
-from .inference import Predictions
-from .sdlm import SDLM, SDLMSchedule
-from .trainer import Trainer
+import lazy_loader
 
-__all__ = ["SDLM", "Callback", "History", "Predictions", "ProgressBar", "SDLMSchedule", "Trainer", "TrainerConfig"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,99 +1,242 @@
-"""The checkpoints of a training: folders `step-NUMBER` in one directory, the newest and the best of which are kept."""
+"""Checkpoints: folders that hold the weights, and everything else that an exact resume needs.
+
+A checkpoint `step-NUMBER` is a weights folder with two more files. `state.json` holds the hashes of the other files,
+and under `digest` its own; `state.safetensors` holds its tensors.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import numpy as np
+import torch
+from torch import Tensor, nn
 
 from .. import storage
-from ..runtime.checkpoint import STATE, Checkpoint, read_checkpoint, write_checkpoint
-from ..runtime.distributed import launch_id, was_restarted
+from ..models.pretrained import CONFIG, TENSORS, save_model
+from ..runtime.distributed import Processes, launch_id, was_restarted
+
+STATE = "state.json"
+_STATE_TENSORS = "state.safetensors"
+_FILES = (CONFIG, TENSORS, _STATE_TENSORS)
+_FORMAT = 3
 
 
-def find_checkpoint(path: Path) -> Checkpoint:
-    """Return the newest whole checkpoint at or below a path; of damaged ones it warns.
+class Checkpoint:
+    """A checkpoint whose files have been read and verified.
+
+    Parameters
+    ----------
+    path
+        The folder.
+    files
+        The contents of its files, by name.
+
+    Attributes
+    ----------
+    state
+        The state that was given to `write_checkpoint`.
+    tensors
+        The tensors of the model.
+
+    Raises
+    ------
+    ValueError
+        A file is damaged or missing, or has a different format.
+    """
+
+    def __init__(self, path: Path, files: dict[str, bytes]) -> None:
+        self.path, self.files = path, files
+        content = storage.unsealed(storage.parse_json(files[STATE], path / STATE), path / STATE)
+        if content.get("format") != _FORMAT:
+            raise ValueError(f"{path / STATE} has format {content.get('format')}; expected {_FORMAT}")
+        for name, expected in content["files"].items():
+            if name not in files:
+                raise ValueError(f"{path} is incomplete: {name} is missing")
+            storage.check_hash(files[name], expected, path / name)
+        self.tensors = storage.parse_tensors(files[TENSORS], path / TENSORS)
+        state_tensors = storage.parse_tensors(files[_STATE_TENSORS], path / _STATE_TENSORS)
+        self.state: dict[str, Any] = _unpack(content["state"], state_tensors)
+
+
+def write_checkpoint(path: str | os.PathLike[str], model: nn.Module, state: dict[str, Any]) -> None:
+    """Write a checkpoint folder; an existing checkpoint of that name stays until the new one is on disk.
+
+    Raises
+    ------
+    ValueError
+        The path is a file, or a folder with other files in it, which would be lost.
+    """
+    path = Path(path).resolve()
+    if path.exists() and not (path.is_dir() and {entry.name for entry in path.iterdir()} <= {*_FILES, STATE}):
+        raise ValueError(f"{path} is not a checkpoint; expected a new folder, or a checkpoint to replace")
+    with storage.written_folder(path) as folder:
+        save_model(model, folder)
+        tensors: dict[str, Tensor] = {}
+        packed = _pack(state, tensors, "state")
+        storage.write_tensors(folder / _STATE_TENSORS, tensors)
+        hashes = {name: hashlib.sha256(storage.read_file(folder / name)).hexdigest() for name in _FILES}
+        content = storage.sealed({"format": _FORMAT, "files": hashes, "state": packed})
+        storage.write_json(folder / STATE, content)
+
+
+def read_checkpoint(folder: Path) -> Checkpoint:
+    """Read and verify a checkpoint.
 
     Raises
     ------
     FileNotFoundError
-        There is none.
+        The folder is not a checkpoint.
     ValueError
-        The path is itself a checkpoint, and it is damaged.
+        A file is damaged or missing, or has a different format.
+    """
+    storage.read_file(folder / STATE)
+    names = [name for name in (*_FILES, STATE) if (folder / name).is_file()]
+    return Checkpoint(folder, {name: storage.read_file(folder / name) for name in names})
+
+
+def find_checkpoint(path: Path) -> Checkpoint:
+    """Return the latest valid checkpoint at or below a path; warn about damaged ones.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no valid checkpoint.
+    ValueError
+        The path itself is a checkpoint, and damaged.
     """
     storage.recover_folder(path)
     if (path / STATE).is_file():
         return read_checkpoint(path)
     for set_aside in [*path.glob(".step-*.old"), *path.glob("checkpoints/.step-*.old")]:
         storage.recover_folder(set_aside.with_name(set_aside.name[1:].removesuffix(".old")))
-    for folder in sorted([*path.glob("step-*"), *path.glob("checkpoints/step-*")], key=_number, reverse=True):
+    for folder in sorted([*path.glob("step-*"), *path.glob("checkpoints/step-*")], key=_step, reverse=True):
         try:
             return read_checkpoint(folder)
         except (ValueError, OSError) as error:
-            warnings.warn(f"the checkpoint {folder} is passed over: {error}", stacklevel=2)
-    raise FileNotFoundError(
-        f"there is no whole checkpoint at {path}; expected a checkpoint, or a folder of step-NUMBER"
-    )
+            warnings.warn(f"skipping the damaged checkpoint {folder}: {error}", stacklevel=2)
+    raise FileNotFoundError(f"no valid checkpoint at {path}; expected a checkpoint, or a folder of step-NUMBER")
 
 
 def checkpoint_to_resume(
-    resume: str | os.PathLike[str] | None, directory: str | os.PathLike[str] | None, *, within_epoch: bool
+    resume: str | os.PathLike[str] | None, directory: str | os.PathLike[str] | None, *, mid_epoch: bool
 ) -> Checkpoint | None:
-    """Return the checkpoint that `Trainer.fit` is to begin with; None for a fresh start.
+    """Return the checkpoint from which `Trainer.fit` starts; None for a fresh start.
 
     Raises
     ------
     FileNotFoundError
-        There is no whole checkpoint, and one was asked for.
+        `resume` names no valid checkpoint.
     ValueError
-        It is damaged, holds no training, or was taken within an epoch and this is not allowed; or `resume` is "auto"
-        and there is no directory to look into; or `resume` is None and the directory holds the checkpoints of another
-        training, which would be mixed with the new ones.
+        The checkpoint is damaged or holds no training run; it was written in the middle of an epoch and `mid_epoch` is
+        False; `resume` is "auto" and there is no directory; or `resume` is None and the directory has checkpoints.
     """
     used = directory is not None and any([*Path(directory).glob("step-*"), *Path(directory).glob(".step-*.old")])
     if directory is not None and used and was_restarted():
-        newest = find_checkpoint(Path(directory))
-        if newest.state.get("launch") == launch_id():  # this training's own, and newer than what it began with
+        latest = find_checkpoint(Path(directory))
+        if latest.state.get("launch") == launch_id():  # written by this run, before torchrun restarted it
             resume = "auto"
     if resume is None and used:
-        raise ValueError(
-            f"{directory} holds the checkpoints of an earlier training; expected an empty folder, or resume='auto'"
-        )
+        raise ValueError(f"{directory} holds checkpoints of an earlier run; expected an empty folder, or resume='auto'")
     if resume == "auto":
         if directory is None:
-            raise ValueError("resume is 'auto', but the settings name no checkpoint_dir; expected one of the two")
+            raise ValueError("resume is 'auto', but the config has no checkpoint_dir; expected one")
         resume = directory if used else None
     if resume is None:
         return None
-    found = find_checkpoint(Path(resume))
-    if "parts" not in found.state:
-        raise ValueError(f"{found.path} holds a Trainer that had not begun to train; expected a checkpoint")
-    if found.state["step"] and not (found.state["finished"] or within_epoch):
+    checkpoint = find_checkpoint(Path(resume))
+    if "parts" not in checkpoint.state:
+        raise ValueError(f"{checkpoint.path} holds a Trainer that was never trained; expected a checkpoint of a run")
+    if checkpoint.state["step"] and not (checkpoint.state["finished"] or mid_epoch):
         raise ValueError(
-            f"{found.path} was taken within an epoch, where a foreign loader cannot continue;"
-            " expected one taken at an epoch's end, or the dataset itself to train on"
+            f"{checkpoint.path} was written in the middle of an epoch, where this loader cannot continue; expected a"
+            " checkpoint from the end of an epoch, or the dataset itself to train on"
         )
-    return found
+    return checkpoint
 
 
 def add_checkpoint(directory: str | os.PathLike[str], model: nn.Module, state: dict[str, Any], *, keep: int) -> None:
-    """Write `directory/step-NUMBER`; keep it, the newest before it and the best epoch's, and remove what is left over.
-
-    A checkpoint can replace one of the same number, which then was taken by a training that had not ended.
-    """
+    """Write `directory/step-NUMBER`; remove older checkpoints but for `keep` and that of the best epoch."""
     directory, step = Path(directory), state["epoch"] * state["num_steps"] + state["step"]
     write_checkpoint(directory / f"step-{step:08}", model, state)
-    earlier = sorted((path for path in directory.glob("step-*") if _number(path) <= step), key=_number)
+    earlier = sorted((path for path in directory.glob("step-*") if _step(path) <= step), key=_step)
     best = (state["best_epoch"] or -1) * state["num_steps"]
-    spent = [path for path in earlier[:-keep] if _number(path) != best]
-    for folder in [*spent, *directory.glob(".step-*")]:
+    obsolete = [path for path in earlier[:-keep] if _step(path) != best]
+    for folder in [*obsolete, *directory.glob(".step-*")]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _number(folder: Path) -> int:
+def broadcast_checkpoint(find: Callable[[], Checkpoint | None], processes: Processes) -> Checkpoint | None:
+    """Find a checkpoint on rank 0 and broadcast it; ranks on other hosts may not see its folder."""
+    if processes.world_size == 1:
+        return find()
+
+    def serialise() -> bytes:
+        checkpoint = find()
+        if checkpoint is None:
+            return b""
+        files = {name: np.array(bytearray(data)) for name, data in checkpoint.files.items()}
+        return encode((str(checkpoint.path), files))
+
+    data = processes.broadcast_from_main(serialise)
+    if not data:
+        return None
+    path, files = decode(data)
+    return Checkpoint(Path(path), {name: content.tobytes() for name, content in files.items()})
+
+
+def encode(value: Any) -> bytes:
+    """Serialise a value for another process; it may hold whatever a checkpoint may hold."""
+    tensors: dict[str, Tensor] = {}
+    packed = torch.frombuffer(bytearray(json.dumps(_pack(value, tensors, "value")).encode()), dtype=torch.uint8)
+    return storage.tensors_bytes({**tensors, "json": packed})
+
+
+def decode(data: bytes) -> Any:
+    """Restore the argument of `encode`."""
+    tensors = storage.parse_tensors(data, "a message")
+    return _unpack(json.loads(bytes(tensors["json"].tolist())), tensors)
+
+
+def _pack(value: Any, tensors: dict[str, Tensor], path: str) -> Any:
+    """Return a value as JSON from which `_unpack` restores the same types; collect its tensors by name."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Tensor | np.ndarray):
+        name = f"{len(tensors)} {path}"  # the number distinguishes equal paths, such as "a.b" from "b" in "a"
+        tensors[name] = torch.as_tensor(value)
+        return {"tensor" if isinstance(value, Tensor) else "array": name}
+    if isinstance(value, dict):
+        return {"dict": [[_pack(k, tensors, path), _pack(v, tensors, f"{path}.{k}")] for k, v in value.items()]}
+    if isinstance(value, list | tuple):
+        items = [_pack(item, tensors, f"{path}.{index}") for index, item in enumerate(value)]
+        return items if isinstance(value, list) else {"tuple": items}
+    raise TypeError(
+        f"{path} is {type(value).__name__}, which a checkpoint cannot hold;"
+        " expected tensors, arrays, numbers, strings, None, and lists, tuples and dicts of these"
+    )
+
+
+def _unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
+    if isinstance(value, list):
+        return [_unpack(item, tensors) for item in value]
+    if not isinstance(value, dict):
+        return value
+    ((kind, content),) = value.items()
+    if kind == "dict":
+        return {_unpack(k, tensors): _unpack(v, tensors) for k, v in content}
+    if kind == "tuple":
+        return tuple(_unpack(item, tensors) for item in content)
+    return tensors[content] if kind == "tensor" else tensors[content].numpy()
+
+
+def _step(folder: Path) -> int:
     digits = folder.name.rpartition("-")[2]
     return int(digits) if digits.isdecimal() else -1

@@ -1,4 +1,4 @@
-"""What a training left behind, epoch by epoch."""
+"""The metrics of a training run, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ if TYPE_CHECKING:
 
 
 class Row(TypedDict, total=False):
-    """One epoch. The entries of validation are absent where there was none; callbacks may add some."""
+    """The metrics of one epoch. Validation entries are absent without validation data; callbacks may add entries."""
 
     epoch: int  # counted from 1
-    lr: float  # of the epoch's last step
-    train_loss: float  # mean over the epoch's examples, each as it was when its step was taken
+    lr: float  # at the last step of the epoch
+    train_loss: float  # mean over the examples of the epoch, each at its own step
     val_loss: float
     val_accuracy: float
-    train_accuracy: float  # of the weights at the epoch's end, where a recipe asks for it
-    test_accuracy: float  # the same
+    train_accuracy: float  # at the end of the epoch; only of recipes that measure it
+    test_accuracy: float  # likewise
 
 
 class History:
-    """The epochs of a training, in order.
+    """The metrics of the epochs, in order.
 
     Attributes
     ----------
     rows
         One Row per epoch.
     best_epoch
-        The number of the best epoch, counted from 1; None without validation.
+        The number of the best epoch, counted from 1; None without validation data.
     interrupted
-        Whether Ctrl-C or SIGTERM stopped the training before its end.
+        Whether Ctrl-C or SIGTERM ended the run early.
     """
 
     def __init__(self, rows: list[Row] | None = None, best_epoch: int | None = None) -> None:
@@ -53,21 +53,21 @@ class History:
         return f"<History: {len(self)} epochs, best {self.best_epoch}>"
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a table, one row per epoch."""
+        """Return a table with one row per epoch."""
         import pandas as pd
 
         return pd.DataFrame(self.rows)
 
     def plot(self) -> Figure:
-        """Draw the losses, and the validation accuracy where there is one.
+        """Plot the losses, and the validation accuracy if there is one.
 
         Raises
         ------
         ValueError
-            There is no epoch to draw.
+            The history is empty.
         """
-        from ..metrics.plots import plot_curves
+        from ..plots.figures import plot_curves
 
         if not self.rows:
-            raise ValueError("the history has no epoch yet; call Trainer.fit first")
+            raise ValueError("the history is empty; call Trainer.fit first")
         return plot_curves(self.to_frame(), self.best_epoch)

@@ -1,19 +1,5 @@
-"""Pretrained weights: the catalogue, the builders, and beside them the folders that hold the weights."""
+"""Pretrained weights: their catalogue, the builders, the bundle of `load`, and the folders that hold them."""
 
-from .catalogue import (
-    LeNet5_Weights,
-    LeNet5Original_Weights,
-    PretrainedWeights,
-    lenet5,
-    lenet5_original,
-    load_preprocess,
-)
+import lazy_loader
 
-__all__ = [
-    "LeNet5Original_Weights",
-    "LeNet5_Weights",
-    "PretrainedWeights",
-    "lenet5",
-    "lenet5_original",
-    "load_preprocess",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,21 +1,21 @@
-"""Which weights there are, what is known of them, and functions that build a model with them."""
+"""The bundled weights, and the builders of models with them."""
 
 from __future__ import annotations
 
-import os
 from enum import Enum
 from typing import Any, TypeVar
 
 import torch
 
-from ..data import Preprocess
-from ..models import LeNet5, LeNet5Original, load_model, read_config
+from ..data.preprocess import Preprocess
+from ..models import LeNet5, LeNet5Original
+from ..models.pretrained import WeightsFolder
 
 Model = TypeVar("Model", LeNet5, LeNet5Original)
 
 
 class PretrainedWeights(Enum):
-    """Weights that are part of the package. A member's value is the name of its folder; names match in any case."""
+    """Bundled weights. The value of a member is the name of its folder; members can be named in any case."""
 
     @classmethod
     def _missing_(cls, value: object) -> PretrainedWeights:
@@ -26,17 +26,17 @@ class PretrainedWeights(Enum):
 
     @property
     def meta(self) -> dict[str, Any]:
-        """What is known of the weights.
+        """Metadata of the weights.
 
-        `num_params`, `categories`, `recipe` (the command that makes them again), `metrics` (by set: what the published
-        numbers are), `sha256` (of the file of tensors), and more.
+        Among its keys are `num_params`, `categories`, `recipe` (the command that trains the weights again), `metrics`
+        (the published metrics, by dataset) and `sha256` (of the safetensors file).
         """
-        config = read_config(self.value)
+        config = WeightsFolder.open(self.value).config
         return {**config["meta"], "sha256": config["sha256"]}
 
     def transforms(self) -> Preprocess:
-        """Return what makes of any picture the images that these weights were trained on."""
-        return load_preprocess(self.value)
+        """Return the preprocessing that these weights expect."""
+        return read_preprocess(WeightsFolder.open(self.value))
 
 
 class LeNet5_Weights(PretrainedWeights):  # noqa: N801 (torchvision's convention)
@@ -49,35 +49,22 @@ class LeNet5_Weights(PretrainedWeights):  # noqa: N801 (torchvision's convention
     DEFAULT = MNIST_V2
 
 
-class LeNet5Original_Weights(PretrainedWeights):  # noqa: N801 (the same)
+class LeNet5Original_Weights(PretrainedWeights):  # noqa: N801 (torchvision's convention)
     """Weights of `LeNet5Original`."""
 
     MNIST_V1 = "original_mnist_v1"
     DEFAULT = MNIST_V1
 
 
-def load_preprocess(source: str | os.PathLike[str]) -> Preprocess:
-    """Return what makes of any picture the images that weights were trained on.
-
-    Parameters
-    ----------
-    source
-        As for `LeNet5.from_pretrained`.
-
-    Raises
-    ------
-    FileNotFoundError
-        There are no such weights.
-    ValueError
-        The weights do not say.
-    """
-    preprocess = read_config(source).get("preprocess")
-    if preprocess is None:
-        raise ValueError(f"{source} does not say how pictures are prepared; expected 'preprocess' in its config.json")
+def read_preprocess(folder: WeightsFolder) -> Preprocess:
+    """Return the preprocessing that a weights folder describes; raise ValueError if there is none."""
+    arguments = folder.config.get("preprocess")
+    if arguments is None:
+        raise ValueError(f"{folder.path} does not describe its preprocessing; expected 'preprocess' in its config.json")
     try:
-        return Preprocess(**preprocess)
+        return Preprocess(**arguments)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{source} does not say how pictures are prepared: {error}") from error
+        raise ValueError(f"{folder.path} does not describe its preprocessing: {error}") from error
 
 
 def lenet5(
@@ -86,17 +73,17 @@ def lenet5(
     progress: bool = True,  # noqa: ARG001 (torchvision's convention)
     **kwargs: Any,
 ) -> LeNet5:
-    """Build LeNet-5, by torchvision's convention for such functions.
+    """Build LeNet-5, by torchvision's convention for model builders.
 
     Parameters
     ----------
     weights
         A member of LeNet5_Weights or its name in any case, such as "DEFAULT"; None for random weights.
     progress
-        Whether to show a download; these weights are in the package, so there is none.
+        Ignored: the weights are bundled, so nothing is downloaded.
     kwargs
-        As for LeNet5: `num_classes`, `in_channels`, `image_size`, `activation`, `pooling`. Beside weights, they may
-        only repeat what the weights are for.
+        Arguments of LeNet5: `num_classes`, `in_channels`, `image_size`, `activation`, `pooling`. With weights, they
+        must equal those of the weights.
 
     Returns
     -------
@@ -106,7 +93,7 @@ def lenet5(
     Raises
     ------
     ValueError
-        The weights are unknown or damaged, or are for other arguments.
+        The weights are unknown or damaged, or have different arguments.
     """
     return _build(LeNet5, None if weights is None else LeNet5_Weights(weights), kwargs)
 
@@ -117,17 +104,16 @@ def lenet5_original(
     progress: bool = True,  # noqa: ARG001 (torchvision's convention)
     **kwargs: Any,
 ) -> LeNet5Original:
-    """Build the network of 1998, by torchvision's convention for such functions.
+    """Build the original network, by torchvision's convention for model builders.
 
     Parameters
     ----------
     weights
         A member of LeNet5Original_Weights or its name in any case, such as "DEFAULT"; None for random weights.
     progress
-        As for `lenet5`.
+        Ignored, as in `lenet5`.
     kwargs
-        As for LeNet5Original: `prototypes`, which beside weights may only repeat theirs, and `init`, which is for
-        random weights.
+        Arguments of LeNet5Original. With weights, `prototypes` must equal those of the weights, and `init` is an error.
 
     Returns
     -------
@@ -137,23 +123,23 @@ def lenet5_original(
     Raises
     ------
     ValueError
-        The weights are unknown or damaged, or are for other arguments.
+        The weights are unknown or damaged, or have different arguments.
     """
     if weights is not None and "init" in kwargs:
-        raise ValueError(f"init is {kwargs['init']!r} beside weights; expected one of the two")
+        raise ValueError(f"weights and init={kwargs['init']!r} are both given; expected at most one of them")
     return _build(LeNet5Original, None if weights is None else LeNet5Original_Weights(weights), kwargs)
 
 
 def _build(architecture: type[Model], weights: PretrainedWeights | None, kwargs: dict[str, Any]) -> Model:
-    """Return a model with random weights, or with these, for which the arguments must be."""
     if weights is None:
         return architecture(**kwargs)
-    saved = read_config(weights.value)["arguments"]
-    with torch.random.fork_rng(devices=[]):  # for a model that is only asked what it is
-        wanted = architecture(**kwargs).arguments() if kwargs else saved
-    differing = {name: value for name, value in wanted.items() if value != saved[name]}
+    folder = WeightsFolder.open(weights.value)
+    saved = folder.config["arguments"]
+    with torch.random.fork_rng(devices=[]):  # this model serves to compare the arguments only
+        requested = architecture(**kwargs).arguments() if kwargs else saved
+    differing = {name: value for name, value in requested.items() if value != saved[name]}
     if differing:
-        raise ValueError(f"{weights.name} is for {saved}; found {differing}")
-    model = load_model(weights.value)
+        raise ValueError(f"{weights.name} has the arguments {saved}; found {differing}")
+    model = folder.load()
     assert isinstance(model, architecture)
     return model

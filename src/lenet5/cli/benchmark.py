@@ -1,0 +1,119 @@
+"""The command `benchmark`: this package beside plain PyTorch, on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from statistics import median
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import click
+
+from .group import device_option, main
+
+if TYPE_CHECKING:
+    import torch
+
+NUM_IMAGES = 8192
+SECONDS = 0.2  # minimum time of a measurement
+SIZE = 2048  # of the square matrices
+EXPLANATION = f"""
+Each number is the median of the rounds. "ratio" is the speed of lenet5 relative to PyTorch. The last column divides the
+floating-point operations per second of lenet5 by those of a product of {SIZE}x{SIZE} matrices. It can exceed 100 %,
+because operations that lenet5 skips, such as gradients that are zero, are counted too."""
+
+Task: TypeAlias = tuple[str, int, int, Callable[[], Any], Callable[[], Any]]
+"""Title, number of images, cost in forward passes, and the work in lenet5 and in plain PyTorch."""
+
+
+@main.command()
+@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Measurements of each speed.")
+@device_option
+def benchmark(rounds: int, device: str) -> None:
+    """Compare the speed of LeNet5 with plain PyTorch on this machine.
+
+    Plain PyTorch is the same layers in an nn.Sequential, trained with AdamW and a one-cycle learning rate, with all
+    images in one tensor on the device. The comparison takes less than a minute.
+    """
+    import torch
+    from torch.utils.benchmark import Timer
+
+    import lenet5
+    from lenet5.runtime.device import resolve_device
+
+    place, threads = resolve_device(device), torch.get_num_threads()
+    matrix, (flops, tasks) = torch.ones(SIZE, SIZE, device=place), _tasks(place)
+    calls = [partial(torch.mm, matrix, matrix), *(call for *_, ours, plain in tasks for call in (ours, plain))]
+    timers = [Timer("call()", globals={"call": call}, num_threads=threads) for call in calls]
+    seconds: dict[Timer, list[float]] = {timer: [] for timer in timers}
+    for number in range(rounds):
+        for timer in timers if number % 2 == 0 else reversed(timers):
+            seconds[timer].append(timer.blocked_autorange(min_run_time=SECONDS).median)
+
+    product, *times = seconds.values()
+    click.echo(f"lenet5 {lenet5.__version__}, torch {torch.__version__}, {place}, {threads} threads, {rounds} rounds\n")
+    click.echo(f"{'':22}{'lenet5':>9}{'PyTorch':>10}{'ratio':>17}  of the float32 matrix-product rate")
+    for (title, count, passes, *_), ours, plain in zip(tasks, times[::2], times[1::2], strict=True):
+        unit = "µs" if count == 1 else "images/s"
+        speeds = [1e6 * median(values) if count == 1 else count / median(values) for values in (ours, plain)]
+        ratio = median(p / o for o, p in zip(ours, plain, strict=True))
+        share = median(flops * passes * count / o * m / (2 * SIZE**3) for o, m in zip(ours, product, strict=True))
+        click.echo(f"{title:22}{speeds[0]:9,.0f}{speeds[1]:10,.0f} {unit:9}{ratio:7.2f}  {share:.0%}")
+    click.echo(EXPLANATION)
+
+
+def _tasks(place: torch.device) -> tuple[int, list[Task]]:
+    """Return the floating-point operations of a forward pass on one image, and the work to measure."""
+    import torch
+    from torch import nn
+    from torch.utils.flop_counter import FlopCounterMode
+
+    import lenet5
+
+    pixels, labels = torch.randint(256, (NUM_IMAGES, 1, 28, 28), dtype=torch.uint8), torch.arange(NUM_IMAGES) % 10
+    data = lenet5.ImageDataset(pixels, labels, classes="0123456789", transform=lenet5.Preprocess())
+    images, targets = lenet5.Preprocess()(pixels).to(place), labels.to(place)
+    convolutions = [nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU()]
+    head = [nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10)]
+    plain, model = (
+        nn.Sequential(*convolutions, nn.MaxPool2d(2), nn.Flatten(), *head).to(place),
+        lenet5.LeNet5().to(place),
+    )
+    with FlopCounterMode(display=False) as counter:
+        plain(images[:1])
+
+    def fit(size: int) -> None:
+        loader = lenet5.TensorLoader(data, batch_size=size, shuffle=True, device=place)
+        lenet5.Trainer(model, lenet5.TrainerConfig(max_epochs=1, device=str(place))).fit(loader)
+
+    def train(size: int) -> None:
+        config, order = lenet5.TrainerConfig(), torch.randperm(NUM_IMAGES, device=place).split(size)
+        optimizer = torch.optim.AdamW(plain.parameters(), config.lr, weight_decay=config.weight_decay, fused=True)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, total_steps=len(order))
+        for index in order:
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(plain(images[index]), targets[index]).backward()
+            optimizer.step()
+            schedule.step()
+
+    @torch.inference_mode()
+    def predict(network: nn.Module, batches: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        return torch.cat([network(batch).argmax(1) for batch in batches]).cpu()
+
+    return counter.get_total_flops(), [
+        *((f"training, batch {size}", NUM_IMAGES, 3, partial(fit, size), partial(train, size)) for size in (64, 256)),
+        (
+            "prediction in batches",
+            NUM_IMAGES,
+            1,
+            partial(lenet5.predict, model, images),
+            partial(predict, plain, images.split(256)),
+        ),
+        (
+            "prediction, one image",
+            1,
+            1,
+            partial(predict, model, images[:1].split(1)),
+            partial(predict, plain, images[:1].split(1)),
+        ),
+    ]

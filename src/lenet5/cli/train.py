@@ -1,0 +1,120 @@
+"""The command `train`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..recipes.catalogue import RECIPES
+from .group import DATA, device_option, main, root_option
+
+if TYPE_CHECKING:
+    from ..runs import RunSettings
+
+
+@main.command()
+@click.option("--data", type=DATA, default="digits", show_default=True, help="Dataset to train on.")
+@root_option
+@click.option("--epochs", type=int, help="Passes over the training data; overrides the recipe.")
+@click.option("--batch-size", type=int, help="Images per step; overrides the recipe.")
+@click.option("--lr", type=float, help="Peak learning rate; overrides the recipe.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed for the initial weights and all randomness.")
+@device_option
+@click.option(
+    "--recipe",
+    type=click.Choice(list(RECIPES)),
+    help="Network, augmentation and settings.  [default: digits for --data digits, else standard]",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the run.  [default: runs/DATA-NUMBER]")
+@click.option("--resume", type=click.Path(path_type=Path), help="Resume the run in this folder, with its settings.")
+def train(
+    data: str,
+    root: Path | None,
+    epochs: int | None,
+    batch_size: int | None,
+    lr: float | None,
+    seed: int,
+    device: str,
+    recipe: str | None,
+    out: Path | None,
+    resume: Path | None,
+) -> None:
+    """Train LeNet-5 and evaluate it on the test set.
+
+    Without options, train on scikit-learn's 1,797 handwritten digits, which need no download. The run folder holds the
+    weights, the history, the report and figures; pass it to the other commands as --weights. Under torchrun, the
+    processes share the work.
+    """
+    from ..runs import Run, RunSettings
+    from ..runtime.device import resolve_device
+    from ..runtime.distributed import join_processes, local_rank
+
+    data_root = None if root is None else str(root)
+    if resume is not None:
+        _reject_settings("resume", "root", "device")
+    processes = join_processes(resolve_device(device, local_rank()))
+
+    def choose() -> bytes:
+        if resume is not None:
+            folder, settings = resume, RunSettings.read(resume, data_root)
+        else:
+            name = recipe or ("digits" if data == "digits" else "standard")
+            settings = RunSettings(data, data_root, name, seed, epochs, batch_size, lr)
+            folder = _run_folder(settings, out)
+        return json.dumps([str(folder), dataclasses.asdict(settings)]).encode()
+
+    folder, values = json.loads(processes.broadcast_from_main(choose))
+    run = Run(Path(folder), RunSettings(**values), device)
+    echo = click.echo if processes.is_main else _silent
+    world = f" in {processes.world_size} processes" if processes.world_size > 1 else ""
+    num_val = 0 if run.val is None else len(run.val)
+    echo(f"{len(run.loader.dataset)} training images, {num_val} validation images, {run.trainer.device}{world}")
+    try:
+        run.fit(resume=None if resume is None else "auto")
+    finally:  # SIGTERM raises SystemExit
+        if run.trainer.history.interrupted:
+            echo(f"interrupted; to resume: lenet5 train --resume {run.folder}")
+    if run.trainer.history.interrupted:
+        raise click.exceptions.Exit(128 + signal.SIGINT)
+    report = run.report()
+    echo(f"\ntest set\n{report}\n\nwritten to {run.folder}:")
+    if processes.is_main:
+        echo("  " + ", ".join(sorted(path.name for path in run.folder.iterdir())))
+
+
+def _run_folder(settings: RunSettings, out: Path | None) -> Path:
+    """Return the folder of a new run, or of the run that torchrun has restarted."""
+    from ..runs import Run
+    from ..runtime.distributed import was_restarted
+
+    folders = sorted(Path("runs").glob(f"{settings.data}-*"), reverse=True) if out is None else [out]
+    if was_restarted():
+        for folder in folders:
+            if Run.is_unfinished(folder, settings):
+                return folder
+    if out is None:
+        numbers = [path.name.rpartition("-")[2] for path in folders]
+        number = max((int(name) for name in numbers if name.isdecimal()), default=0) + 1
+        return Path("runs") / f"{settings.data}-{number:03}"
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"{out} is not empty; expected a new folder, or --resume {out} to resume the run in it")
+    return out
+
+
+def _reject_settings(*allowed: str) -> None:
+    """Raise unless only these options were given on the command line."""
+    context = click.get_current_context()
+    given = click.core.ParameterSource.COMMANDLINE
+    extra = [name for name in context.params if context.get_parameter_source(name) is given and name not in allowed]
+    if extra:
+        names = ", ".join("--" + name.replace("_", "-") for name in extra)
+        raise click.UsageError(f"--resume takes its settings from the run; found {names}")
+
+
+def _silent(*_: Any, **__: Any) -> None:
+    """Print nothing: rank 0 prints."""

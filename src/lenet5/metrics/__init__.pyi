@@ -1,0 +1,14 @@
+from .calibration import temperature as temperature
+from .functions import accuracy as accuracy
+from .functions import classification_report as classification_report
+from .functions import confidence_interval as confidence_interval
+from .functions import confusion_matrix as confusion_matrix
+from .functions import error_rate as error_rate
+from .functions import expected_calibration_error as expected_calibration_error
+from .functions import top_k_accuracy as top_k_accuracy
+from .report import ClassMetrics as ClassMetrics
+from .report import Evaluation as Evaluation
+from .selective import Abstention as Abstention
+from .selective import CoverageCurve as CoverageCurve
+from .selective import abstention as abstention
+from .selective import coverage_curve as coverage_curve

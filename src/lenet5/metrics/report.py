@@ -1,0 +1,161 @@
+"""The evaluation report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from . import functions
+from .functions import ArrayOrTensor
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+class ClassMetrics(NamedTuple):
+    """Metrics of one class."""
+
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+class Evaluation:
+    """Metrics of a classifier, computed once over a whole dataset.
+
+    Parameters
+    ----------
+    targets
+        (N,) integers: the true classes.
+    probabilities
+        (N, num_classes): predicted probabilities. The class with the highest is predicted, the first in case of a tie.
+    classes
+        Class names. None uses the class indices.
+    loss
+        Mean loss over the dataset, if known.
+
+    Attributes
+    ----------
+    targets
+        (N,) int64: the true classes.
+    probabilities
+        (N, num_classes): the predicted probabilities.
+    predictions
+        (N,) int64: the predicted classes.
+
+    Raises
+    ------
+    ValueError
+        The dataset is empty, the shapes do not match, or the class names are not unique.
+    """
+
+    def __init__(
+        self,
+        targets: ArrayOrTensor,
+        probabilities: ArrayOrTensor,
+        *,
+        classes: Sequence[str] | None = None,
+        loss: float | None = None,
+    ) -> None:
+        self.targets, self.probabilities = functions.check_scores(targets, probabilities)
+        self.predictions: npt.NDArray[np.int64] = self.probabilities.argmax(axis=1)
+        self.loss = loss
+        num_classes = self.probabilities.shape[1]
+        self.classes = tuple(map(str, range(num_classes)) if classes is None else classes)
+        if len(self.classes) != num_classes:
+            raise ValueError(f"there are {len(self.classes)} class names; expected {num_classes}, one per column")
+        if len(set(self.classes)) < num_classes:
+            raise ValueError(f"the class names are {self.classes}; expected unique names")
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __repr__(self) -> str:
+        return f"<Evaluation: accuracy {self.accuracy:.4f} of {len(self)} examples>"
+
+    def __str__(self) -> str:
+        import pandas as pd
+
+        low, high = self.accuracy_interval
+        summary = f"accuracy {self.accuracy:.2%} of {len(self)} (95 % confidence: {low:.2%} to {high:.2%})"
+        loss = "" if self.loss is None else f"\nloss {self.loss:.4f}"
+        table = self.to_frame().to_string(float_format="{:.4f}".format)
+        names = [name[:6].rstrip() for name in self.classes]  # ten columns fit on a line of a terminal
+        matrix = pd.DataFrame(self.confusion_matrix, names, names).to_string()
+        caption = "confusion matrix (rows: true classes, columns: predicted classes)"
+        return f"{summary}{loss}\n\n{table}\n\n{caption}\n{matrix}"
+
+    @cached_property
+    def accuracy(self) -> float:
+        """Fraction of correct predictions."""
+        return functions.accuracy(self.targets, self.predictions)
+
+    @cached_property
+    def error_rate(self) -> float:
+        """Fraction of incorrect predictions."""
+        return functions.error_rate(self.targets, self.predictions)
+
+    @cached_property
+    def accuracy_interval(self) -> functions.Interval:
+        """95 % confidence interval of the accuracy (Wilson score interval)."""
+        return functions.confidence_interval(int((self.targets == self.predictions).sum()), len(self))
+
+    @cached_property
+    def confusion_matrix(self) -> npt.NDArray[np.int64]:
+        """(num_classes, num_classes) counts: one row per true class, one column per predicted class."""
+        return functions.confusion_matrix(self.targets, self.predictions, num_classes=len(self.classes))
+
+    @cached_property
+    def expected_calibration_error(self) -> float:
+        """Expected calibration error (ECE) with 15 bins."""
+        return functions.expected_calibration_error(self.targets, self.probabilities)
+
+    @cached_property
+    def per_class(self) -> dict[str, ClassMetrics]:
+        """Precision, recall, F1 score and support by class name. An undefined ratio is 0."""
+        from sklearn.metrics import precision_recall_fscore_support
+
+        indices = range(len(self.classes))
+        *ratios, support = precision_recall_fscore_support(
+            self.targets, self.predictions, labels=indices, zero_division=0
+        )
+        counts = support.astype(int).tolist()  # scikit-learn returns floats if no prediction is correct
+        rows = zip(*(ratio.tolist() for ratio in ratios), counts, strict=True)
+        return dict(zip(self.classes, map(ClassMetrics._make, rows), strict=True))
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return `per_class` as a table with one row per class."""
+        import pandas as pd
+
+        return pd.DataFrame(list(self.per_class.values()), index=list(self.classes))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all metrics as JSON-serialisable values."""
+        return {
+            "accuracy": self.accuracy,
+            "accuracy_interval": list(self.accuracy_interval),
+            "error_rate": self.error_rate,
+            "loss": self.loss,
+            "expected_calibration_error": self.expected_calibration_error,
+            "num_examples": len(self),
+            "classes": list(self.classes),
+            "per_class": {name: metrics._asdict() for name, metrics in self.per_class.items()},
+            "confusion_matrix": self.confusion_matrix.tolist(),
+        }
+
+    def to_json(self) -> str:
+        """Return `to_dict` as JSON text."""
+        return json.dumps(self.to_dict(), indent=2) + "\n"
+
+    def plot(self) -> Figure:
+        """Plot the confusion matrix."""
+        from ..plots.figures import plot_confusion_matrix
+
+        return plot_confusion_matrix(self.confusion_matrix, self.classes)

@@ -1,0 +1,84 @@
+"""Selective classification: accuracy against coverage."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from .functions import ArrayOrTensor, check_scores
+
+
+class CoverageCurve(NamedTuple):
+    """Accuracy and coverage at each confidence threshold: three (K,) float64 arrays, by descending threshold."""
+
+    thresholds: npt.NDArray[np.float64]
+    """Distinct confidences. Examples with at least this confidence are classified."""
+
+    coverage: npt.NDArray[np.float64]
+    """Fraction of examples that are classified."""
+
+    accuracy: npt.NDArray[np.float64]
+    """Fraction of classified examples that are correct."""
+
+
+class Abstention(NamedTuple):
+    """One point of a coverage curve."""
+
+    threshold: float
+    coverage: float
+    accuracy: float
+
+
+def coverage_curve(targets: ArrayOrTensor, probabilities: ArrayOrTensor) -> CoverageCurve:
+    """Compute accuracy against coverage for every confidence threshold.
+
+    The confidence of an example is its highest probability. See El-Yaniv and Wiener, "On the Foundations of Noise-free
+    Selective Classification", JMLR 11, 2010.
+
+    Parameters
+    ----------
+    targets
+        (N,) integers: the true classes.
+    probabilities
+        (N, num_classes).
+
+    Raises
+    ------
+    ValueError
+        The arguments are empty, or their shapes do not match.
+    """
+    targets, probabilities = check_scores(targets, probabilities)
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    order = np.argsort(-confidence, kind="stable")
+    num_correct = np.cumsum((probabilities.argmax(axis=1) == targets)[order])
+    last = np.flatnonzero(np.diff(confidence[order], append=-np.inf))  # a threshold never separates equal confidences
+    return CoverageCurve(confidence[order][last], (last + 1) / len(targets), num_correct[last] / (last + 1))
+
+
+def abstention(targets: ArrayOrTensor, probabilities: ArrayOrTensor, *, accuracy: float = 0.999) -> Abstention:
+    """Find the lowest confidence threshold that reaches an accuracy.
+
+    Choose the threshold on validation data. Its coverage and accuracy there are optimistic, so report them on test
+    data.
+
+    Parameters
+    ----------
+    targets, probabilities
+        As for `coverage_curve`.
+    accuracy
+        Required accuracy of the classified examples, in (0, 1].
+
+    Raises
+    ------
+    ValueError
+        `accuracy` is out of range, or no threshold reaches it.
+    """
+    if not 0 < accuracy <= 1:
+        raise ValueError(f"accuracy is {accuracy}; expected a number above 0 and at most 1")
+    curve = coverage_curve(targets, probabilities)
+    if not (curve.accuracy >= accuracy).any():
+        raise ValueError(f"no threshold reaches an accuracy of {accuracy}; the highest is {curve.accuracy.max():.4f}")
+    lowest = np.flatnonzero(curve.accuracy >= accuracy)[-1]
+    return Abstention(*(float(values[lowest]) for values in curve))

@@ -1,0 +1,131 @@
+"""The base class of the networks: it checks images and dispatches to kernels, both outside of `forward`."""
+
+from __future__ import annotations
+
+import itertools
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+import torch.fx
+from torch import Tensor, nn
+
+from .pretrained import PretrainedModel
+
+
+class Kernel(NamedTuple):
+    """Fast functions that compute the same as the layers of a network.
+
+    Each returns None where it does not apply, such as on a different device or while the layers are traced.
+    """
+
+    logits: Callable[[Any, Tensor], Tensor | None] | None = None
+    """Maps a model and its images to logits."""
+
+    gradients: Callable[[Any, Any], Callable[[Tensor, Tensor], Tensor | None] | None] | None = None
+    """Maps a model and a loss function to the result of `ImageClassifier.fused_gradients`."""
+
+
+KERNELS: dict[Callable[..., Tensor], Kernel] = {}
+"""Kernels by the `forward` that they replace: a subclass with a `forward` of its own has none."""
+
+
+class ImageClassifier(PretrainedModel, abstract=True):
+    """A network that maps images of one shape to logits.
+
+    Calling the network checks the images and runs a kernel if one applies. Otherwise it calls `forward`, which
+    contains the layers alone, so that tracers see nothing else.
+
+    Attributes
+    ----------
+    image_shape
+        (C, H, W) of the images.
+    num_classes
+        The number of logits.
+    """
+
+    def __init__(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
+        super().__init__()
+        self.image_shape = image_shape
+        self.num_classes = num_classes
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Map images to logits.
+
+        Parameters
+        ----------
+        images
+            (N, C, H, W), with the dtype of the parameters, normalised as in training.
+
+        Returns
+        -------
+        Tensor
+            (N, num_classes).
+
+        Raises
+        ------
+        TypeError
+            The images are not a tensor.
+        ValueError
+            The images have the wrong shape or dtype.
+        """
+        kernel = KERNELS.get(type(self).forward)
+        if kernel and kernel.logits and (logits := kernel.logits(self, images)) is not None:
+            return logits
+        if not _is_traced(images):
+            self._check(images)
+        result: Tensor = super().__call__(images)
+        return result
+
+    def fused_gradients(self, loss_fn: Any) -> Callable[[Tensor, Tensor], Tensor | None] | None:
+        """Return the fused loss-and-gradient kernel, or None if it does not apply.
+
+        The result is valid as long as the model keeps its modules, parameters and hooks; their values may change.
+
+        Parameters
+        ----------
+        loss_fn
+            Maps logits (N, num_classes) and targets (N,) to the mean loss.
+
+        Returns
+        -------
+        callable or None
+            Maps images and targets to the mean loss and sets the gradients of the parameters, which must be None
+            before. Returns None, and changes nothing, for a batch that it does not support.
+        """
+        kernel = KERNELS.get(type(self).forward)
+        return kernel.gradients(self, loss_fn) if kernel and kernel.gradients else None
+
+    def cuda_graph_safe(self) -> bool:
+        """Return True if a CUDA graph can capture the forward pass: all layers are torch's own, and none has hooks."""
+        hooks = (hooks for module in self.modules() for name, hooks in vars(module).items() if name.endswith("_hooks"))
+        layers = itertools.islice(self.modules(), 1, None)
+        return not any(hooks) and all(type(layer).__module__.startswith("torch.nn.modules") for layer in layers)
+
+    def _check(self, images: Tensor) -> None:
+        if not isinstance(images, Tensor):
+            raise TypeError(
+                f"images are {type(images).__name__}; expected a tensor (Preprocess makes one of any image)"
+            )
+        if tuple(images.shape[1:]) != self.image_shape:
+            expected = f"(N, {', '.join(map(str, self.image_shape))})"
+            raise ValueError(f"images have shape {tuple(images.shape)}; expected {expected}")
+        dtype = next((parameter.dtype for parameter in self.parameters()), images.dtype)
+        converted = images.is_quantized or (
+            images.is_floating_point() and torch.is_autocast_enabled(images.device.type)
+        )
+        if images.dtype != dtype and not converted:
+            raise ValueError(
+                f"images have dtype {images.dtype}; expected {dtype}, like the parameters"
+                " (Preprocess converts any image: call it on the images, or pass it to the dataset as transform)"
+            )
+
+
+def stacked(**modules: nn.Module) -> nn.Sequential:
+    """Return a Sequential of named modules."""
+    return nn.Sequential(OrderedDict(modules))
+
+
+def _is_traced(images: object) -> bool:
+    return torch.compiler.is_compiling() or torch._C._is_tracing() or isinstance(images, torch.fx.Proxy)

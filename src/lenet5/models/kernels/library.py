@@ -1,0 +1,79 @@
+"""Load the compiled kernels, and check what a kernel may replace."""
+
+import ctypes
+import functools
+import os
+from collections.abc import Iterable
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as _all_modules
+
+FEW = 8
+"""Batch size up to which a single call of C is faster than torch's separate operators."""
+
+FOLDER = Path(__file__).parent
+POINTER, INT, LONG, FLOAT = ctypes.c_void_p, ctypes.c_int, ctypes.c_long, ctypes.c_float
+
+_PLAIN = {Tensor, nn.Parameter}
+
+
+@functools.cache
+def load(name: str) -> ctypes.CDLL | None:
+    """Load a compiled library; None if it was not built, or if LENET5_KERNELS=none switches the kernels off."""
+    if os.environ.get("LENET5_KERNELS") == "none":
+        return None
+    try:
+        return ctypes.CDLL(str(FOLDER / f"lib{name}.so"))
+    except OSError:
+        return None
+
+
+def is_unobserved() -> bool:
+    """Return True if torch neither records, transforms nor traces operators, and no global module hook is set."""
+    return bool(
+        not torch.is_autocast_enabled("cpu")
+        and torch._C._get_tracing_state() is None
+        and not torch._C._are_functorch_transforms_active()
+        and not torch._C._len_torch_dispatch_stack()
+        and torch.autograd.forward_ad._current_level < 0
+        and not _all_modules._global_forward_hooks
+        and not _all_modules._global_forward_pre_hooks
+        and not _all_modules._global_backward_hooks
+        and not _all_modules._global_backward_pre_hooks
+    )
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Return True if a module has hooks, or if its `forward` was replaced on the instance."""
+    return bool(
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+        or "forward" in module.__dict__
+    )
+
+
+def are_plain(tensors: Iterable[Tensor]) -> bool:
+    """Return True if C can read all tensors: contiguous float32 on the CPU, and no tensor subclass."""
+    for tensor in tensors:
+        if type(tensor) not in _PLAIN or tensor.dtype != torch.float32:
+            return False
+        if not tensor.is_cpu or not tensor.is_contiguous():
+            return False
+    return True
+
+
+def addresses(tensors: Iterable[Tensor]) -> Any:
+    """Return the addresses of tensors as a C array of pointers."""
+    pointers = [tensor.data_ptr() for tensor in tensors]
+    return (POINTER * len(pointers))(*pointers)
+
+
+convolution_settings = attrgetter("stride", "padding", "dilation", "groups", "padding_mode")
+UNPADDED = ((1, 1), (0, 0), (1, 1), 1, "zeros")
+PADDED = ((1, 1), (2, 2), (1, 1), 1, "zeros")

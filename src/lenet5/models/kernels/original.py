@@ -1,0 +1,164 @@
+"""The kernel of `LeNet5Original`: the loss and all gradients of a small batch in a single call.
+
+The published training takes one image per step, where calling torch's operators costs far more than the arithmetic. The
+kernel applies in float32 on the CPU, on Linux with x86-64, for the paper's losses and cross-entropy, as long as no
+hooks, tracing or transforms are active.
+"""
+
+import ctypes
+import functools
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..classifier import KERNELS, Kernel
+from ..original.layers import EuclideanRBF, PartialConv2d, ScaledTanh, Subsampling
+from ..original.losses import MAPLoss, MLELoss
+from ..original.network import LeNet5Original
+from .library import (
+    FEW,
+    FLOAT,
+    INT,
+    LONG,
+    POINTER,
+    UNPADDED,
+    addresses,
+    are_plain,
+    convolution_settings,
+    has_hooks,
+    is_unobserved,
+    load,
+)
+
+_SHAPES = [(6, 1, 5, 5), (6,), (6,), (6,), None, (16,), (16,), (16,), (120, 16, 5, 5), (120,), (84, 120), (84,)]
+_MAX_CLASSES = 128
+_LAYERS: list[type[nn.Module]] = [
+    *(nn.Sequential, nn.Conv2d, ScaledTanh),
+    *(nn.Sequential, Subsampling, ScaledTanh),
+    *(nn.Sequential, PartialConv2d, ScaledTanh),
+    *(nn.Sequential, Subsampling, ScaledTanh),
+    *(nn.Sequential, nn.Conv2d, ScaledTanh, nn.Flatten),
+    *(nn.Sequential, nn.Linear, ScaledTanh),
+    EuclideanRBF,
+]
+
+
+@functools.cache
+def library() -> ctypes.CDLL | None:
+    """Return the compiled function; None if it is not available."""
+    compiled = load("original")
+    if compiled is not None:
+        function = compiled.lenet5_original_gradients
+        function.argtypes = [POINTER, POINTER, LONG, POINTER, POINTER, INT, POINTER, INT, FLOAT, POINTER]
+        function.restype = FLOAT
+    return compiled
+
+
+def gradients(model: LeNet5Original, loss_fn: Any) -> "Gradients | None":
+    """Return the kernel for a model and a loss, or None; see `ImageClassifier.fused_gradients`."""
+    j = _reject_distance(loss_fn)
+    parameters, modules = list(model.parameters()), list(model.modules())
+    if j is None or library() is None or [type(module) for module in modules[1:]] != _LAYERS:
+        return None
+    (kernels,) = (module for module in modules if isinstance(module, PartialConv2d))
+    (rbf,) = (module for module in modules if isinstance(module, EuclideanRBF))
+    convolutions = [convolution_settings(module) for module in modules if type(module) is nn.Conv2d]
+    table, prototypes = kernels.table, rbf.prototypes
+    if (
+        [tuple(parameter.shape) for parameter in parameters]
+        != [(sum(map(len, table)), 5, 5) if shape is None else shape for shape in _SHAPES]
+        or convolutions != [UNPADDED] * 2
+        or kernels.in_channels != 6
+        or len(prototypes) > _MAX_CLASSES
+        or not are_plain([*parameters, prototypes])
+        or not all(parameter.requires_grad for parameter in parameters)
+        or any(map(has_hooks, [*modules, loss_fn]))
+        or any(p._backward_hooks or getattr(p, "_post_accumulate_grad_hooks", None) for p in parameters)
+        or not is_unobserved()
+    ):
+        return None
+    return Gradients(parameters, table, prototypes, j)
+
+
+class Gradients:
+    """Computes the mean loss of a small batch, and its gradient with respect to each parameter.
+
+    Parameters
+    ----------
+    parameters
+        The parameters of a `LeNet5Original`, in order.
+    table
+        The maps of S2 that each map of C3 sees.
+    prototypes
+        (num_classes, 84).
+    j
+        As in `MAPLoss`; infinite for cross-entropy, negative for `MLELoss`.
+    """
+
+    def __init__(
+        self, parameters: list[nn.Parameter], table: Iterable[Iterable[int]], prototypes: Tensor, j: float
+    ) -> None:
+        self.parameters, self.prototypes, self.j = parameters, prototypes, j
+        connections = [(output, source) for output, row in enumerate(table) for source in row]
+        self.connections = torch.tensor(connections, dtype=torch.int32, device="cpu")
+        sizes = [parameter.numel() for parameter in parameters]
+        parts = torch.split(torch.empty(sum(sizes), dtype=torch.float32, device="cpu"), sizes)
+        self.gradients = [part.view_as(parameter) for part, parameter in zip(parts, parameters, strict=True)]
+        self._gradient_addresses = addresses(self.gradients)
+
+    def __call__(self, images: Tensor, targets: Tensor) -> Tensor | None:
+        """Return the mean loss, and set the gradients, which must be None; the next call overwrites them.
+
+        Parameters
+        ----------
+        images
+            (N, 1, 32, 32).
+        targets
+            (N,) int64.
+
+        Returns
+        -------
+        Tensor or None
+            The loss. None, with nothing changed, if the layers have to be called.
+        """
+        count, parameters = len(images), self.parameters
+        if (
+            images.shape[1:] != (1, 32, 32)
+            or targets.shape != (count,)
+            or not 0 < count <= FEW
+            or images.dtype != torch.float32
+            or targets.dtype != torch.int64
+            or not (images.is_cpu and targets.is_cpu and images.is_contiguous() and targets.is_contiguous())
+            or not 0 <= min(classes := targets.tolist()) <= max(classes) < len(self.prototypes)
+            or images.requires_grad
+            or any(p.grad is not None or not p.requires_grad or not p.is_cpu for p in parameters)
+        ):
+            return None
+        compiled = library()
+        assert compiled is not None
+        loss = compiled.lenet5_original_gradients(
+            *(images.data_ptr(), targets.data_ptr(), count, addresses(parameters)),
+            *(self.connections.data_ptr(), len(self.connections)),
+            *(self.prototypes.data_ptr(), len(self.prototypes), self.j, self._gradient_addresses),
+        )
+        for parameter, gradient in zip(parameters, self.gradients, strict=True):
+            parameter.grad = gradient
+        return torch.tensor(loss, dtype=torch.float32, device="cpu")
+
+
+def _reject_distance(loss_fn: Any) -> float | None:
+    """Return a loss as the `j` that C takes for it; None for an unsupported loss."""
+    if type(loss_fn) is MAPLoss:
+        return loss_fn.j
+    if type(loss_fn) is MLELoss:
+        return -1.0
+    if type(loss_fn) is nn.CrossEntropyLoss and loss_fn.weight is None:
+        default = (loss_fn.label_smoothing, loss_fn.reduction, loss_fn.ignore_index) == (0, "mean", -100)
+        return math.inf if default else None
+    return None
+
+
+KERNELS[LeNet5Original.forward] = Kernel(gradients=gradients)

@@ -1,0 +1,54 @@
+"""The losses of the original network, on distances to prototypes."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class MLELoss(nn.Module):
+    """The mean distance to the prototype of the target class: equation 8 of LeCun et al. 1998.
+
+    The loss does not push the other classes away. With trainable prototypes the network would collapse (section II.C).
+    """
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Map logits (N, num_classes), i.e. negated distances, and int64 targets (N,) to the mean over the batch."""
+        return functional.nll_loss(logits, targets)
+
+
+class MAPLoss(nn.Module):
+    """The maximum a posteriori criterion: equation 9 of LeCun et al. 1998, y_c + log(e^-j + sum over i of e^-y_i).
+
+    The paper's y are distances; here they are negated logits. The loss equals cross-entropy with one extra constant
+    logit, -j, for a reject class. So it does not push distances far beyond j.
+
+    Parameters
+    ----------
+    j
+        The distance of the reject class; positive. The paper does not give its value.
+
+    Raises
+    ------
+    ValueError
+        `j` is not positive and finite.
+    """
+
+    def __init__(self, j: float = 10.0) -> None:
+        super().__init__()
+        if not 0 < j < math.inf:
+            raise ValueError(f"j is {j}; expected a finite number above 0")
+        self.j = j
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Map logits (N, num_classes) and int64 targets (N,) to the mean over the batch."""
+        return functional.cross_entropy(self.with_reject_class(logits), targets)
+
+    def with_reject_class(self, logits: Tensor) -> Tensor:
+        """Append the logit of the reject class: (N, num_classes + 1)."""
+        return torch.cat([logits, logits.new_full((len(logits), 1), -self.j)], 1)
+
+    def extra_repr(self) -> str:
+        """Return the arguments for the module's repr."""
+        return f"j={self.j}"

@@ -1,0 +1,5 @@
+"""Conversion of photographs of digits to MNIST's format; names are imported on first use."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

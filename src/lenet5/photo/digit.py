@@ -1,0 +1,100 @@
+"""Pipeline from a photograph of one digit to an image in MNIST's format."""
+
+from os import PathLike, fspath
+
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+import PIL.ImageOps
+import torch
+from torch import Tensor
+
+from .normalisation import is_normalised, normalise
+from .segmentation import segment
+
+
+def load_digit(image: str | PathLike[str] | PIL.Image.Image) -> Tensor:
+    """Convert a photograph, scan or drawing of one digit to MNIST's format.
+
+    The digit is segmented from the background. It may be dark on light or light on dark, unevenly lit, and on ruled
+    paper. Its strokes are then brought to a width within MNIST's range. The digit is scaled to fit 20x20 pixels, and
+    its centre of mass is placed at the centre of the 28x28 image (LeCun, Bottou, Bengio and Haffner 1998, section
+    III.A). An image that is already in this format is returned unchanged.
+
+    Parameters
+    ----------
+    image
+        Path, or a PIL image of any mode and size.
+
+    Returns
+    -------
+    Tensor
+        (1, 28, 28) uint8, light on dark.
+
+    Raises
+    ------
+    ValueError
+        The file is not a readable image, or the image does not show exactly one digit.
+    TypeError
+        `image` is neither a path nor a PIL image.
+    """
+    if not isinstance(image, str | PathLike | PIL.Image.Image):
+        raise TypeError(f"the image is {type(image).__name__}; expected a path or a PIL image")
+    name, opened = ("the image", image) if isinstance(image, PIL.Image.Image) else (fspath(image), open_image(image))
+    grey = _to_greyscale(opened)
+    if is_normalised(np.asarray(grey)):
+        return torch.from_numpy(np.rint(np.asarray(grey)).astype(np.uint8))[None]
+    try:
+        return torch.from_numpy(normalise(segment(grey)))[None]
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+
+
+def open_image(path: str | PathLike[str]) -> PIL.Image.Image:
+    """Read an image file.
+
+    Raises
+    ------
+    ValueError
+        The file does not exist, is not a readable image, or is too large.
+    """
+    try:
+        with PIL.Image.open(path) as image:
+            image.load()
+            return image
+    except PIL.UnidentifiedImageError as error:
+        raise ValueError(f"{path} is not a readable image; expected PNG, JPEG or another common format") from error
+    except PIL.Image.DecompressionBombError as error:
+        raise ValueError(f"{path} is too large: {error}") from error
+    except OSError as error:
+        reason = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
+        raise ValueError(f"{path} {reason}") from error
+
+
+def thumbnail(path: str | PathLike[str], side: int = 400) -> npt.NDArray[np.uint8]:
+    """Read an image file as an upright (H, W, 3) uint8 array on white, with sides of at most `side` pixels."""
+    image = PIL.ImageOps.exif_transpose(open_image(path))
+    image.thumbnail((side, side))
+    layer = image.convert("RGBA")
+    return np.asarray(PIL.Image.alpha_composite(PIL.Image.new("RGBA", layer.size, "white"), layer).convert("RGB"))
+
+
+def _to_greyscale(image: PIL.Image.Image) -> PIL.Image.Image:
+    """Convert to an upright image of mode "F", from 0 for black to 255 for white."""
+    image = PIL.ImageOps.exif_transpose(image)
+    if image.has_transparency_data:
+        return _flatten(image.convert("RGBA"))
+    if image.mode.startswith(("I", "F")):  # modes without a fixed range
+        pixels = np.asarray(image, np.float32)
+        low, high = float(pixels.min()), float(pixels.max())
+        return PIL.Image.fromarray((pixels - low) * (255 / max(high - low, 1e-6)))
+    return (image if image.mode == "L" else image.convert("RGB").convert("L")).convert("F")
+
+
+def _flatten(image: PIL.Image.Image) -> PIL.Image.Image:
+    """Composite a transparent image onto black or white, whichever contrasts more with its opaque pixels."""
+    alpha = np.asarray(image.getchannel("A"), np.float32) / 255
+    grey = np.asarray(image.convert("RGB").convert("L"), np.float32)
+    opaque_mean = (grey * alpha).sum() / max(alpha.sum(), 1e-6)
+    background = 255 if opaque_mean < 128 else 0
+    return PIL.Image.fromarray((grey * alpha + (1 - alpha) * background).astype(np.float32))

@@ -1,0 +1,155 @@
+"""The recipes, by name.
+
+Importing this module does not import torch, so that the command line can list the names. `lenet5` here is the lazy
+public face, so that a recipe reads as it would in a user's script.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+import lenet5
+
+from ..training.config import TrainerConfig
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ..data.datasets import ImageDataset
+    from ..data.loader import Augmentation
+    from ..data.preprocess import Preprocess
+    from ..models import PretrainedModel
+    from ..training.callbacks import Callback
+    from ..training.optimization import OptimizerFactory
+
+
+class PublishedError(NamedTuple):
+    """An error rate from the literature."""
+
+    first_epoch: int
+    last_epoch: int
+    percent: float
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A network with everything that is needed to train it."""
+
+    config: TrainerConfig
+
+    augment: Augmentation | None = None
+    """Augmentation of the training images."""
+
+    calibrate: bool = False
+    """Apply temperature scaling to the logits after training, fitted on the validation split."""
+
+    all_images: bool = False
+    """Train on the validation split too. Nothing is left to choose by, so the recipe must be final."""
+
+    model: Callable[[int], PretrainedModel] = lambda num_classes: lenet5.LeNet5(num_classes)  # noqa: PLW0108 (lazy)
+    """Builds the network for a number of classes."""
+
+    preprocess: Preprocess | None = None
+    """Preprocessing; None to normalise by the mean and standard deviation of the training split."""
+
+    loss_fn: nn.Module | None = None
+    """The loss; None for cross-entropy."""
+
+    optimizer: OptimizerFactory | None = None
+    """Builds the optimizer; None for AdamW."""
+
+    callbacks: Callable[[ImageDataset], Sequence[Callback]] | None = None
+    """Builds callbacks from the training images."""
+
+    published: Mapping[str, PublishedError] | None = None
+    """Published error rates by split. If set, training and test error are measured after each epoch and plotted with
+    the published ones."""
+
+    def __post_init__(self) -> None:
+        if self.calibrate and self.all_images:
+            raise ValueError("calibrate and all_images are both set; expected a validation split to calibrate with")
+
+
+_LONG = TrainerConfig(batch_size=128, lr=0.004, warmup=0.2, weight_decay=0.1, restore_best=False)
+
+
+def _original() -> Recipe:
+    from . import original
+
+    return Recipe(
+        TrainerConfig(max_epochs=20, batch_size=1, restore_best=False),
+        all_images=True,
+        model=original.original_network,
+        preprocess=lenet5.Preprocess.original(),
+        loss_fn=lenet5.MAPLoss(),
+        optimizer=lenet5.SDLM,
+        callbacks=original.published_schedule,
+        published={"training": PublishedError(19, 19, 0.35), "test": PublishedError(10, 20, 0.95)},
+    )
+
+
+def _original_distorted() -> Recipe:
+    from . import original
+
+    augment = lenet5.Augment(degrees=0, scale=0.12, shear=0.12, translate=1.5, interpolation="bicubic")
+    config = TrainerConfig(max_epochs=40, batch_size=1, restore_best=False)
+    return replace(_original(), config=config, augment=augment, callbacks=original.slow_schedule, published=None)
+
+
+def _robust() -> Recipe:
+    augment = lenet5.Augment(degrees=20, scale=0.3, shear=0.3, translate=3, elastic=0.6)
+    config = replace(_LONG, max_epochs=100, weight_decay=0.02)
+    return Recipe(config, lenet5.Compose((augment, lenet5.Degrade(0.12))))
+
+
+class _Recipes(Mapping[str, Recipe]):
+    """The recipes by name; each is built when it is looked up."""
+
+    _builders: ClassVar[dict[str, Callable[[], Recipe]]] = {
+        # the defaults of TrainerConfig, for a few epochs on 60,000 images
+        "standard": lambda: Recipe(TrainerConfig()),
+        # about a thousand images; keeps the last epoch, because 143 validation images cannot rank the epochs
+        "digits": lambda: Recipe(
+            TrainerConfig(max_epochs=30, batch_size=32, restore_best=False),
+            lenet5.Augment(degrees=8, scale=0.08, shear=0.1, translate=1),
+        ),
+        # 99 % on MNIST in the shortest time
+        "fast": lambda: Recipe(
+            TrainerConfig(max_epochs=2, batch_size=256, lr=0.03, warmup=0.3, weight_decay=0.05, label_smoothing=0.05)
+        ),
+        # the highest accuracy on MNIST
+        "record": lambda: Recipe(
+            replace(_LONG, max_epochs=300),
+            lenet5.Augment(degrees=10, scale=0.15, shear=0.15, translate=2, elastic=0.7, interpolation="bicubic"),
+            all_images=True,
+        ),
+        # corrupted images and digits from outside MNIST; not tuned, but the first that was tried
+        "robust": _robust,
+        # Fashion-MNIST
+        "fashion": lambda: Recipe(
+            replace(_LONG, max_epochs=100),
+            lenet5.Augment(degrees=3, scale=0.05, shear=0.03, translate=1, flip=0.5, interpolation="bicubic"),
+            calibrate=True,
+        ),
+        # the original network, trained as published: docs/lenet5_1998.md
+        "1998": _original,
+        # the same on distorted images, with smaller steps
+        "1998_distorted": _original_distorted,
+        # the recipe of the weights mnist_v1
+        "mnist_v1": lambda: Recipe(TrainerConfig(max_epochs=40, lr=0.004, weight_decay=0.05), lenet5.Augment()),
+    }
+
+    def __getitem__(self, name: str) -> Recipe:
+        return self._builders[name]()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._builders)
+
+    def __len__(self) -> int:
+        return len(self._builders)
+
+
+RECIPES: Mapping[str, Recipe] = _Recipes()
+"""The recipes, by name. All settings were chosen on validation data."""

@@ -1,0 +1,114 @@
+"""The published training procedure of the original network."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from ..data.datasets import ImageDataset
+from ..data.loader import derive_seed
+from ..models import SDLM, LeNet5Original, MLELoss
+from ..models.original.curvature import LossFunction
+from ..training.callbacks import Callback
+from ..training.history import Row
+from ..training.state import TrainingState
+
+PUBLISHED_LRS = (5e-4,) * 2 + (2e-4,) * 3 + (1e-4,) * 3 + (5e-5,) * 4 + (1e-5,)
+"""The learning rate of each pass; the last one holds for all later passes (LeCun et al. 1998, section III.B)."""
+
+
+class SDLMSchedule(Callback):
+    """Set the learning rate of SDLM and re-estimate its second derivatives before each epoch.
+
+    LeCun et al. 1998, section III.B: the estimate uses 500 training patterns before each pass.
+
+    Parameters
+    ----------
+    patterns
+        The dataset to draw the patterns from, anew for each epoch; the draw depends on the seed of the Trainer.
+    lrs
+        The learning rate of each epoch; the last one holds for all later epochs.
+    num_patterns
+        The number of patterns; all, if there are fewer.
+    loss_fn
+        The loss to differentiate twice; None for the training loss.
+
+    Raises
+    ------
+    ValueError
+        There are no learning rates or no patterns, or a rate is negative. When training starts: the labels are smoothed
+        and `loss_fn` is None, or the run continues one with a different schedule.
+    TypeError
+        When training starts: the optimizer is not SDLM.
+    """
+
+    def __init__(
+        self,
+        patterns: ImageDataset,
+        lrs: Sequence[float],
+        *,
+        num_patterns: int = 500,
+        loss_fn: LossFunction | None = None,
+    ) -> None:
+        if not lrs or not len(patterns) or num_patterns < 1:
+            raise ValueError(
+                f"there are {len(lrs)} learning rates and {len(patterns)} patterns, and num_patterns is {num_patterns};"
+                " expected at least one of each"
+            )
+        if not all(0 <= lr < math.inf for lr in lrs):
+            raise ValueError(f"lrs are {list(lrs)}; expected finite numbers of at least 0")
+        self.patterns, self.lrs, self.num_patterns, self.loss_fn = patterns, tuple(lrs), num_patterns, loss_fn
+
+    def on_fit_start(self, state: TrainingState) -> None:
+        """Prepare the first epoch; a run that resumes in the middle of an epoch has its estimate in the checkpoint."""
+        if not isinstance(state.optimizer, SDLM):
+            raise TypeError(f"the optimizer is {type(state.optimizer).__name__}; expected SDLM")
+        if state.config.label_smoothing and self.loss_fn is None:
+            raise ValueError("label_smoothing is set, but loss_fn is None; expected the loss to differentiate")
+        if state.step == 0 and not state.finished:
+            self._prepare(state, state.epoch)
+
+    def on_epoch_end(self, state: TrainingState, row: Row) -> None:
+        """Prepare the next epoch."""
+        if row["epoch"] < state.config.max_epochs:
+            self._prepare(state, row["epoch"])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the schedule, so that a run can resume with the same one only."""
+        return {"lrs": list(self.lrs), "num_patterns": self.num_patterns}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Raise ValueError unless the schedule is the same."""
+        if state != self.state_dict():
+            raise ValueError(f"the checkpoint has a different schedule: {state}, now {self.state_dict()}")
+
+    def _prepare(self, state: TrainingState, epoch: int) -> None:
+        assert isinstance(state.optimizer, SDLM)
+        for group in state.optimizer.param_groups:
+            group["lr"] = self.lrs[min(epoch, len(self.lrs) - 1)]
+        generator = torch.Generator().manual_seed(derive_seed(state.config.seed, epoch))
+        index = torch.randperm(len(self.patterns), generator=generator)[: self.num_patterns]
+        drawn = self.patterns.select(index)
+        images = drawn.images if drawn.transform is None else drawn.transform(drawn.images)
+        images, targets = images.to(state.device), drawn.targets.to(state.device)
+        state.optimizer.estimate(state.model, self.loss_fn or state.loss_fn, images, targets)
+
+
+def original_network(num_classes: int) -> LeNet5Original:
+    """Build `LeNet5Original` for the ten digits."""
+    if num_classes != 10:
+        raise ValueError(
+            f"there are {num_classes} classes; expected 10, because the prototypes are those of the digits"
+        )
+    return LeNet5Original(init="lecun_uniform")
+
+
+def published_schedule(patterns: ImageDataset) -> list[Callback]:
+    """Return the published learning rates, with second derivatives of the distance to the target prototype alone."""
+    return [SDLMSchedule(patterns, PUBLISHED_LRS, loss_fn=MLELoss())]
+
+
+def slow_schedule(patterns: ImageDataset) -> list[Callback]:
+    """Return the published schedule with a fifth of each learning rate, for twice as many epochs."""
+    return [SDLMSchedule(patterns, [lr / 5 for lr in PUBLISHED_LRS for _ in range(2)], loss_fn=MLELoss())]

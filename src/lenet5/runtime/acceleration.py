@@ -1,0 +1,20 @@
+"""What a model can offer to be trained faster."""
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+from torch import Tensor
+
+FusedGradients: TypeAlias = Callable[[Tensor, Tensor], Tensor | None]
+"""Maps images and targets to the mean loss, and sets the parameters' gradients; None for an unsupported batch."""
+
+
+@runtime_checkable
+class Accelerated(Protocol):
+    """A model with faster ways to compute its gradients; a model without these methods is trained layer by layer."""
+
+    def fused_gradients(self, loss_fn: Any) -> FusedGradients | None:
+        """Return the fused loss-and-gradient kernel, or None if it does not apply."""
+
+    def cuda_graph_safe(self) -> bool:
+        """Return True if the forward pass can be captured as a CUDA graph."""

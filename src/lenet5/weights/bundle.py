@@ -1,0 +1,123 @@
+"""A model with its preprocessing and metadata, read from one weights folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..data.preprocess import Images, Preprocess
+from ..inference import Predictions, predict
+from ..models.classifier import ImageClassifier
+from ..models.pretrained import PretrainedModel, WeightsFolder
+from .catalogue import LeNet5_Weights, read_preprocess
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+Photograph: TypeAlias = "str | os.PathLike[str] | PIL.Image.Image"
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A model with its preprocessing and metadata."""
+
+    model: PretrainedModel
+    """The model, in evaluation mode, on the CPU."""
+
+    preprocess: Preprocess
+    """The preprocessing that the model expects."""
+
+    meta: dict[str, Any]
+    """Metadata of the weights: `categories`, `metrics`, `recipe`, `sha256` and more; see `LeNet5_Weights.meta`."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The class names; the class numbers if the metadata does not name them."""
+        if categories := self.meta.get("categories"):
+            return tuple(categories)
+        count = self.model.num_classes if isinstance(self.model, ImageClassifier) else 0
+        return tuple(map(str, range(count)))
+
+    @property
+    def threshold(self) -> float | None:
+        """The confidence from which 99.9 % of the predictions on the validation split are correct, if known."""
+        threshold: float | None = self.meta.get("abstention", {}).get("threshold")
+        return threshold
+
+    def prepare(self, images: Images | Photograph | Sequence[Photograph], *, raw: bool = False) -> Tensor:
+        """Convert images or photographs to a batch (N, C, H, W) for the model; see `predict`."""
+        if isinstance(images, Sequence) and not isinstance(images, str):
+            if not images:
+                raise ValueError("no images were given; expected at least one")
+            return torch.cat([self.prepare(image, raw=raw) for image in images])
+        if isinstance(images, Tensor | np.ndarray):
+            return self.preprocess(images)
+        from ..photo.digit import load_digit, open_image
+
+        if not raw:
+            return self.preprocess(load_digit(images))
+        return self.preprocess(open_image(images) if isinstance(images, str | os.PathLike) else images)
+
+    def predict(
+        self,
+        images: Images | Photograph | Sequence[Photograph],
+        *,
+        raw: bool = False,
+        device: str | torch.device | None = None,
+    ) -> Predictions:
+        """Predict the class of each image or photograph.
+
+        Parameters
+        ----------
+        images
+            A photograph, scan or drawing of one digit: a path or a PIL image, which goes through `load_digit`. Or
+            images in MNIST format: a tensor or array, as for `Preprocess`. Or a sequence of either.
+        raw
+            Use paths and PIL images as they are, without `load_digit`; for images already in MNIST format.
+        device
+            Where to compute; the model is moved there. None for where the model is.
+
+        Raises
+        ------
+        ValueError
+            An image cannot be read, has the wrong shape, or shows no digit or several.
+        TypeError
+            An image is of an unsupported type.
+        """
+        return predict(self.model, self.prepare(images, raw=raw), device=device)
+
+
+def load(source: str | os.PathLike[str]) -> Pretrained:
+    """Load a model with its preprocessing and metadata; each file is read and verified once.
+
+    Parameters
+    ----------
+    source
+        As in `LeNet5.from_pretrained`: a name of bundled weights, a folder, a file, or a repository on the Hugging Face
+        hub. "default" names `LeNet5_Weights.DEFAULT`.
+
+    Raises
+    ------
+    FileNotFoundError
+        The source does not exist.
+    ValueError
+        A file is damaged, or does not describe the preprocessing.
+
+    Examples
+    --------
+    >>> digits = load("mnist_v2")
+    >>> digits.predict(torch.zeros(2, 1, 28, 28, dtype=torch.uint8)).probabilities.shape
+    torch.Size([2, 10])
+    """
+    if isinstance(source, str) and source.lower() == "default":
+        source = LeNet5_Weights.DEFAULT.value
+    folder = WeightsFolder.open(source)
+    preprocess = read_preprocess(folder)
+    model = folder.load()
+    return Pretrained(model, preprocess, {**(folder.config.get("meta") or {}), "sha256": folder.config["sha256"]})
