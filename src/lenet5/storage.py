@@ -1,9 +1,7 @@
-"""Files that are whole or absent: written beside their target, flushed to disk, renamed over it.
+"""Atomic files: each is written beside its target, flushed to disk, and renamed over it.
 
-Weights are safetensors and everything else is JSON; nothing here can execute what it reads.
+Tensors are safetensors and everything else is JSON; reading either executes no code.
 """
-
-from __future__ import annotations
 
 import contextlib
 import hashlib
@@ -13,21 +11,22 @@ import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from safetensors.torch import load as read_safetensors
-from safetensors.torch import save as make_safetensors
+from safetensors.torch import load, save
 from torch import Tensor
 
+StrPath: TypeAlias = str | os.PathLike[str]
 
-def write_file(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write `data` to `path` so that a crash leaves the old file or the new one, never a part of it."""
+
+def write_file(path: StrPath, data: bytes) -> None:
+    """Write a file so that a crash leaves the old content or the new one, never a part of it."""
     write_files({Path(path): data})
 
 
 def write_files(contents: Mapping[Path, bytes]) -> None:
-    """Write files that belong together: each as `write_file` does, and none takes its name before all are on disk."""
-    temporaries = {path: _beside(path) for path in contents}
+    """Write files that belong together: none is renamed to its target before all are on disk."""
+    temporaries = {path: _temporary(path) for path in contents}
     try:
         for path, temporary in temporaries.items():
             with temporary.open("xb") as file:
@@ -45,15 +44,15 @@ def write_files(contents: Mapping[Path, bytes]) -> None:
 
 
 @contextlib.contextmanager
-def written_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a folder to fill; it takes the name `path` when the block ends, and not if the block raises.
+def written_folder(path: StrPath) -> Iterator[Path]:
+    """Yield a temporary folder, and rename it to `path` at the end of the block, unless the block raises.
 
-    A folder that was there before stays until the new one is on disk. No system can exchange two folders in one step
-    everywhere, so a kill between two renames can leave the old one under the name that `recover_folder` looks for.
+    An existing folder stays until the new one is on disk. No system call exchanges two folders on all platforms, so a
+    kill between two renames can leave the old folder under the name that `recover_folder` looks for.
     """
     path = Path(path)
     recover_folder(path)
-    temporary, old = _beside(path), _set_aside(path)
+    temporary, old = _temporary(path), _set_aside(path)
     temporary.mkdir(parents=True)
     try:
         yield temporary
@@ -70,7 +69,7 @@ def written_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def recover_folder(path: Path) -> None:
-    """Put back a folder that a killed process had set aside to replace it, if it did not come to do so."""
+    """Restore a folder that a killed process set aside without replacing it."""
     old = _set_aside(path)
     if old.exists():
         if path.exists():
@@ -80,30 +79,30 @@ def recover_folder(path: Path) -> None:
 
 
 def json_bytes(value: Any) -> bytes:
-    """Return `value` as readable JSON, keys in the order given."""
+    """Serialise a value as readable JSON, with its keys in order."""
     return (json.dumps(value, indent=2) + "\n").encode()
 
 
-def write_json(path: str | os.PathLike[str], value: Any) -> None:
-    """Write `value` as readable JSON."""
+def write_json(path: StrPath, value: Any) -> None:
+    """Write a value as readable JSON."""
     write_file(path, json_bytes(value))
 
 
-def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
+def read_json(path: StrPath) -> dict[str, Any]:
     """Read a JSON object.
 
     Raises
     ------
     FileNotFoundError
-        There is no such file.
+        The file does not exist.
     ValueError
-        The file is no JSON object.
+        The file is not a JSON object.
     """
     return parse_json(read_file(path), path)
 
 
-def parse_json(data: bytes, path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return the JSON object in a file's bytes; see `read_json`."""
+def parse_json(data: bytes, path: StrPath) -> dict[str, Any]:
+    """Parse a JSON object; `path` is named in errors, as in `read_json`."""
     try:
         value = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -114,45 +113,39 @@ def parse_json(data: bytes, path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a JSON object with the hash of its contents in front, under "digest"."""
-    value = json.loads(json.dumps(value))  # as it will be read: a key is a string
+    """Return a JSON object with the hash of its content in front, under "digest"."""
+    value = json.loads(json.dumps(value))  # as it will be read: all keys are strings
     return {"digest": _digest(value), **value}
 
 
-def unsealed(value: Mapping[str, Any], path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return a sealed object without its digest.
-
-    Raises
-    ------
-    ValueError
-        The contents are not those that were sealed.
-    """
+def unsealed(value: Mapping[str, Any], path: StrPath) -> dict[str, Any]:
+    """Return a sealed object without its digest; raise ValueError if the digest does not match."""
     content = {name: entry for name, entry in value.items() if name != "digest"}
     if value.get("digest") != _digest(content):
-        raise ValueError(f"{path} is damaged or was edited: its digest does not agree with its contents")
+        raise ValueError(f"{path} is damaged or was edited: its digest does not match its content")
     return content
 
 
 def tensors_bytes(tensors: Mapping[str, Tensor]) -> bytes:
-    """Return tensors in the safetensors format."""
-    copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
-    return make_safetensors(copies)  # copies, since the format refuses tensors that share memory
+    """Serialise tensors in the safetensors format."""
+    # copies, because the format refuses tensors that share memory
+    return save({name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()})
 
 
-def write_tensors(path: str | os.PathLike[str], tensors: Mapping[str, Tensor]) -> None:
+def write_tensors(path: StrPath, tensors: Mapping[str, Tensor]) -> None:
     """Write tensors as safetensors."""
     write_file(path, tensors_bytes(tensors))
 
 
-def read_tensors(path: str | os.PathLike[str], *, sha256: str | None = None) -> dict[str, Tensor]:
-    """Read a safetensors file into CPU tensors, checking its hash first where one is given.
+def read_tensors(path: StrPath, *, sha256: str | None = None) -> dict[str, Tensor]:
+    """Read a safetensors file into CPU tensors, after verifying its hash, if given.
 
     Raises
     ------
     FileNotFoundError
-        There is no such file.
+        The file does not exist.
     ValueError
-        The file's hash differs from `sha256`, or it is no safetensors file.
+        The hash differs, or the file is not a safetensors file.
     """
     data = read_file(path)
     if sha256 is not None:
@@ -160,23 +153,23 @@ def read_tensors(path: str | os.PathLike[str], *, sha256: str | None = None) -> 
     return parse_tensors(data, path)
 
 
-def check_hash(data: bytes, expected: str, path: str | os.PathLike[str]) -> None:
-    """Raise ValueError unless a file's bytes have the expected sha256."""
-    if (found := hashlib.sha256(data).hexdigest()) != expected:
-        raise ValueError(f"{path} is damaged or was edited: expected sha256 {expected}, found {found}")
+def check_hash(data: bytes, expected: str, path: StrPath) -> None:
+    """Raise ValueError unless the content of a file has the expected sha256."""
+    if (digest := hashlib.sha256(data).hexdigest()) != expected:
+        raise ValueError(f"{path} is damaged or was edited: expected sha256 {expected}, found {digest}")
 
 
-def parse_tensors(data: bytes, path: str | os.PathLike[str]) -> dict[str, Tensor]:
-    """Return the tensors in a safetensors file's bytes; ValueError if it is none."""
+def parse_tensors(data: bytes, path: StrPath) -> dict[str, Tensor]:
+    """Parse the content of a safetensors file; raise ValueError if it is none."""
     try:
-        return read_safetensors(data)
-    except Exception as error:  # the parser names no base class for what a foreign file can raise
+        return load(data)
+    except Exception as error:  # the parser documents no base class of its errors
         raise ValueError(f"{path} is not a safetensors file: {error}") from error
 
 
 def flush_folder(path: Path) -> None:
-    """Make the names in a folder durable, where the system lets a folder be opened."""
-    with contextlib.suppress(PermissionError, IsADirectoryError):  # Windows opens no folders
+    """Flush the names in a folder to disk, on systems that can open folders."""
+    with contextlib.suppress(PermissionError, IsADirectoryError):  # Windows cannot
         handle = os.open(path, os.O_RDONLY)
         try:
             os.fsync(handle)
@@ -184,8 +177,8 @@ def flush_folder(path: Path) -> None:
             os.close(handle)
 
 
-def read_file(path: str | os.PathLike[str]) -> bytes:
-    """Read a file; FileNotFoundError if there is none."""
+def read_file(path: StrPath) -> bytes:
+    """Read a file; raise FileNotFoundError if it does not exist."""
     try:
         return Path(path).read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -196,7 +189,7 @@ def _digest(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _beside(path: Path) -> Path:
+def _temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}")
 
 

@@ -14,7 +14,7 @@ from .group import device_option, main
 if TYPE_CHECKING:
     import torch
 
-NUM_IMAGES = 8192
+NUM_IMAGES = 4096
 SECONDS = 0.2  # minimum time of a measurement
 SIZE = 2048  # of the square matrices
 EXPLANATION = f"""
@@ -23,7 +23,7 @@ floating-point operations per second of lenet5 by those of a product of {SIZE}x{
 because operations that lenet5 skips, such as gradients that are zero, are counted too."""
 
 Task: TypeAlias = tuple[str, int, int, Callable[[], Any], Callable[[], Any]]
-"""Title, number of images, cost in forward passes, and the work in lenet5 and in plain PyTorch."""
+"""Title, number of images, cost in forward passes, and the work by lenet5 and by plain PyTorch."""
 
 
 @main.command()
@@ -51,7 +51,9 @@ def benchmark(rounds: int, device: str) -> None:
             seconds[timer].append(timer.blocked_autorange(min_run_time=SECONDS).median)
 
     product, *times = seconds.values()
-    click.echo(f"lenet5 {lenet5.__version__}, torch {torch.__version__}, {place}, {threads} threads, {rounds} rounds\n")
+    click.echo(
+        f"lenet5 {lenet5.__version__}, torch {torch.__version__}, {place}, threads: {threads}, rounds: {rounds}\n"
+    )
     click.echo(f"{'':22}{'lenet5':>9}{'PyTorch':>10}{'ratio':>17}  of the float32 matrix-product rate")
     for (title, count, passes, *_), ours, plain in zip(tasks, times[::2], times[1::2], strict=True):
         unit = "µs" if count == 1 else "images/s"
@@ -75,12 +77,10 @@ def _tasks(place: torch.device) -> tuple[int, list[Task]]:
     images, targets = lenet5.Preprocess()(pixels).to(place), labels.to(place)
     convolutions = [nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU()]
     head = [nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10)]
-    plain, model = (
-        nn.Sequential(*convolutions, nn.MaxPool2d(2), nn.Flatten(), *head).to(place),
-        lenet5.LeNet5().to(place),
-    )
+    network = nn.Sequential(*convolutions, nn.MaxPool2d(2), nn.Flatten(), *head).to(place)
+    model = lenet5.LeNet5().to(place)
     with FlopCounterMode(display=False) as counter:
-        plain(images[:1])
+        network(images[:1])
 
     def fit(size: int) -> None:
         loader = lenet5.TensorLoader(data, batch_size=size, shuffle=True, device=place)
@@ -88,32 +88,28 @@ def _tasks(place: torch.device) -> tuple[int, list[Task]]:
 
     def train(size: int) -> None:
         config, order = lenet5.TrainerConfig(), torch.randperm(NUM_IMAGES, device=place).split(size)
-        optimizer = torch.optim.AdamW(plain.parameters(), config.lr, weight_decay=config.weight_decay, fused=True)
+        optimizer = torch.optim.AdamW(network.parameters(), config.lr, weight_decay=config.weight_decay, fused=True)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, total_steps=len(order))
         for index in order:
             optimizer.zero_grad()
-            nn.functional.cross_entropy(plain(images[index]), targets[index]).backward()
+            nn.functional.cross_entropy(network(images[index]), targets[index]).backward()
             optimizer.step()
             schedule.step()
 
     @torch.inference_mode()
-    def predict(network: nn.Module, batches: tuple[torch.Tensor, ...]) -> torch.Tensor:
-        return torch.cat([network(batch).argmax(1) for batch in batches]).cpu()
+    def predict(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
+        return torch.cat([model(batch).argmax(1) for batch in images.split(256)]).cpu()
 
+    one = images[:1]
     return counter.get_total_flops(), [
-        *((f"training, batch {size}", NUM_IMAGES, 3, partial(fit, size), partial(train, size)) for size in (64, 256)),
+        ("training, batch 64", NUM_IMAGES, 3, partial(fit, 64), partial(train, 64)),
+        ("training, batch 256", NUM_IMAGES, 3, partial(fit, 256), partial(train, 256)),
         (
             "prediction in batches",
             NUM_IMAGES,
             1,
             partial(lenet5.predict, model, images),
-            partial(predict, plain, images.split(256)),
+            partial(predict, network, images),
         ),
-        (
-            "prediction, one image",
-            1,
-            1,
-            partial(predict, model, images[:1].split(1)),
-            partial(predict, plain, images[:1].split(1)),
-        ),
+        ("prediction, one image", 1, 1, partial(predict, model, one), partial(predict, network, one)),
     ]

@@ -153,10 +153,10 @@ class LoaderSource:
 def as_source(
     data: Data | Source,
     device: torch.device,
-    *,
     batch_size: int = EVALUATION_BATCH_SIZE,
-    shuffle: bool = False,
     seed: int = 0,
+    *,
+    shuffle: bool = False,
     limit: int | None = None,
 ) -> Source:
     """View data as a source of batches; `batch_size`, `shuffle` and `seed` are for data that is no loader yet.

@@ -119,7 +119,7 @@ def find_lr(
 
 def _search_trainer(trainer: Trainer, recorder: _Recorder, lowest: float, highest: float) -> Trainer:
     num_steps, config = recorder.num_steps, trainer.config
-    make_optimizer: OptimizerFactory = trainer.optimizer or (  # type: ignore[assignment]
+    make_optimizer: OptimizerFactory = trainer.optimizer or (
         lambda parameters: torch.optim.AdamW(parameters, lr=lowest, weight_decay=config.weight_decay)
     )
 

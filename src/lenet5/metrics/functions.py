@@ -197,9 +197,8 @@ def confidence_interval(num_correct: int, num_examples: int, *, confidence: floa
     from scipy.stats import binomtest
 
     if not 0 <= num_correct <= num_examples or num_examples < 1:
-        raise ValueError(
-            f"{num_correct} of {num_examples} is impossible; expected 0 <= num_correct <= num_examples, not 0"
-        )
+        expected = "0 <= num_correct <= num_examples and at least one example"
+        raise ValueError(f"{num_correct} of {num_examples} is impossible; expected {expected}")
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is {confidence}; expected a number between 0 and 1")
     interval = binomtest(num_correct, num_examples).proportion_ci(confidence, method="wilson")

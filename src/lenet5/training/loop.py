@@ -1,7 +1,7 @@
 """The training loop: a run is a sequence of epochs, and an epoch is a sequence of steps."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,12 +15,9 @@ from ..runtime.acceleration import Accelerated, FusedGradients
 from ..runtime.device import autocast
 from ..runtime.graphs import CapturedGradients
 from ..runtime.interrupts import Interrupt
-from .callbacks import Callback
 from .checkpoints import add_checkpoint, decode, encode
 from .history import Row
-from .optimization import Optimization
 from .snapshot import Snapshot
-from .state import TrainingState
 
 
 class Loop:
@@ -28,8 +25,8 @@ class Loop:
 
     Parameters
     ----------
-    state, optimization, train, callbacks
-        The run.
+    run
+        The parts of the run.
     module
         The model as the run calls it: wrapped for several processes, or compiled.
     val
@@ -38,26 +35,16 @@ class Loop:
         The signal that may end the run.
     """
 
-    def __init__(
-        self,
-        state: TrainingState,
-        optimization: Optimization,
-        train: Source,
-        callbacks: Sequence[Callback],
-        *,
-        module: nn.Module,
-        val: Source | None,
-        interrupt: Interrupt,
-    ) -> None:
-        self.state, self.optimization, self.train, self.callbacks = state, optimization, train, callbacks
+    def __init__(self, run: Snapshot, module: nn.Module, val: Source | None, interrupt: Interrupt) -> None:
+        self.snapshot, self.state, self.optimization, self.train = run, run.state, run.optimization, run.train
         self.module, self.val, self.interrupt = module, val, interrupt
-        self.config, self.processes, self.device = state.config, state.processes, state.device
+        self.config, self.processes, self.device = run.state.config, run.state.processes, run.state.device
         smoothing = self.config.label_smoothing
-        self.loss_fn = nn.CrossEntropyLoss(label_smoothing=smoothing) if smoothing else state.loss_fn
+        self.loss_fn = nn.CrossEntropyLoss(label_smoothing=smoothing) if smoothing else run.state.loss_fn
         self.fused: FusedGradients | None = None
         self.compute: Callable[..., Tensor] = self._compute
         if self._can_capture():
-            self.compute = CapturedGradients(self._compute, state.model)
+            self.compute = CapturedGradients(self._compute, run.state.model)
         self.targets_checked = False
         self.saved_at = time.monotonic()
         self.signal = 0  # the signal that all ranks know of
@@ -180,9 +167,8 @@ class Loop:
     def _is_due(self) -> bool:
         """Return True if the settings ask for a checkpoint within the epoch."""
         every, minutes = self.config.checkpoint_steps, self.config.checkpoint_minutes
-        return (every is not None and self.state.step % every == 0) or (
-            minutes is not None and time.monotonic() - self.saved_at >= 60 * minutes
-        )
+        steps_due = every is not None and self.state.step % every == 0
+        return steps_due or (minutes is not None and time.monotonic() - self.saved_at >= 60 * minutes)
 
     def _sync_requests(self, due: bool = False) -> bool:
         """Synchronise stop and checkpoint requests across ranks; return True if a checkpoint is due on any rank."""
@@ -197,10 +183,10 @@ class Loop:
         if directory is None:
             return
         state.check_weights()
-        content = Snapshot(state, self.optimization, self.train, self.callbacks).to_dict()
+        content = self.snapshot.to_dict()
         if state.is_main:
             add_checkpoint(directory, state.model, content, keep=self.config.keep_checkpoints)
 
     def _call(self, hook: str, *arguments: Any) -> None:
-        for callback in self.callbacks:
+        for callback in self.snapshot.callbacks:
             getattr(callback, hook)(self.state, *arguments)

@@ -4,7 +4,7 @@ import contextlib
 import math
 import warnings
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
@@ -16,16 +16,8 @@ from .config import TrainerConfig
 
 OptimizerFactory: TypeAlias = Callable[[Iterable[nn.Parameter]], Optimizer]
 SchedulerFactory: TypeAlias = Callable[[Optimizer, int], LRScheduler]
-
-
-class Stateful(Protocol):
-    """An object with a state that a checkpoint can hold."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the state."""
-
-    def load_state_dict(self, state: Any, /) -> Any:
-        """Restore the result of `state_dict`."""
+AnyOptimizer: TypeAlias = Optimizer | OptimizerFactory | None
+AnyScheduler: TypeAlias = LRScheduler | SchedulerFactory | None
 
 
 class Optimization:
@@ -46,8 +38,8 @@ class Optimization:
         model: nn.Module,
         config: TrainerConfig,
         num_updates: int,
-        optimizer: Optimizer | OptimizerFactory | None,
-        scheduler: LRScheduler | SchedulerFactory | None,
+        optimizer: AnyOptimizer,
+        scheduler: AnyScheduler,
     ) -> None:
         self.model, self.config = model, config
         self.optimizer, self.scheduler = make_optimizer(model, config, num_updates, optimizer, scheduler)
@@ -59,14 +51,10 @@ class Optimization:
         self.average = _make_average(model, config)
 
     @property
-    def parts(self) -> dict[str, Stateful]:
-        """The parts with a state, by name."""
-        parts: dict[str, Stateful | None] = {
-            "optimizer": self.optimizer,
-            "scheduler": self.scheduler,
-            "scaler": self.scaler if self.scaler.is_enabled() else None,
-            "average": self.average,
-        }
+    def parts(self) -> dict[str, Any]:
+        """The parts with a `state_dict`, by name."""
+        scaler = self.scaler if self.scaler.is_enabled() else None
+        parts = {"optimizer": self.optimizer, "scheduler": self.scheduler, "scaler": scaler, "average": self.average}
         return {name: part for name, part in parts.items() if part is not None}
 
     def structure(self) -> dict[str, Any]:
@@ -109,11 +97,7 @@ class Optimization:
 
 
 def make_optimizer(
-    model: nn.Module,
-    config: TrainerConfig,
-    num_updates: int,
-    optimizer: Optimizer | OptimizerFactory | None,
-    scheduler: LRScheduler | SchedulerFactory | None,
+    model: nn.Module, config: TrainerConfig, num_updates: int, optimizer: AnyOptimizer, scheduler: AnyScheduler
 ) -> tuple[Optimizer, LRScheduler | None]:
     """Return the given optimizer and scheduler, or call the factories; the default is AdamW with the schedule."""
     if optimizer is None:

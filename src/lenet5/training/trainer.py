@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import signal
 import warnings
 from collections.abc import Callable, Sequence
@@ -14,8 +13,6 @@ from typing import Any
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from ..data.loader import derive_seed
 from ..data.sources import Data, Source, as_source, can_continue
@@ -26,12 +23,13 @@ from ..runtime.device import resolve_device
 from ..runtime.distributed import Processes, is_main_process, join_processes, local_rank
 from ..runtime.interrupts import Interrupt, interruptible
 from ..runtime.randomness import deterministic, seeded
+from ..storage import StrPath
 from .callbacks import Callback
 from .checkpoints import broadcast_checkpoint, checkpoint_to_resume, find_checkpoint, write_checkpoint
 from .config import TrainerConfig
 from .history import History
 from .loop import Loop
-from .optimization import Optimization, OptimizerFactory, SchedulerFactory
+from .optimization import AnyOptimizer, AnyScheduler, Optimization
 from .snapshot import Snapshot
 from .state import TrainingState
 
@@ -80,8 +78,8 @@ class Trainer:
         *,
         callbacks: Sequence[Callback] = (),
         loss_fn: Callable[[Tensor, Tensor], Tensor] | None = None,
-        optimizer: Optimizer | OptimizerFactory | None = None,
-        lr_scheduler: LRScheduler | SchedulerFactory | None = None,
+        optimizer: AnyOptimizer = None,
+        lr_scheduler: AnyScheduler = None,
     ) -> None:
         if not isinstance(model, nn.Module) or not isinstance(config, TrainerConfig | None):
             types = f"{type(model).__name__} and {type(config).__name__}"
@@ -112,7 +110,7 @@ class Trainer:
         """Whether this process is rank 0, which alone writes and prints; True without torchrun."""
         return is_main_process()
 
-    def fit(self, train: Data, val: Data | None = None, *, resume: str | os.PathLike[str] | None = None) -> History:
+    def fit(self, train: Data, val: Data | None = None, *, resume: StrPath | None = None) -> History:
         """Train the model, and validate it after each epoch.
 
         Ctrl-C ends the run after the current step and writes a checkpoint if `checkpoint_dir` is set; a second Ctrl-C
@@ -149,19 +147,13 @@ class Trainer:
         if config.patience is not None and val is None:
             raise ValueError(f"patience is {config.patience}, but there is no validation data; expected some")
         processes = join_processes(device)
-        limit = 2 if config.fast_dev_run else config.overfit_batches
         seed = config.seed if processes.is_main else derive_seed(config.seed, processes.rank) % 2**32
         alone = processes.world_size == 1  # torchrun forwards Ctrl-C to processes that have received it already
         self._move()
-        with (
-            seeded(seed, device),
-            deterministic(config.deterministic),
-            interruptible(second_raises=alone) as interrupt,
-        ):
-            batches = as_source(
-                train, device, batch_size=config.batch_size, shuffle=True, seed=config.seed, limit=limit
-            )
-            val_batches = None if val is None else as_source(val, device, limit=2 if config.fast_dev_run else None)
+        with seeded(seed, device), deterministic(config.deterministic), interruptible(second_raises=alone) as interrupt:
+            limit, settings = (2 if config.fast_dev_run else None), (config.batch_size, config.seed)
+            batches = as_source(train, device, *settings, shuffle=True, limit=limit or config.overfit_batches)
+            val_batches = None if val is None else as_source(val, device, limit=limit)
             if config.checkpoint_dir is not None and not can_continue(batches):
                 _warn_epochs_only(train)
             self._run = self._prepare(self._new_state(config, processes), batches, resume)
@@ -171,7 +163,7 @@ class Trainer:
             raise SystemExit(128 + signal.SIGTERM)
         return self.state.history
 
-    def _prepare(self, state: TrainingState, train: Source, resume: str | os.PathLike[str] | None) -> Snapshot:
+    def _prepare(self, state: TrainingState, train: Source, resume: StrPath | None) -> Snapshot:
         """Return a run before its first step, or restored from a checkpoint, together with the model's weights."""
         config = state.config
         state.begin(len(train))
@@ -179,10 +171,9 @@ class Trainer:
         optimization = Optimization(self.model, config, num_updates, self.optimizer, self.lr_scheduler)
         state.optimizer = optimization.optimizer
         self.model.zero_grad()  # an earlier run may have left gradients
-        run = Snapshot(state, optimization, train, self.callbacks)
-        mid_epoch, directory = can_continue(train), config.checkpoint_dir
+        run, mid_epoch = Snapshot(state, optimization, train, self.callbacks), can_continue(train)
         checkpoint = broadcast_checkpoint(
-            lambda: checkpoint_to_resume(resume, directory, mid_epoch=mid_epoch), state.processes
+            lambda: checkpoint_to_resume(resume, config.checkpoint_dir, mid_epoch=mid_epoch), state.processes
         )
         if checkpoint is not None:
             run.check(checkpoint.state)
@@ -196,7 +187,7 @@ class Trainer:
         module: Any = run.state.processes.wrap(self.model)
         if self.config.compile is not None:
             module = torch.compile(module, backend=self.config.compile)
-        Loop(run.state, run.optimization, run.train, self.callbacks, module=module, val=val, interrupt=interrupt).run()
+        Loop(run, module, val, interrupt).run()
 
     def evaluate(self, data: Data) -> Evaluation:
         """Compare the predictions of the model with the targets of a whole dataset; see `lenet5.evaluate`."""
@@ -207,7 +198,7 @@ class Trainer:
         """Predict the class of each image; see `lenet5.predict`."""
         return predict(self.model, images, device=self.device, precision=self.config.precision)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: StrPath) -> None:
         """Write the model and the state of its run to a folder; an existing checkpoint there is replaced.
 
         Under torchrun, rank 0 writes. Until the run has finished, every rank must call it.
@@ -225,7 +216,7 @@ class Trainer:
 
     @classmethod
     def load(
-        cls, path: str | os.PathLike[str], *, model: nn.Module | None = None, device: str | None = None, **options: Any
+        cls, path: StrPath, *, model: nn.Module | None = None, device: str | None = None, **options: Any
     ) -> Trainer:
         """Create a Trainer from a checkpoint, ready to evaluate and predict.
 

@@ -19,24 +19,12 @@ from torch.autograd.function import FunctionCtx
 
 from ..classifier import KERNELS, Kernel
 from ..lenet5 import LeNet5
-from .library import (
-    FEW,
-    INT,
-    LONG,
-    PADDED,
-    POINTER,
-    UNPADDED,
-    are_plain,
-    convolution_settings,
-    has_hooks,
-    is_unobserved,
-    load,
-)
+from . import library as lib
 
 _pooling_settings = attrgetter("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")
 _flatten_settings = attrgetter("start_dim", "end_dim")
 _TWO_BY_TWO, _FLAT = _pooling_settings(nn.MaxPool2d(2)), _flatten_settings(nn.Flatten())
-_FIRST = {28: PADDED, 32: UNPADDED}  # settings of C1 by image size
+_FIRST = {28: lib.PADDED, 32: lib.UNPADDED}  # settings of C1 by image size
 
 _CONVOLUTIONS = [nn.Sequential, nn.Conv2d, nn.ReLU, nn.MaxPool2d] * 2
 _HEAD = [nn.Sequential, nn.Flatten, nn.Linear, nn.ReLU, nn.Sequential, nn.Linear, nn.ReLU, nn.Linear]
@@ -53,11 +41,11 @@ def library() -> ctypes.CDLL | None:
     loaded = maps.read_text(encoding="utf-8").splitlines() if maps.exists() else []
     for name in {line.split(maxsplit=5)[5] for line in loaded if "/libgomp" in line}:
         ctypes.CDLL(name, mode=ctypes.RTLD_GLOBAL)  # the kernel shares torch's OpenMP threads
-    compiled = load("lenet5")
+    compiled = lib.load("lenet5")
     if compiled is not None:
-        compiled.lenet5_forward.argtypes = [POINTER, INT, *[POINTER] * 7, LONG, INT]
-        compiled.lenet5_backward.argtypes = [POINTER, INT, *[POINTER] * 8, LONG, INT]
-        compiled.lenet5_logits.argtypes = [POINTER, INT, *[POINTER] * 10, INT, POINTER, LONG, INT]
+        lib.bind(compiled.lenet5_forward, "pi" + 7 * "p" + "li")
+        lib.bind(compiled.lenet5_backward, "pi" + 8 * "p" + "li")
+        lib.bind(compiled.lenet5_logits, "pi" + 10 * "p" + "ipli")
     return compiled
 
 
@@ -68,10 +56,10 @@ def logits(model: LeNet5, images: Tensor) -> Tensor | None:
     they take longer than the arithmetic.
     """
     size = model.image_size
-    if not _are_supported(images, size) or has_hooks(model):
+    if not _are_supported(images, size) or lib.has_hooks(model):
         return None
     layers = model._modules
-    if not torch.is_grad_enabled() and images.shape[0] <= FEW:
+    if not torch.is_grad_enabled() and images.shape[0] <= lib.FEW:
         parameters = _parameters(layers.values(), _NETWORK, size)
         if parameters is not None:
             return _small_batch(images, parameters)
@@ -176,7 +164,7 @@ def _num_threads(count: int) -> int:
 
 def _are_supported(images: Tensor, size: int) -> bool:
     """Return True if C can read the images, and torch neither records nor transforms what is computed with them."""
-    if torch.compiler.is_compiling() or type(images) is not Tensor or size not in _FIRST or not is_unobserved():
+    if torch.compiler.is_compiling() or type(images) is not Tensor or size not in _FIRST or not lib.is_unobserved():
         return False
     shape = images.shape
     return bool(
@@ -195,21 +183,21 @@ def _parameters(layers: Iterable[Any], types: list[type[nn.Module]], size: int) 
     for layer in layers:
         parts.append(layer)
         parts += layer._modules.values()
-    if [type(part) for part in parts] != types or any(map(has_hooks, parts)) or not _have_settings(parts, size):
+    if [type(part) for part in parts] != types or any(map(lib.has_hooks, parts)) or not _have_settings(parts, size):
         return None
     parameters: list[Tensor] = [tensor for part in parts if part._parameters for tensor in part._parameters.values()]
     shapes = _SHAPES[:4]
     if types is _NETWORK:
         classes = parts[-1].out_features
         shapes = [*_SHAPES, (classes, 84), (classes,)]
-    return parameters if are_plain(parameters) and [tensor.shape for tensor in parameters] == shapes else None
+    return parameters if lib.are_plain(parameters) and [tensor.shape for tensor in parameters] == shapes else None
 
 
 def _have_settings(parts: list[Any], size: int) -> bool:
     """Return True if the layers convolve, pool and flatten as LeNet-5 does for images of this size."""
     return bool(
-        convolution_settings(parts[1]) == _FIRST[size]
-        and convolution_settings(parts[5]) == UNPADDED
+        lib.convolution_settings(parts[1]) == _FIRST[size]
+        and lib.convolution_settings(parts[5]) == lib.UNPADDED
         and _pooling_settings(parts[3]) == _pooling_settings(parts[7]) == _TWO_BY_TWO
         and (len(parts) < len(_NETWORK) or _flatten_settings(parts[9]) == _FLAT)
     )

@@ -15,9 +15,7 @@ from torch.nn.modules import module as _all_modules
 FEW = 8
 """Batch size up to which a single call of C is faster than torch's separate operators."""
 
-FOLDER = Path(__file__).parent
-POINTER, INT, LONG, FLOAT = ctypes.c_void_p, ctypes.c_int, ctypes.c_long, ctypes.c_float
-
+_TYPES = {"p": ctypes.c_void_p, "i": ctypes.c_int, "l": ctypes.c_long, "f": ctypes.c_float}
 _PLAIN = {Tensor, nn.Parameter}
 
 
@@ -27,9 +25,15 @@ def load(name: str) -> ctypes.CDLL | None:
     if os.environ.get("LENET5_KERNELS") == "none":
         return None
     try:
-        return ctypes.CDLL(str(FOLDER / f"lib{name}.so"))
+        return ctypes.CDLL(str(Path(__file__).with_name(f"lib{name}.so")))
     except OSError:
         return None
+
+
+def bind(function: Any, arguments: str, result: str | None = None) -> None:
+    """Set the types of a C function: "p" for a pointer, "i" for an int, "l" for a long, "f" for a float."""
+    function.argtypes = [_TYPES[letter] for letter in arguments]
+    function.restype = _TYPES[result] if result else None
 
 
 def is_unobserved() -> bool:
@@ -71,7 +75,7 @@ def are_plain(tensors: Iterable[Tensor]) -> bool:
 def addresses(tensors: Iterable[Tensor]) -> Any:
     """Return the addresses of tensors as a C array of pointers."""
     pointers = [tensor.data_ptr() for tensor in tensors]
-    return (POINTER * len(pointers))(*pointers)
+    return (ctypes.c_void_p * len(pointers))(*pointers)
 
 
 convolution_settings = attrgetter("stride", "padding", "dilation", "groups", "padding_mode")

@@ -9,7 +9,7 @@ import ctypes
 import functools
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,20 +18,7 @@ from ..classifier import KERNELS, Kernel
 from ..original.layers import EuclideanRBF, PartialConv2d, ScaledTanh, Subsampling
 from ..original.losses import MAPLoss, MLELoss
 from ..original.network import LeNet5Original
-from .library import (
-    FEW,
-    FLOAT,
-    INT,
-    LONG,
-    POINTER,
-    UNPADDED,
-    addresses,
-    are_plain,
-    convolution_settings,
-    has_hooks,
-    is_unobserved,
-    load,
-)
+from . import library as lib
 
 _SHAPES = [(6, 1, 5, 5), (6,), (6,), (6,), None, (16,), (16,), (16,), (120, 16, 5, 5), (120,), (84, 120), (84,)]
 _MAX_CLASSES = 128
@@ -49,11 +36,9 @@ _LAYERS: list[type[nn.Module]] = [
 @functools.cache
 def library() -> ctypes.CDLL | None:
     """Return the compiled function; None if it is not available."""
-    compiled = load("original")
+    compiled = lib.load("original")
     if compiled is not None:
-        function = compiled.lenet5_original_gradients
-        function.argtypes = [POINTER, POINTER, LONG, POINTER, POINTER, INT, POINTER, INT, FLOAT, POINTER]
-        function.restype = FLOAT
+        lib.bind(compiled.lenet5_original_gradients, "pplppipifp", "f")
     return compiled
 
 
@@ -63,21 +48,20 @@ def gradients(model: LeNet5Original, loss_fn: Any) -> "Gradients | None":
     parameters, modules = list(model.parameters()), list(model.modules())
     if j is None or library() is None or [type(module) for module in modules[1:]] != _LAYERS:
         return None
-    (kernels,) = (module for module in modules if isinstance(module, PartialConv2d))
-    (rbf,) = (module for module in modules if isinstance(module, EuclideanRBF))
-    convolutions = [convolution_settings(module) for module in modules if type(module) is nn.Conv2d]
-    table, prototypes = kernels.table, rbf.prototypes
+    c3, rbf = cast("tuple[PartialConv2d, EuclideanRBF]", (modules[8], modules[-1]))
+    table, prototypes = c3.table, rbf.prototypes
+    shapes = [(len(c3.weight), 5, 5) if shape is None else shape for shape in _SHAPES]
+    convolutions = [lib.convolution_settings(module) for module in modules if type(module) is nn.Conv2d]
     if (
-        [tuple(parameter.shape) for parameter in parameters]
-        != [(sum(map(len, table)), 5, 5) if shape is None else shape for shape in _SHAPES]
-        or convolutions != [UNPADDED] * 2
-        or kernels.in_channels != 6
+        [tuple(parameter.shape) for parameter in parameters] != shapes
+        or convolutions != [lib.UNPADDED] * 2
+        or c3.in_channels != 6
         or len(prototypes) > _MAX_CLASSES
-        or not are_plain([*parameters, prototypes])
+        or not lib.are_plain([*parameters, prototypes])
         or not all(parameter.requires_grad for parameter in parameters)
-        or any(map(has_hooks, [*modules, loss_fn]))
+        or any(map(lib.has_hooks, [*modules, loss_fn]))
         or any(p._backward_hooks or getattr(p, "_post_accumulate_grad_hooks", None) for p in parameters)
-        or not is_unobserved()
+        or not lib.is_unobserved()
     ):
         return None
     return Gradients(parameters, table, prototypes, j)
@@ -107,7 +91,7 @@ class Gradients:
         sizes = [parameter.numel() for parameter in parameters]
         parts = torch.split(torch.empty(sum(sizes), dtype=torch.float32, device="cpu"), sizes)
         self.gradients = [part.view_as(parameter) for part, parameter in zip(parts, parameters, strict=True)]
-        self._gradient_addresses = addresses(self.gradients)
+        self._gradient_addresses = lib.addresses(self.gradients)
 
     def __call__(self, images: Tensor, targets: Tensor) -> Tensor | None:
         """Return the mean loss, and set the gradients, which must be None; the next call overwrites them.
@@ -128,7 +112,7 @@ class Gradients:
         if (
             images.shape[1:] != (1, 32, 32)
             or targets.shape != (count,)
-            or not 0 < count <= FEW
+            or not 0 < count <= lib.FEW
             or images.dtype != torch.float32
             or targets.dtype != torch.int64
             or not (images.is_cpu and targets.is_cpu and images.is_contiguous() and targets.is_contiguous())
@@ -140,7 +124,7 @@ class Gradients:
         compiled = library()
         assert compiled is not None
         loss = compiled.lenet5_original_gradients(
-            *(images.data_ptr(), targets.data_ptr(), count, addresses(parameters)),
+            *(images.data_ptr(), targets.data_ptr(), count, lib.addresses(parameters)),
             *(self.connections.data_ptr(), len(self.connections)),
             *(self.prototypes.data_ptr(), len(self.prototypes), self.j, self._gradient_addresses),
         )
