@@ -1,7 +1,5 @@
 """Evaluate and use a model, without training it."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass

@@ -3,12 +3,10 @@
 The folder is also a weights folder. Its `config.json` holds the settings too, so that the run can resume.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import io
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -44,7 +42,7 @@ class RunSettings:
     lr: float | None = None
 
     @classmethod
-    def read(cls, folder: Path, root: str | None) -> RunSettings:
+    def read(cls, folder: Path, root: str | None) -> Self:
         """Read the settings of the run in a folder; `root` replaces the saved location of the data, if given."""
         if not (folder / CONFIG).is_file():
             raise FileNotFoundError(f"there is no run in {folder}; expected a folder that lenet5 train wrote")

@@ -1,11 +1,9 @@
 """Batches of a dataset that lies in memory as one tensor."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Self, TypeAlias
 
 import numpy as np
 import torch
@@ -115,7 +113,7 @@ class TensorLoader(IndexedSource):
         self.images, self.targets = dataset.images, dataset.targets
         self.to(device)
 
-    def to(self, device: torch.device | str | None) -> TensorLoader:
+    def to(self, device: torch.device | str | None) -> Self:
         """Move the dataset to a device, and make batches there; return self."""
         self.images, self.targets = self.images.to(device), self.targets.to(device)
         return self

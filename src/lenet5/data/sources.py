@@ -1,7 +1,5 @@
 """One protocol for every source of batches that training, evaluation and prediction accept."""
 
-from __future__ import annotations
-
 import copy
 import itertools
 from collections.abc import Iterable, Iterator, Sized
@@ -17,7 +15,7 @@ from .datasets import ImageDataset
 from .loader import Batch, IndexedSource, TensorLoader, take_rows
 from .preprocess import check_finite
 
-Data: TypeAlias = "ImageDataset | TensorLoader | Dataset[Any] | DataLoader[Any] | Iterable[Any]"
+Data: TypeAlias = ImageDataset | TensorLoader | Dataset[Any] | DataLoader[Any] | Iterable[Any]
 
 EVALUATION_BATCH_SIZE = 500  # affects results by rounding only
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import storage
+from ..storage import StrPath
 from ..training.callbacks import Callback
 from ..training.history import Row
 from ..training.state import TrainingState
@@ -19,7 +20,7 @@ class CSVLogger(Callback):
         The file; its columns are those of `History.to_frame`.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: StrPath) -> None:
         self.path = Path(path)
 
     def on_epoch_end(self, state: TrainingState, row: Row) -> None:  # noqa: ARG002 (the history has the row)
@@ -45,7 +46,7 @@ class TensorBoardLogger(Callback):
         tensorboard is not installed; the extra `tensorboard` of this package installs it.
     """
 
-    def __init__(self, directory: str | os.PathLike[str], *, every: int = 50) -> None:
+    def __init__(self, directory: StrPath, *, every: int = 50) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         self.directory, self.every = os.fspath(directory), every

@@ -5,18 +5,20 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+from torch.optim.lr_scheduler import LambdaLR
 
 from ..data.sources import Data
 from ..runtime.distributed import join_processes
 from ..training.callbacks import Callback
-from ..training.optimization import OptimizerFactory
 from ..training.state import TrainingState
 from ..training.trainer import Trainer
 
@@ -118,35 +120,24 @@ def find_lr(
 
 
 def _search_trainer(trainer: Trainer, recorder: _Recorder, lowest: float, highest: float) -> Trainer:
-    num_steps, config = recorder.num_steps, trainer.config
-    make_optimizer: OptimizerFactory = trainer.optimizer or (
-        lambda parameters: torch.optim.AdamW(parameters, lr=lowest, weight_decay=config.weight_decay)
-    )
+    last, device = recorder.num_steps - 1, str(trainer.device)
+    config = replace(
+        trainer.config, lr=lowest, max_epochs=recorder.num_steps, device=device, accumulate_steps=1, patience=None,
+        checkpoint_dir=None, ema_decay=None, swa_epochs=None, fast_dev_run=False,
+    )  # fmt: skip
 
-    def rising(optimizer: Optimizer, _num_updates: int) -> LRScheduler:
+    def make_optimizer(parameters: Iterable[nn.Parameter]) -> Optimizer:
+        make: Any = trainer.optimizer or partial(torch.optim.AdamW, weight_decay=config.weight_decay)
+        optimizer: Optimizer = make(parameters)
         for group in optimizer.param_groups:
             group["lr"] = lowest
-        return LambdaLR(optimizer, lambda step: (highest / lowest) ** (step / (num_steps - 1)))
+        return optimizer
 
-    single: dict[str, Any] = {
-        "accumulate_steps": 1,
-        "patience": None,
-        "ema_decay": None,
-        "swa_epochs": None,
-        "fast_dev_run": False,
-    }
-    settings: dict[str, Any] = {
-        **single,
-        "lr": lowest,
-        "max_epochs": num_steps,
-        "checkpoint_dir": None,
-        "device": str(trainer.device),
-    }
     return Trainer(
         copy.deepcopy(trainer.model),
-        replace(config, **settings),
+        config,
         callbacks=[recorder],
         loss_fn=None if config.label_smoothing else trainer.loss_fn,
         optimizer=make_optimizer,
-        lr_scheduler=rising,
+        lr_scheduler=lambda optimizer, _: LambdaLR(optimizer, lambda step: (highest / lowest) ** (step / last)),
     )

@@ -1,11 +1,11 @@
 """Profile training steps."""
 
-import os
 from pathlib import Path
 
 from torch.profiler import ProfilerActivity, profile, schedule
 
 from .. import storage
+from ..storage import StrPath
 from ..training.callbacks import Callback
 from ..training.state import TrainingState
 
@@ -23,7 +23,7 @@ class Profiler(Callback):
         Steps to profile. A run that ends before the first of them writes no files.
     """
 
-    def __init__(self, directory: str | os.PathLike[str], *, skip: int = 10, steps: int = 10) -> None:
+    def __init__(self, directory: StrPath, *, skip: int = 10, steps: int = 10) -> None:
         if skip < 1 or steps < 1:
             raise ValueError(f"skip is {skip} and steps is {steps}; expected at least 1")
         self.directory, self.skip, self.steps = Path(directory), skip, steps

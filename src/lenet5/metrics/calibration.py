@@ -1,7 +1,5 @@
 """Temperature scaling."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Selective classification: accuracy against coverage."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The base class of the networks: it checks images and dispatches to kernels, both outside of `forward`."""
 
-from __future__ import annotations
-
 import itertools
 from collections import OrderedDict
 from collections.abc import Callable

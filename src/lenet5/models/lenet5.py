@@ -1,9 +1,7 @@
 """LeNet-5 as it is built today: ReLU, parameter-free pooling, and a linear output layer."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from torch import Tensor, nn
 
@@ -100,7 +98,7 @@ class LeNet5(ImageClassifier):
         return {**values, "activation": name}
 
     @classmethod
-    def from_arguments(cls, arguments: dict[str, Any]) -> LeNet5:
+    def from_arguments(cls, arguments: dict[str, Any]) -> Self:
         """Build the network from the result of `arguments`."""
         name = arguments.get("activation")
         if name not in nn.modules.activation.__all__:

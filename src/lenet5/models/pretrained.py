@@ -3,12 +3,9 @@
 The bundled weights, `save_pretrained` and the runs of the command line all use this format.
 """
 
-from __future__ import annotations
-
 import enum
 import hashlib
 import importlib.resources
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from .. import storage
+from ..storage import StrPath
 
 CONFIG = "config.json"
 TENSORS = "model.safetensors"
 
-_ARCHITECTURES: dict[str, type[PretrainedModel]] = {}  # the classes that a folder may name
+_ARCHITECTURES: dict[str, type["PretrainedModel"]] = {}  # the classes that a folder may name
 
 
 class PretrainedModel(nn.Module):
@@ -44,11 +42,11 @@ class PretrainedModel(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} does not define arguments(), which saving needs")
 
     @classmethod
-    def from_arguments(cls, arguments: dict[str, Any]) -> PretrainedModel:
+    def from_arguments(cls, arguments: dict[str, Any]) -> Self:
         """Build the model from the result of `arguments`."""
         return cls(**arguments)
 
-    def save_pretrained(self, directory: str | os.PathLike[str], **extra: Any) -> None:
+    def save_pretrained(self, directory: StrPath, **extra: Any) -> None:
         """Write `config.json` and `model.safetensors` to a folder.
 
         Parameters
@@ -61,7 +59,7 @@ class PretrainedModel(nn.Module):
         save_model(self, directory, **extra)
 
     @classmethod
-    def from_pretrained(cls, source: str | os.PathLike[str]) -> Self:
+    def from_pretrained(cls, source: StrPath) -> Self:
         """Load a model in evaluation mode, on the CPU.
 
         Parameters
@@ -100,7 +98,7 @@ class WeightsFolder:
     config: dict[str, Any]
 
     @classmethod
-    def open(cls, source: str | os.PathLike[str]) -> WeightsFolder:
+    def open(cls, source: StrPath) -> Self:
         """Locate and read the folder; `source` and errors as in `PretrainedModel.from_pretrained`."""
         tensors = _locate(source)
         path = tensors.with_name(CONFIG)
@@ -135,12 +133,12 @@ class WeightsFolder:
         return model.eval()
 
 
-def load_model(source: str | os.PathLike[str]) -> PretrainedModel:
+def load_model(source: StrPath) -> PretrainedModel:
     """Load a model of any architecture; see `PretrainedModel.from_pretrained`."""
     return WeightsFolder.open(source).load()
 
 
-def save_model(model: nn.Module, directory: str | os.PathLike[str], **extra: Any) -> None:
+def save_model(model: nn.Module, directory: StrPath, **extra: Any) -> None:
     """Save any module as `save_pretrained` does; only a PretrainedModel can be rebuilt from the folder alone."""
     model = getattr(model, "_orig_mod", model)  # unwrap torch.compile
     tensors = storage.tensors_bytes(model.state_dict())
@@ -188,7 +186,7 @@ def _dtype(config: dict[str, Any]) -> torch.dtype:
     return dtype
 
 
-def _locate(source: str | os.PathLike[str]) -> Path:
+def _locate(source: StrPath) -> Path:
     """Return the path of the safetensors file that `source` names."""
     if isinstance(source, enum.Enum):
         source = str(source.value)

@@ -1,7 +1,5 @@
 """The processes that train one model together under torchrun; for a single process everything here is free."""
 
-from __future__ import annotations
-
 import atexit
 import contextlib
 import functools

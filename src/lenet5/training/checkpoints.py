@@ -4,11 +4,8 @@ A checkpoint `step-NUMBER` is a weights folder with two more files. `state.json`
 and under `digest` its own; `state.safetensors` holds its tensors.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
-import os
 import shutil
 import warnings
 from collections.abc import Callable
@@ -22,6 +19,7 @@ from torch import Tensor, nn
 from .. import storage
 from ..models.pretrained import CONFIG, TENSORS, save_model
 from ..runtime.distributed import Processes, launch_id, was_restarted
+from ..storage import StrPath
 
 STATE = "state.json"
 _STATE_TENSORS = "state.safetensors"
@@ -66,7 +64,7 @@ class Checkpoint:
         self.state: dict[str, Any] = _unpack(content["state"], state_tensors)
 
 
-def write_checkpoint(path: str | os.PathLike[str], model: nn.Module, state: dict[str, Any]) -> None:
+def write_checkpoint(path: StrPath, model: nn.Module, state: dict[str, Any]) -> None:
     """Write a checkpoint folder; an existing checkpoint of that name stays until the new one is on disk.
 
     Raises
@@ -125,9 +123,7 @@ def find_checkpoint(path: Path) -> Checkpoint:
     raise FileNotFoundError(f"no valid checkpoint at {path}; expected a checkpoint, or a folder of step-NUMBER")
 
 
-def checkpoint_to_resume(
-    resume: str | os.PathLike[str] | None, directory: str | os.PathLike[str] | None, *, mid_epoch: bool
-) -> Checkpoint | None:
+def checkpoint_to_resume(resume: StrPath | None, directory: StrPath | None, *, mid_epoch: bool) -> Checkpoint | None:
     """Return the checkpoint from which `Trainer.fit` starts; None for a fresh start.
 
     Raises
@@ -162,7 +158,7 @@ def checkpoint_to_resume(
     return checkpoint
 
 
-def add_checkpoint(directory: str | os.PathLike[str], model: nn.Module, state: dict[str, Any], *, keep: int) -> None:
+def add_checkpoint(directory: StrPath, model: nn.Module, state: dict[str, Any], *, keep: int) -> None:
     """Write `directory/step-NUMBER`; remove older checkpoints but for `keep` and that of the best epoch."""
     directory, step = Path(directory), state["epoch"] * state["num_steps"] + state["step"]
     write_checkpoint(directory / f"step-{step:08}", model, state)

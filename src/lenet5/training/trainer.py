@@ -1,14 +1,12 @@
 """The Trainer: `fit` prepares a run and hands it to the loop; `evaluate` and `predict` delegate to `inference`."""
 
-from __future__ import annotations
-
 import math
 import signal
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy.typing as npt
 import torch
@@ -215,9 +213,7 @@ class Trainer:
             write_checkpoint(path, self.model, content)
 
     @classmethod
-    def load(
-        cls, path: StrPath, *, model: nn.Module | None = None, device: str | None = None, **options: Any
-    ) -> Trainer:
+    def load(cls, path: StrPath, *, model: nn.Module | None = None, device: str | None = None, **options: Any) -> Self:
         """Create a Trainer from a checkpoint, ready to evaluate and predict.
 
         The checkpoint of an unfinished run has the weights as they are trained. Averaged weights are stored beside

@@ -15,12 +15,13 @@ from ..data.preprocess import Images, Preprocess
 from ..inference import Predictions, predict
 from ..models.classifier import ImageClassifier
 from ..models.pretrained import PretrainedModel, WeightsFolder
+from ..storage import StrPath
 from .catalogue import LeNet5_Weights, read_preprocess
 
 if TYPE_CHECKING:
     import PIL.Image
 
-Photograph: TypeAlias = "str | os.PathLike[str] | PIL.Image.Image"
+Photograph: TypeAlias = "StrPath | PIL.Image.Image"
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class Pretrained:
         return predict(self.model, self.prepare(images, raw=raw), device=device)
 
 
-def load(source: str | os.PathLike[str]) -> Pretrained:
+def load(source: StrPath) -> Pretrained:
     """Load a model with its preprocessing and metadata; each file is read and verified once.
 
     Parameters

@@ -1,9 +1,7 @@
 """The bundled weights, and the builders of models with them."""
 
-from __future__ import annotations
-
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import torch
 
@@ -18,7 +16,7 @@ class PretrainedWeights(Enum):
     """Bundled weights. The value of a member is the name of its folder; members can be named in any case."""
 
     @classmethod
-    def _missing_(cls, value: object) -> PretrainedWeights:
+    def _missing_(cls, value: object) -> Self:
         member = cls.__members__.get(str(value).upper())
         if member is None:
             raise ValueError(f"{value!r} is not in {cls.__name__}; expected one of: {', '.join(cls.__members__)}")

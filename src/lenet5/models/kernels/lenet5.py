@@ -4,8 +4,6 @@ It applies to one channel of 28x28 or 32x32 pixels in float32, with ReLU and max
 as no hooks, tracing or transforms are active. docs/performance.md describes how it works.
 """
 
-from __future__ import annotations
-
 import ctypes
 import functools
 from collections.abc import Iterable

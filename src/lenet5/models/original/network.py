@@ -1,8 +1,6 @@
 """LeNet-5 as it was published in 1998."""
 
-from __future__ import annotations
-
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -104,7 +102,7 @@ class LeNet5Original(ImageClassifier):
         return {"prototypes": None if default else prototypes.tolist()}
 
     @classmethod
-    def from_arguments(cls, arguments: dict[str, Any]) -> LeNet5Original:
+    def from_arguments(cls, arguments: dict[str, Any]) -> Self:
         """Build the network from the result of `arguments`."""
         prototypes = arguments["prototypes"]
         return cls(prototypes=None if prototypes is None else torch.tensor(prototypes))
