@@ -1,9 +1,9 @@
 """Evaluate and use a model, without training it."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy.typing as npt
 import torch
@@ -14,8 +14,11 @@ from .data.loader import TensorLoader
 from .data.preprocess import check_finite
 from .data.sources import Data, Source, as_source, image_batches
 from .metrics.report import Evaluation
-from .runtime.device import autocast, resolve_device
+from .runtime.acceleration import LossFunction
+from .runtime.device import Device, autocast, resolve_device
 from .runtime.distributed import Processes, join_processes
+
+Loss: TypeAlias = LossFunction | None
 
 
 @dataclass(frozen=True)
@@ -50,12 +53,7 @@ class Predictions:
 
 
 def evaluate(
-    model: nn.Module,
-    data: Data | Source,
-    *,
-    device: str | torch.device | None = None,
-    precision: str = "auto",
-    loss_fn: Callable[[Tensor, Tensor], Tensor] | None = None,
+    model: nn.Module, data: Data | Source, *, device: Device = None, precision: str = "auto", loss_fn: Loss = None
 ) -> Evaluation:
     """Compare the predictions of a model with the targets of a whole dataset.
 
@@ -89,11 +87,7 @@ def evaluate(
 
 
 def predict(
-    model: nn.Module,
-    images: Tensor | npt.NDArray[Any] | Data,
-    *,
-    device: str | torch.device | None = None,
-    precision: str = "auto",
+    model: nn.Module, images: Tensor | npt.NDArray[Any] | Data, *, device: Device = None, precision: str = "auto"
 ) -> Predictions:
     """Predict the class of each image.
 
@@ -156,7 +150,7 @@ def predict_logits_and_targets(
     return torch.cat(processes.all_gather(logits)), torch.cat(processes.all_gather(all_targets))
 
 
-def _move(model: nn.Module, device: str | torch.device | None) -> torch.device:
+def _move(model: nn.Module, device: Device) -> torch.device:
     """Move the model to a device, if one is named; return where it is."""
     if device is not None:
         place = resolve_device(device)

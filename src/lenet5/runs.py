@@ -4,7 +4,6 @@ The folder is also a weights folder. Its `config.json` holds the settings too, s
 """
 
 import dataclasses
-import io
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,7 +17,7 @@ from .inference import evaluate
 from .metrics.calibration import temperature
 from .metrics.report import Evaluation
 from .models.pretrained import CONFIG, WeightsFolder
-from .plots.figures import plot_errors
+from .plots.figures import plot_errors, to_png
 from .recipes.catalogue import RECIPES
 from .training.callbacks import Callback, ProgressBar
 from .training.history import History, Row
@@ -172,9 +171,7 @@ class Run:
             published = self.recipe.published if self.settings.data == "mnist" else {}
             figures["errors.png"] = plot_errors(history.to_frame(), published)
         for name, figure in figures.items():
-            png = io.BytesIO()
-            figure.savefig(png, dpi=120)
-            storage.write_file(self.folder / name, png.getvalue())
+            storage.write_file(self.folder / name, to_png(figure))
         return report
 
     def _calibrate(self) -> float:

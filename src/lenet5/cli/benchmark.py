@@ -18,9 +18,8 @@ NUM_IMAGES = 4096
 SECONDS = 0.2  # minimum time of a measurement
 SIZE = 2048  # of the square matrices
 EXPLANATION = f"""
-Each number is the median of the rounds. "ratio" is the speed of lenet5 relative to PyTorch. The last column divides the
-floating-point operations per second of lenet5 by those of a product of {SIZE}x{SIZE} matrices. It can exceed 100 %,
-because operations that lenet5 skips, such as gradients that are zero, are counted too."""
+All numbers are medians over the rounds. The ratio is the speed of lenet5 relative to PyTorch. The last column divides
+the FLOP/s of lenet5 by those of a {SIZE}x{SIZE} matrix product; gradients that are zero, and skipped, count as work."""
 
 Task: TypeAlias = tuple[str, int, int, Callable[[], Any], Callable[[], Any]]
 """Title, number of images, cost in forward passes, and the work by lenet5 and by plain PyTorch."""
@@ -77,39 +76,33 @@ def _tasks(place: torch.device) -> tuple[int, list[Task]]:
     images, targets = lenet5.Preprocess()(pixels).to(place), labels.to(place)
     convolutions = [nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU()]
     head = [nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10)]
-    network = nn.Sequential(*convolutions, nn.MaxPool2d(2), nn.Flatten(), *head).to(place)
-    model = lenet5.LeNet5().to(place)
+    plain = nn.Sequential(*convolutions, nn.MaxPool2d(2), nn.Flatten(), *head).to(place)
+    ours = lenet5.LeNet5().to(place)
     with FlopCounterMode(display=False) as counter:
-        network(images[:1])
+        plain(images[:1])
 
     def fit(size: int) -> None:
         loader = lenet5.TensorLoader(data, batch_size=size, shuffle=True, device=place)
-        lenet5.Trainer(model, lenet5.TrainerConfig(max_epochs=1, device=str(place))).fit(loader)
+        lenet5.Trainer(ours, lenet5.TrainerConfig(max_epochs=1, device=str(place))).fit(loader)
 
     def train(size: int) -> None:
-        config, order = lenet5.TrainerConfig(), torch.randperm(NUM_IMAGES, device=place).split(size)
-        optimizer = torch.optim.AdamW(network.parameters(), config.lr, weight_decay=config.weight_decay, fused=True)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, total_steps=len(order))
-        for index in order:
+        config, order = lenet5.TrainerConfig(), torch.randperm(NUM_IMAGES, device=place)
+        optimizer = torch.optim.AdamW(plain.parameters(), config.lr, weight_decay=config.weight_decay, fused=True)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, total_steps=-(-NUM_IMAGES // size))
+        for index in torch.split(order, size):
             optimizer.zero_grad()
-            nn.functional.cross_entropy(network(images[index]), targets[index]).backward()
+            torch.autograd.backward(nn.functional.cross_entropy(plain(images[index]), targets[index]))
             optimizer.step()
             schedule.step()
 
     @torch.inference_mode()
     def predict(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
-        return torch.cat([model(batch).argmax(1) for batch in images.split(256)]).cpu()
+        return torch.cat([model(batch).argmax(1) for batch in torch.split(images, 256)]).cpu()
 
     one = images[:1]
     return counter.get_total_flops(), [
         ("training, batch 64", NUM_IMAGES, 3, partial(fit, 64), partial(train, 64)),
         ("training, batch 256", NUM_IMAGES, 3, partial(fit, 256), partial(train, 256)),
-        (
-            "prediction in batches",
-            NUM_IMAGES,
-            1,
-            partial(lenet5.predict, model, images),
-            partial(predict, network, images),
-        ),
-        ("prediction, one image", 1, 1, partial(predict, model, one), partial(predict, network, one)),
+        ("prediction in batches", NUM_IMAGES, 1, lambda: lenet5.predict(ours, images), partial(predict, plain, images)),
+        ("prediction, one image", 1, 1, partial(predict, ours, one), partial(predict, plain, one)),
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,7 +80,7 @@ def predict(images: tuple[Path, ...], weights: str, raw: bool, show: Path | None
         predictions = lenet5.predict(pretrained.model, batch, device=device)
         _print_predictions(paths, predictions, pretrained, as_json=as_json)
         if show is not None:
-            _plot(show, paths, batch, predictions, pretrained)
+            _plot(show, paths, batch, predictions.probabilities.numpy(), pretrained)
     if len(paths) < len(images):
         raise click.exceptions.Exit(Failure.exit_code)
 
@@ -101,20 +100,11 @@ def _print_predictions(
     click.echo(json.dumps(rows, indent=2) if as_json else "\n".join(lines))
 
 
-def _plot(
-    file: Path,
-    paths: list[Path],
-    batch: Any,
-    predictions: lenet5.Predictions,
-    pretrained: lenet5.Pretrained,
-) -> None:
+def _plot(file: Path, paths: list[Path], batch: Any, probabilities: Any, pretrained: lenet5.Pretrained) -> None:
     from ..photo.digit import thumbnail
-    from ..plots.figures import plot_predictions
+    from ..plots.figures import plot_predictions, to_png
     from ..storage import write_file
 
     photographs = [(path.name, thumbnail(path)) for path in paths]
     pixels = batch.mul(pretrained.preprocess.std).add(pretrained.preprocess.mean).mean(1).numpy()
-    figure = plot_predictions(photographs, pixels, predictions.probabilities.numpy(), pretrained.classes)
-    png = io.BytesIO()
-    figure.savefig(png, dpi=100)
-    write_file(file, png.getvalue())
+    write_file(file, to_png(plot_predictions(photographs, pixels, probabilities, pretrained.classes), dpi=100))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -156,3 +157,10 @@ def _finish(axes: Axes, **properties: Any) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.legend()
+
+
+def to_png(figure: Figure, *, dpi: int = 120) -> bytes:
+    """Render a figure as PNG."""
+    png = io.BytesIO()
+    figure.savefig(png, dpi=dpi)
+    return png.getvalue()

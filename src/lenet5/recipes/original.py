@@ -9,7 +9,7 @@ import torch
 from ..data.datasets import ImageDataset
 from ..data.loader import derive_seed
 from ..models import SDLM, LeNet5Original, MLELoss
-from ..models.original.curvature import LossFunction
+from ..runtime.acceleration import LossFunction
 from ..training.callbacks import Callback
 from ..training.history import Row
 from ..training.state import TrainingState

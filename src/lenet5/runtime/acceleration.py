@@ -5,6 +5,9 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from torch import Tensor
 
+LossFunction: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+"""Maps logits and targets to the mean loss over the batch."""
+
 FusedGradients: TypeAlias = Callable[[Tensor, Tensor], Tensor | None]
 """Maps images and targets to the mean loss, and sets the parameters' gradients; None for an unsupported batch."""
 

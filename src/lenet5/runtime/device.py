@@ -1,9 +1,11 @@
 """The device and the precision of a computation."""
 
 import contextlib
+from typing import TypeAlias
 
 import torch
 
+Device: TypeAlias = str | torch.device | None
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 

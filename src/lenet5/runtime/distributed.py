@@ -101,24 +101,22 @@ class Processes:
         if self.world_size == 1:
             return make()
         if self.rank:
-            failed, data = self._broadcast(b""), self._broadcast(b"")
-            if failed:
-                raise ValueError(data.decode())
-            return data
+            data = self._broadcast(b"")
+            if data.startswith(b"-"):
+                raise ValueError(data[1:].decode())
+            return data[1:]
         try:
             data = make()
         except Exception as error:
-            self._broadcast(b"failed")
-            self._broadcast(str(error).encode())
+            self._broadcast(b"-" + str(error).encode())
             raise
-        self._broadcast(b"")
-        return self._broadcast(data)
+        self._broadcast(b"+" + data)
+        return data
 
     def _broadcast(self, data: bytes) -> bytes:
+        """Broadcast bytes of rank 0, at least one."""
         length = torch.tensor([len(data)])
         dist.broadcast(length, 0, self._group)
-        if not length:
-            return b""
         content = torch.empty(int(length), dtype=torch.uint8)
         if self.rank == 0:
             content = torch.frombuffer(bytearray(data), dtype=torch.uint8)

@@ -1,7 +1,6 @@
 """Mutable state of a training run, excluding the model's weights."""
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +8,7 @@ from torch.optim import Optimizer
 
 from ..data.loader import Batch
 from ..data.preprocess import check_finite
+from ..runtime.acceleration import LossFunction
 from ..runtime.distributed import Processes
 from .config import TrainerConfig
 from .history import History, Row
@@ -48,12 +48,7 @@ class TrainingState:
     """
 
     def __init__(
-        self,
-        model: nn.Module,
-        config: TrainerConfig,
-        device: torch.device,
-        loss_fn: Callable[[Tensor, Tensor], Tensor],
-        processes: Processes,
+        self, model: nn.Module, config: TrainerConfig, device: torch.device, loss_fn: LossFunction, processes: Processes
     ) -> None:
         self.model, self.config, self.device, self.loss_fn = model, config, device, loss_fn
         self.processes = processes

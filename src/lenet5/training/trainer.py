@@ -3,7 +3,7 @@
 import math
 import signal
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -17,6 +17,7 @@ from ..data.sources import Data, Source, as_source, can_continue
 from ..inference import Predictions, evaluate, predict
 from ..metrics.report import Evaluation
 from ..models.pretrained import assign_tensors, load_model
+from ..runtime.acceleration import LossFunction
 from ..runtime.device import resolve_device
 from ..runtime.distributed import Processes, is_main_process, join_processes, local_rank
 from ..runtime.interrupts import Interrupt, interruptible
@@ -75,7 +76,7 @@ class Trainer:
         config: TrainerConfig | None = None,
         *,
         callbacks: Sequence[Callback] = (),
-        loss_fn: Callable[[Tensor, Tensor], Tensor] | None = None,
+        loss_fn: LossFunction | None = None,
         optimizer: AnyOptimizer = None,
         lr_scheduler: AnyScheduler = None,
     ) -> None:

@@ -15,13 +15,14 @@ from ..data.preprocess import Images, Preprocess
 from ..inference import Predictions, predict
 from ..models.classifier import ImageClassifier
 from ..models.pretrained import PretrainedModel, WeightsFolder
+from ..runtime.device import Device
 from ..storage import StrPath
 from .catalogue import LeNet5_Weights, read_preprocess
 
 if TYPE_CHECKING:
     import PIL.Image
 
-Photograph: TypeAlias = "StrPath | PIL.Image.Image"
+Input: TypeAlias = "Images | StrPath | PIL.Image.Image | Sequence[Input]"
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Pretrained:
         threshold: float | None = self.meta.get("abstention", {}).get("threshold")
         return threshold
 
-    def prepare(self, images: Images | Photograph | Sequence[Photograph], *, raw: bool = False) -> Tensor:
+    def prepare(self, images: Input, *, raw: bool = False) -> Tensor:
         """Convert images or photographs to a batch (N, C, H, W) for the model; see `predict`."""
         if isinstance(images, Sequence) and not isinstance(images, str):
             if not images:
@@ -65,13 +66,7 @@ class Pretrained:
             return self.preprocess(load_digit(images))
         return self.preprocess(open_image(images) if isinstance(images, str | os.PathLike) else images)
 
-    def predict(
-        self,
-        images: Images | Photograph | Sequence[Photograph],
-        *,
-        raw: bool = False,
-        device: str | torch.device | None = None,
-    ) -> Predictions:
+    def predict(self, images: Input, *, raw: bool = False, device: Device = None) -> Predictions:
         """Predict the class of each image or photograph.
 
         Parameters

@@ -65,12 +65,7 @@ def read_preprocess(folder: WeightsFolder) -> Preprocess:
         raise ValueError(f"{folder.path} does not describe its preprocessing: {error}") from error
 
 
-def lenet5(
-    *,
-    weights: LeNet5_Weights | str | None = None,
-    progress: bool = True,  # noqa: ARG001 (torchvision's convention)
-    **kwargs: Any,
-) -> LeNet5:
+def lenet5(*, weights: LeNet5_Weights | str | None = None, progress: bool = True, **kwargs: Any) -> LeNet5:
     """Build LeNet-5, by torchvision's convention for model builders.
 
     Parameters
@@ -97,10 +92,7 @@ def lenet5(
 
 
 def lenet5_original(
-    *,
-    weights: LeNet5Original_Weights | str | None = None,
-    progress: bool = True,  # noqa: ARG001 (torchvision's convention)
-    **kwargs: Any,
+    *, weights: LeNet5Original_Weights | str | None = None, progress: bool = True, **kwargs: Any
 ) -> LeNet5Original:
     """Build the original network, by torchvision's convention for model builders.
 
