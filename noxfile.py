@@ -64,6 +64,13 @@ def tests_oldest(session: nox.Session) -> None:
 
 
 @nox.session
+def benchmark(session: nox.Session) -> None:
+    """Measure this package beside PyTorch, Keras, JAX and ONNX Runtime; options follow `--`."""
+    session.install(".", *group("benchmark"))
+    session.run("python", "-m", "peers", *session.posargs, env={"PYTHONPATH": "benchmarks"})
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation; a warning is an error."""
     session.install("-e", ".[docs]")

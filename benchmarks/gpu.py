@@ -1,8 +1,8 @@
-"""What a CUDA device makes of it: steps that are recorded and not, precisions, and the time to an accuracy.
+"""Time training on a CUDA device: with and without CUDA graphs, by precision, and to an accuracy.
 
     python benchmarks/gpu.py --root DIR [--seeds 10] [--results FILE.json]
 
-The set lies on the device before anything is timed, and one training of each kind goes before those that count.
+The data set is on the device before the timing starts, and each measurement follows a warm-up run.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import platform
 import statistics
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -21,7 +21,7 @@ from lenet5.recipes import RECIPES
 
 
 def fit(train: Any, config: TrainerConfig) -> tuple[Trainer, float]:
-    """Train once; return the trainer, and the seconds of `fit`."""
+    """Train once; return the trainer and the seconds of `fit`."""
     torch.manual_seed(config.seed)
     trainer = Trainer(LeNet5(), config)
     loader = TensorLoader(train, batch_size=config.batch_size, shuffle=True, seed=config.seed, device="cuda")
@@ -32,26 +32,27 @@ def fit(train: Any, config: TrainerConfig) -> tuple[Trainer, float]:
     return trainer, time.perf_counter() - begin
 
 
-def steps(train: Any) -> list[dict[str, Any]]:
-    """Return the seconds of an epoch, by batch size, precision and whether steps are recorded."""
+def time_epochs(train: Any) -> list[dict[str, Any]]:
+    """Time an epoch by batch size and precision, with and without a CUDA graph."""
     rows = []
-    for precision, recorded in (("float32", False), ("float32", True), ("bfloat16", True)):
+    cases: list[tuple[Literal["float32", "bfloat16"], bool]] = [
+        ("float32", False),
+        ("float32", True),
+        ("bfloat16", True),
+    ]
+    for precision, cuda_graph in cases:
         for size in (64, 128, 192, 256, 512, 1024):
             config = TrainerConfig(
-                max_epochs=1,
-                batch_size=size,
-                device="cuda",
-                precision=precision,
-                cuda_graph=recorded,  # type: ignore[arg-type]
+                max_epochs=1, batch_size=size, device="cuda", precision=precision, cuda_graph=cuda_graph
             )
             times = [fit(train, config)[1] for _ in range(4)][1:]
-            rows.append({"precision": precision, "recorded": recorded, "batch_size": size, "epoch_s": times})
-            print(precision, "recorded" if recorded else "plain", size, f"{1e3 * statistics.median(times):.0f} ms")
+            rows.append({"precision": precision, "cuda_graph": cuda_graph, "batch_size": size, "epoch_s": times})
+            print(precision, "graph" if cuda_graph else "no graph", size, f"{1e3 * statistics.median(times):.0f} ms")
     return rows
 
 
-def to_accuracy(train: Any, test: Any, seeds: int) -> list[dict[str, Any]]:
-    """Return the seconds and the test accuracy of the recipe `fast`, by seed."""
+def time_to_accuracy(train: Any, test: Any, seeds: int) -> list[dict[str, Any]]:
+    """Measure the seconds and the test accuracy of the recipe "fast", by seed."""
     config = dataclasses.replace(RECIPES["fast"].config, device="cuda")
     fit(train, config)
     rows = []
@@ -72,14 +73,14 @@ def main() -> None:
     parser.add_argument("--results", type=Path)
     arguments = parser.parse_args()
     train, _, test = load_data("mnist", arguments.root)
-    found = {
+    results = {
         "gpu": torch.cuda.get_device_name(),
         "versions": {"torch": torch.__version__, "cuda": torch.version.cuda, "python": platform.python_version()},
-        "time to accuracy": to_accuracy(train, test, arguments.seeds),
-        "steps": steps(train),
+        "time to accuracy": time_to_accuracy(train, test, arguments.seeds),
+        "epochs": time_epochs(train),
     }
     if arguments.results:
-        arguments.results.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        arguments.results.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Kill trainings with SIGKILL at random moments, continue each to its end, and compare with one that was left alone.
+"""Kill training runs with SIGKILL at random moments, resume each to its end, and compare with an undisturbed run.
 
     python benchmarks/kill_and_resume.py [--runs 100]
 
-A checkpoint is written after every step, so that most kills fall into the writing of one. Each run is killed at least
-once, and again until it has come to its end; then its weights and its history must be those of the undisturbed run, to
-the last byte. All that has a state is on: augmentation, dropout, batch statistics, accumulation, float16 with scaled
-losses, an average of the weights, a schedule with warm-up, and early stopping.
+A checkpoint is written after every step, so most kills interrupt the writing of one. Each run is killed at least once,
+and again until it reaches its end. Its weights and its history must then be byte-identical to the undisturbed run.
+Everything that has state is on: augmentation, dropout, batch normalisation, gradient accumulation, float16 with loss
+scaling, an exponential moving average of the weights, a schedule with warm-up, and early stopping.
 """
 
 import argparse
@@ -52,13 +52,13 @@ def train(folder: Path) -> None:
 
 
 def start(folder: Path) -> int:
-    """Train in a child process; return its number."""
+    """Train in a child process; return its process ID."""
     child = os.fork()
     if child == 0:
-        warnings.simplefilter("error")  # a damaged checkpoint is passed over with a warning; there must be none
+        warnings.simplefilter("error")  # a damaged checkpoint would be skipped with a warning
         try:
             train(folder)
-        except BaseException as error:  # noqa: BLE001 (the child must not run on as the parent)
+        except BaseException as error:  # noqa: BLE001 (the child must never continue as the parent)
             print(f"{type(error).__name__}: {error}", flush=True)
             os._exit(1)
         os._exit(0)
@@ -66,7 +66,7 @@ def start(folder: Path) -> int:
 
 
 def outcome(folder: Path) -> tuple[str, str]:
-    """Return what a run ended with: the hash of its weights, and its history."""
+    """Return the hash of the final weights, and the history."""
     state = dict(json.loads((folder / "final" / "state.json").read_text())["state"]["dict"])
     weights = (folder / "final" / "model.safetensors").read_bytes()
     return hashlib.sha256(weights).hexdigest(), json.dumps(state["rows"])
@@ -78,37 +78,37 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    torch.set_num_threads(1)  # no thread may be lost in a fork
+    torch.set_num_threads(1)  # threads do not survive a fork
     moments = random.Random(arguments.seed)  # noqa: S311 (no secret)
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        train(root / "warm-up")  # so that a child begins at once
+        train(root / "warm-up")  # loads everything, so that a child starts immediately
         begin = time.perf_counter()
         train(root / "undisturbed")
         duration = time.perf_counter() - begin
         expected = outcome(root / "undisturbed")
-        kills = writing = equal = 0
+        kills = during_write = equal = 0
         for number in range(arguments.runs):
             folder, killed = root / f"run-{number}", False
             while True:
-                left_over = set(folder.rglob(".*"))
+                temporary_files = set(folder.rglob(".*"))
                 child = start(folder)
                 time.sleep(moments.uniform(0, 0.6 * duration))
                 os.kill(child, signal.SIGKILL)
                 code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
                 if code == 0 and killed:
                     break
-                if code == 0:  # it was done before the moment came: once more
+                if code == 0:  # the run ended before the kill: repeat it
                     shutil.rmtree(folder)
                     continue
-                assert code == -signal.SIGKILL, "the training failed"
+                assert code == -signal.SIGKILL, "training failed"
                 killed = True
                 kills += 1
-                writing += not left_over >= set(folder.rglob(".*"))  # a file or folder that has not got its name yet
+                during_write += not temporary_files >= set(folder.rglob(".*"))
             equal += outcome(folder) == expected
             shutil.rmtree(folder)
-    print(f"{kills} kills, {writing} of them while something was written, in {arguments.runs} runs of {duration:.2f} s")
-    print(f"{equal} of {arguments.runs} ended as the undisturbed run did, to the last byte")
+    print(f"{kills} kills, {during_write} of them during a write, in {arguments.runs} runs of {duration:.2f} s")
+    print(f"{equal} of {arguments.runs} runs ended byte-identical to the undisturbed run")
     print(f"torch {torch.__version__}")
 
 

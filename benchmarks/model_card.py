@@ -1,13 +1,13 @@
-"""Write the model card of weights: what they were made of, what they can do, and where they fail.
+"""Write the model card of bundled weights: training, accuracy, calibration and limitations.
 
     python benchmarks/model_card.py NAME --data mnist --root DIR --seeds SEEDS.csv
         [--corruptions CSV] [--run RUN] [--held-out WEIGHTS] [--choice TEXT]
 
-completes `.meta` in the weights' folder and writes docs/model_cards/NAME.md, which says the same, with two pictures.
-SEEDS.csv is what benchmarks/seeds.py wrote, CSV what benchmarks/corruptions.py wrote. With RUN, the weights of that run
-become those of this name first. The threshold for abstaining is chosen on the validation split, and what it gives is
-measured on the test set. Weights that were trained on all images have no validation split; for them WEIGHTS are those
-of the same recipe and seed without it, and the threshold is chosen with these.
+completes `.meta` in the folder of the weights, and writes docs/model_cards/NAME.md with the same content and two
+figures. SEEDS.csv comes from benchmarks/seeds.py, CSV from benchmarks/corruptions.py. With --run, the weights of that
+run are first copied into the folder. The threshold for selective classification is chosen on the validation split; its
+coverage and accuracy are measured on the test set. Weights that were trained on all images need --held-out: weights of
+the same recipe and seed that were trained without the validation split, with which the threshold is chosen.
 """
 
 import argparse
@@ -22,17 +22,18 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 import lenet5
-from lenet5.models import load_model, read_config
+from lenet5.models import WeightsFolder, load_model
 from lenet5.recipes import RECIPES
 from lenet5.weights import PretrainedWeights
 
 WEIGHTS, CARDS = Path("src/lenet5/weights"), Path("docs/model_cards")
 LIMITS = {
-    "mnist": "One digit at a time, light on dark, as MNIST has it; `lenet5.load_digit` makes that of a photograph."
-    " Letters, several digits and empty pictures get an answer too, often a confident one. MNIST's writers were"
-    " employees of the US Census Bureau and American high-school pupils; other countries write some digits otherwise.",
-    "fashion_mnist": "One article at a time, light on dark, 28x28, as Fashion-MNIST's makers drew it from the pictures"
-    " of a shop. Photographs of clothes are something else.",
+    "mnist": "The input is one digit, light on dark, in MNIST's format; `lenet5.load_digit` converts photographs."
+    " Letters, several digits and empty images also get a prediction, often with high confidence. MNIST was written by"
+    " employees of the US Census Bureau and American high-school students; in other countries, some digits are written"
+    " differently.",
+    "fashion_mnist": "The input is one article of clothing, light on dark, 28x28, prepared like the product images of"
+    " Fashion-MNIST. Photographs of clothes are not supported.",
 }
 LICENCES = {
     "mnist": "MNIST is by Y. LeCun, C. Cortes and C. J. C. Burges, under CC BY-SA 3.0.",
@@ -41,15 +42,16 @@ LICENCES = {
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """Return a table of texts."""
+    """Format a table of texts as Markdown."""
     rows = [list(table.columns), ["---"] * len(table.columns), *table.astype(str).to_numpy().tolist()]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def calibration_floor(probabilities: npt.NDArray[np.float64], draws: int = 100) -> tuple[float, float]:
-    """Return what the calibration error would be if the probabilities were right: mean and standard deviation.
+    """Return mean and standard deviation of the calibration error of a perfectly calibrated model.
 
-    A finite test set shows an error even then, for the share of right answers in a bin varies.
+    It is not zero on a finite test set, because the fraction of correct predictions in a bin has sampling noise. It is
+    estimated from random targets drawn with the given probabilities.
     """
     random = np.random.default_rng(0)
     errors = []
@@ -59,32 +61,34 @@ def calibration_floor(probabilities: npt.NDArray[np.float64], draws: int = 100) 
     return float(np.mean(errors)), float(np.std(errors))
 
 
-def draw_errors(test: lenet5.ImageDataset, report: lenet5.Evaluation) -> Figure:
-    """Draw the test images that are labelled wrongly, up to 100, the most confident first."""
-    wrong = np.flatnonzero(report.labels != report.targets)
+def plot_errors(test: lenet5.ImageDataset, report: lenet5.Evaluation) -> Figure:
+    """Plot up to 100 misclassified test images, in order of decreasing confidence."""
+    wrong = np.flatnonzero(report.predictions != report.targets)
     confidence = report.probabilities.max(1)
     wrong = wrong[np.argsort(-confidence[wrong], kind="stable")][:100]
     rows = -(-len(wrong) // 10)
     figure = Figure(figsize=(10, 1.25 * rows), layout="constrained")
     for axes, index in zip(figure.subplots(rows, 10).flatten(), wrong, strict=False):
         axes.imshow(test.images[index, 0], cmap="gray", vmin=0, vmax=255)
-        true, label = (test.classes[values[index]] for values in (report.targets, report.labels))
-        axes.set_title(f"{true} as{chr(10) if len(true) > 1 else ' '}{label}, {confidence[index]:.0%}", fontsize=6)
+        target, prediction = (test.classes[labels[index]] for labels in (report.targets, report.predictions))
+        axes.set_title(
+            f"{target} as{chr(10) if len(target) > 1 else ' '}{prediction}, {confidence[index]:.0%}", fontsize=6
+        )
     for axes in figure.axes:
         axes.axis("off")
     return figure
 
 
-def draw_coverage(report: lenet5.Evaluation, place: dict[str, Any]) -> Figure:
-    """Draw accuracy by coverage."""
+def plot_coverage(report: lenet5.Evaluation, abstention: dict[str, Any]) -> Figure:
+    """Plot accuracy against coverage, and mark the threshold."""
     curve = lenet5.coverage_curve(report.targets, report.probabilities)
     figure = Figure(figsize=(6, 3.5), layout="constrained")
     axes = figure.add_subplot()
     axes.plot(curve.coverage, curve.accuracy)
-    label = f"answers with a probability of {place['threshold']:.3f} or more"
-    axes.plot([place["coverage"]], [place["accuracy"]], "o", label=label)
-    axes.set(xlabel="share of the test images that are answered", ylabel="accuracy", xlim=(0.5, 1.005))
-    axes.set_ylim(min(curve.accuracy[-1], place["accuracy"]) - 0.002, 1.0005)
+    label = f"threshold {abstention['threshold']:.4f}"
+    axes.plot([abstention["coverage"]], [abstention["accuracy"]], "o", label=label)
+    axes.set(xlabel="coverage (fraction of the test images)", ylabel="accuracy", xlim=(0.5, 1.005))
+    axes.set_ylim(min(curve.accuracy[-1], abstention["accuracy"]) - 0.002, 1.0005)
     for axis, decimals in ((axes.xaxis, 0), (axes.yaxis, 1)):
         axis.set_major_formatter(PercentFormatter(1, decimals))
     axes.grid(alpha=0.3)
@@ -95,17 +99,17 @@ def draw_coverage(report: lenet5.Evaluation, place: dict[str, Any]) -> Figure:
 def complete(
     member: PretrainedWeights, splits: lenet5.DataSplits, report: lenet5.Evaluation, arguments: argparse.Namespace
 ) -> None:
-    """Add to `.meta` what a card says beyond the published metrics."""
-    config = read_config(member.value)
+    """Add to `.meta` everything in the card that a run does not write."""
+    config = WeightsFolder.open(member.value).config
     meta, data = config["meta"], arguments.data
     all_images = RECIPES[config["settings"]["recipe"]].all_images
     if all_images and not arguments.held_out:
-        raise ValueError("the recipe takes all images; expected --held-out, to choose the threshold with")
-    val = lenet5.Trainer(load_model(arguments.held_out or member.value)).evaluate(splits.val)
-    # as Predictions holds them, so that what rounds to 1 is 1
+        raise ValueError("the recipe trains on all images; expected --held-out, to choose the threshold")
+    val = lenet5.evaluate(load_model(arguments.held_out or member.value), splits.val)
+    # rounded like Predictions, where a probability just below 1 becomes 1
     probabilities = val.probabilities.astype(np.float32).astype(np.float64)
     chosen = lenet5.abstention(val.targets, probabilities, accuracy=arguments.accuracy)
-    answered = report.probabilities.astype(np.float32).max(1) >= chosen.threshold
+    accepted = report.probabilities.astype(np.float32).max(1) >= chosen.threshold
     seeds = pd.read_csv(arguments.seeds)["test_accuracy"]
     meta |= {
         "data": f'the {len(splits.train) + all_images * len(splits.val):,} training images of load_data("{data}")',
@@ -120,8 +124,8 @@ def complete(
         "abstention": {
             "threshold": chosen.threshold,
             "val_accuracy": arguments.accuracy,
-            "coverage": float(answered.mean()),
-            "accuracy": float((report.labels == report.targets)[answered].mean()),
+            "coverage": float(accepted.mean()),
+            "accuracy": float((report.predictions == report.targets)[accepted].mean()),
         },
     }
     meta["metrics"][data]["calibration_floor"] = calibration_floor(report.probabilities)
@@ -135,7 +139,7 @@ def complete(
 
 
 def page(member: PretrainedWeights) -> str:
-    """Write `.meta` as a page."""
+    """Format `.meta` as a page."""
     name, meta = member.value, member.meta
     (metrics,) = meta["metrics"].values()
     low, high = metrics["accuracy_interval"]
@@ -144,30 +148,34 @@ def page(member: PretrainedWeights) -> str:
     per_class = pd.DataFrame(metrics["per_class"])
     per_class[["precision", "recall", "f1"]] = per_class[["precision", "recall", "f1"]].map("{:.4f}".format)
     table = {
-        "accuracy": f"{metrics['accuracy']:.2%} (95 % confidence: {low:.2%} to {high:.2%})",
+        "accuracy": f"{metrics['accuracy']:.2%} (95 % confidence interval: {low:.2%} to {high:.2%})",
         f"mean over {seeds['num']} seeds of the recipe": (
             f"{100 * seeds['test_accuracy_mean']:.2f} ± {100 * seeds['test_accuracy_sd']:.2f} %"
         ),
         "cross-entropy": f"{metrics['loss']:.4f}",
         "expected calibration error": f"{metrics['expected_calibration_error']:.2%}",
-        "the same, of a classifier whose probabilities are right": f"{100 * floor:.2f} ± {100 * spread:.2f} %",
+        "calibration error expected from a perfectly calibrated model (sampling noise)": (
+            f"{100 * floor:.2f} ± {100 * spread:.2f} %"
+        ),
     }
     parts = [
         f"# {type(member).__name__}.{member.name}",
         (
-            f"`{read_config(name)['architecture']}`, {meta['num_params']:,} parameters, trained on {meta['data']};"
-            f" {seeds['choice']}, of {seeds['num']}. Made by\n\n```shell\n{meta['recipe']}\n```"
+            f"`{WeightsFolder.open(name).config['architecture']}`, {meta['num_params']:,} parameters, trained on"
+            f" {meta['data']}. Selected from {seeds['num']} seeds: {seeds['choice']}. Training command:"
+            f"\n\n```shell\n{meta['recipe']}\n```"
         ),
-        markdown(pd.DataFrame(table.items(), columns=["on the test set", ""])),
-        "## By class",
+        markdown(pd.DataFrame(table.items(), columns=["metric", "test set"])),
+        "## Metrics by class",
         markdown(per_class),
-        "## Wrong answers",
-        f"![The wrongly labelled test images]({name}_errors.png)",
-        "## Abstaining",
+        "## Misclassified images",
+        f"![Misclassified test images]({name}_errors.png)",
+        "## Selective classification",
         (
-            f"With the threshold {abstention['threshold']:.4f}, the lowest that gives {abstention['val_accuracy']:.1%}"
-            f" on the validation split (`Predictions.abstain`), {abstention['coverage']:.2%} of the test images are"
-            f" answered, {abstention['accuracy']:.2%} of them rightly.\n\n![Accuracy by coverage]({name}_coverage.png)"
+            f"The threshold {abstention['threshold']:.4f} is the lowest that gives {abstention['val_accuracy']:.1%}"
+            f" accuracy on the validation split (`Predictions.abstain`). On the test set,"
+            f" {abstention['coverage']:.2%} of the predictions reach it, and {abstention['accuracy']:.2%} of these are"
+            f" correct.\n\n![Accuracy against coverage]({name}_coverage.png)"
         ),
     ]
     if corruptions := metrics.get("corruptions"):
@@ -175,15 +183,15 @@ def page(member: PretrainedWeights) -> str:
         rows = {kind: f"{accuracy:.2%}" for kind, accuracy in corruptions.items()}
         parts += [
             "## Corrupted test images",
-            f"Mean of the {len(corruptions)} kinds (`benchmarks/corruptions.py`): {mean:.2%}.",
+            f"Mean accuracy over {len(corruptions)} kinds of corruption (`benchmarks/corruptions.py`): {mean:.2%}.",
             markdown(pd.DataFrame(rows.items(), columns=["kind", "accuracy"])),
         ]
-    parts += ["## Limits", meta["limits"], "## Licence of the data", meta["licence"]]
+    parts += ["## Limitations", meta["limits"], "## Data licence", meta["licence"]]
     return "\n\n".join(parts) + "\n"
 
 
 def main() -> None:
-    """Measure and write."""
+    """Evaluate the weights, complete `.meta`, and write the card."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("weights")
     parser.add_argument("--data", required=True)
@@ -192,22 +200,24 @@ def main() -> None:
     parser.add_argument("--corruptions", type=Path)
     parser.add_argument("--run", type=Path)
     parser.add_argument("--held-out", type=Path)
-    parser.add_argument("--choice", default="the seed with the best validation accuracy")
-    parser.add_argument("--accuracy", type=float, default=0.999, help="that abstaining is to give")
+    parser.add_argument(
+        "--choice", default="the seed with the best validation accuracy", help="how the seed was chosen"
+    )
+    parser.add_argument("--accuracy", type=float, default=0.999, help="validation accuracy to reach with the threshold")
     arguments = parser.parse_args()
     members: list[PretrainedWeights] = [*lenet5.LeNet5_Weights, *lenet5.LeNet5Original_Weights]
-    (member,) = (one for one in members if one.value == arguments.weights)
+    (member,) = (member for member in members if member.value == arguments.weights)
     if arguments.run:
         (WEIGHTS / member.value).mkdir(exist_ok=True)
         for file in ("config.json", "model.safetensors"):
             shutil.copyfile(arguments.run / file, WEIGHTS / member.value / file)
     splits = lenet5.load_data(arguments.data, arguments.root, download=False)
     splits.val.transform = splits.test.transform = member.transforms()
-    report = lenet5.Trainer(load_model(member.value)).evaluate(splits.test)
+    report = lenet5.evaluate(load_model(member.value), splits.test)
     complete(member, splits, report, arguments)
     CARDS.mkdir(exist_ok=True)
-    draw_errors(splits.test, report).savefig(CARDS / f"{member.value}_errors.png", dpi=110)
-    draw_coverage(report, member.meta["abstention"]).savefig(CARDS / f"{member.value}_coverage.png", dpi=110)
+    plot_errors(splits.test, report).savefig(CARDS / f"{member.value}_errors.png", dpi=110)
+    plot_coverage(report, member.meta["abstention"]).savefig(CARDS / f"{member.value}_coverage.png", dpi=110)
     (CARDS / f"{member.value}.md").write_text(page(member), encoding="utf-8")
 
 

@@ -1,8 +1,8 @@
-"""Train one recipe with several seeds; write a row a seed, and print mean and standard deviation.
+"""Train one recipe with several seeds; write one row per seed, and print mean and standard deviation.
 
     python benchmarks/seeds.py --recipe mnist_v1 --data mnist --root DIR --runs RUNS --results RESULTS.csv
 
-A seed whose run is in the folder RUNS already is not trained again, and one that was interrupted is continued.
+Runs that are in the folder RUNS already are not repeated, and interrupted runs are resumed.
 """
 
 import argparse
@@ -15,8 +15,8 @@ import pandas as pd
 
 
 def train(arguments: argparse.Namespace, seed: int) -> Path:
-    """Train one seed by the command line, unless it is done."""
-    run = arguments.runs / f"seed-{seed}"
+    """Train one seed with `lenet5 train`, unless its run is complete."""
+    run: Path = arguments.runs / f"seed-{seed}"
     options = ["--recipe", arguments.recipe, "--data", arguments.data, "--seed", str(seed), "--out", str(run)]
     if arguments.root:
         options += ["--root", arguments.root]
@@ -30,11 +30,11 @@ def train(arguments: argparse.Namespace, seed: int) -> Path:
 
 
 def row(run: Path, seed: int) -> dict[str, object]:
-    """Return what is published of a run."""
+    """Return the published results of a run."""
     config = json.loads((run / "config.json").read_text())
     report = json.loads((run / "report.json").read_text())
     history = pd.read_csv(run / "history.csv").set_index("epoch")
-    epoch = config["meta"]["epoch"]  # whose weights were kept
+    epoch = config["meta"]["epoch"]  # of the saved weights
     return {
         "seed": seed,
         "epoch": epoch,
@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--results", type=Path, required=True)
-    parser.add_argument("--histories", type=Path, help="a file for all epochs of all seeds")
+    parser.add_argument("--histories", type=Path, help="file for the histories of all seeds")
     arguments = parser.parse_args()
     runs = [train(arguments, seed) for seed in range(arguments.seeds)]
     table = pd.DataFrame([row(run, seed) for seed, run in enumerate(runs)])

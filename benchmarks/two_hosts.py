@@ -1,12 +1,12 @@
-"""Train on two hosts, for real: two network namespaces that a virtual cable joins, and nothing else.
+"""Train on two hosts: two network namespaces, connected by a virtual Ethernet cable alone.
 
     sudo python benchmarks/two_hosts.py
 
-Each namespace has an address of its own, 10.77.0.1 and 10.77.0.2, and no other way out. Each runs torchrun in a folder
-of its own, as two hosts without a shared disk would, with one process; only the first writes. Its weights and history
-must be those of two processes on one host, to the last byte; how far one process differs is printed. Then the same with
-torchrun's elastic rendezvous and one folder for both, where the second host's process is killed. Needs Linux, iproute2
-and root.
+The namespaces have the addresses 10.77.0.1 and 10.77.0.2 and no other connection. Each runs torchrun with one process
+in a folder of its own, like hosts without a shared disk. Only the first host writes. Its weights and history must be
+byte-identical to a run of two processes on one host. The difference from a run of one process is printed. A second run
+uses torchrun's elastic rendezvous and a shared folder, and the process of the second host is killed. Needs Linux,
+iproute2 and root.
 """
 
 import os
@@ -25,7 +25,7 @@ EPOCHS = 5
 
 
 def connect() -> None:
-    """Make the namespaces and the cable."""
+    """Create the namespaces and the cable."""
     first, second = HOSTS
     for name in HOSTS:
         subprocess.run(["ip", "netns", "add", name], check=True)
@@ -38,20 +38,20 @@ def connect() -> None:
 
 
 def disconnect() -> None:
-    """Remove what `connect` made."""
+    """Remove the namespaces and the cable."""
     for name in HOSTS:
         subprocess.run(["ip", "netns", "del", name], check=False, stderr=subprocess.DEVNULL)
 
 
 def command(*torchrun: str) -> list[str]:
-    """Return a training under torchrun, as docs/scaling.md gives it; without options, a training by itself."""
+    """Return the command of docs/scaling.md that trains under torchrun, or without torchrun if there are no options."""
     launcher = ["-m", "torch.distributed.run", *torchrun] if torchrun else []
     train = ["-m", "lenet5", "train", "--device", "cpu", "--epochs", str(EPOCHS), "--out", "run"]
     return [sys.executable, *launcher, *train]
 
 
 def start(folder: Path, words: list[str], **variables: str) -> subprocess.Popen[str]:
-    """Run a command in a folder of its own."""
+    """Start a command in a folder of its own."""
     folder.mkdir(exist_ok=True)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **variables}
     return subprocess.Popen(
@@ -60,7 +60,7 @@ def start(folder: Path, words: list[str], **variables: str) -> subprocess.Popen[
 
 
 def start_hosts(folders: list[Path], options: Callable[[int], list[str]]) -> list[subprocess.Popen[str]]:
-    """Run torchrun in both namespaces."""
+    """Start torchrun in both namespaces."""
     hosts = []
     for rank, (host, link) in enumerate(zip(HOSTS, ("eth-a", "eth-b"), strict=True)):
         words = ["ip", "netns", "exec", host, *command("--nnodes=2", "--nproc-per-node=1", *options(rank))]
@@ -69,28 +69,28 @@ def start_hosts(folders: list[Path], options: Callable[[int], list[str]]) -> lis
 
 
 def static(rank: int) -> list[str]:
-    """Return the options where every host has its number."""
+    """Return the options for a fixed rank per host."""
     return [f"--node-rank={rank}", f"--master-addr={HOSTS['lenet5-a']}", "--master-port=29500"]
 
 
 def elastic(rank: int) -> list[str]:
-    """Return the options where the hosts find one another, and begin again when a process has died."""
-    found = [f"--rdzv-endpoint={HOSTS['lenet5-a']}:29501", f"--rdzv-conf=is_host={int(rank == 0)}"]
+    """Return the options for elastic rendezvous, which restarts the run after a process has died."""
+    rendezvous = [f"--rdzv-endpoint={HOSTS['lenet5-a']}:29501", f"--rdzv-conf=is_host={int(rank == 0)}"]
     address = f"--local-addr={list(HOSTS.values())[rank]}"
-    return ["--rdzv-backend=c10d", "--rdzv-id=1", *found, address, "--max-restarts=3"]
+    return ["--rdzv-backend=c10d", "--rdzv-id=1", *rendezvous, address, "--max-restarts=3"]
 
 
 def kill_worker(host: str) -> None:
-    """Kill the process that trains on a host, once it has trained for some epochs."""
+    """Kill the training process on a host."""
     pids = subprocess.run(["ip", "netns", "pids", host], check=True, capture_output=True, text=True).stdout.split()
-    os.kill(max(map(int, pids)), signal.SIGKILL)  # torchrun came before it
+    os.kill(max(map(int, pids)), signal.SIGKILL)  # torchrun has a lower PID
 
 
 def finish(process: subprocess.Popen[str]) -> str:
-    """Wait for a process; return what it showed."""
-    shown, errors = process.communicate()
+    """Wait for a process; return its output."""
+    output, errors = process.communicate()
     assert process.returncode == 0, errors
-    return shown
+    return output
 
 
 def main() -> None:
@@ -100,7 +100,7 @@ def main() -> None:
         disconnect()
         connect()
         try:
-            shown = [finish(host) for host in start_hosts([root / host for host in HOSTS], static)]
+            outputs = [finish(host) for host in start_hosts([root / host for host in HOSTS], static)]
             hosts = start_hosts([root / "killed", root / "killed"], elastic)
             while not list((root / "killed").glob("run/checkpoints/step-*82")):
                 time.sleep(0.01)
@@ -111,16 +111,16 @@ def main() -> None:
             disconnect()
         finish(start(root / "two", command("--standalone", "--nproc-per-node=2")))
         finish(start(root / "one", command()))
-        print("the first host: ", shown[0].splitlines()[0])
+        print("the first host: ", outputs[0].splitlines()[0])
         print(
-            "the second host:", shown[1] or "silent;", "files:", [path.name for path in (root / "lenet5-b").iterdir()]
+            "the second host:", outputs[1] or "silent;", "files:", [path.name for path in (root / "lenet5-b").iterdir()]
         )
-        for run, what in (("lenet5-a", "two hosts"), ("killed", "two hosts, one process killed in epoch 3")):
+        for run, title in (("lenet5-a", "two hosts"), ("killed", "two hosts, one process killed in epoch 3")):
             for file in ("model.safetensors", "history.csv"):
                 same = (root / run / "run" / file).read_bytes() == (root / "two" / "run" / file).read_bytes()
-                print(f"{what}: {file} as of two processes on one host, to the last byte: {same}")
+                print(f"{title}: {file} byte-identical to two processes on one host: {same}")
         two, one = (pd.read_csv(root / name / "run" / "history.csv")["train_loss"] for name in ("two", "one"))
-        print("training loss against one process, relative difference by epoch:")
+        print("training loss, relative difference from one process, by epoch:")
         print(", ".join(f"{value:.1e}" for value in (two - one).abs() / one))
 
 

@@ -1,5 +1,6 @@
-"""LeNet-5 by this package and by its peers, measured side by side in one run.
+"""LeNet-5 in this package and in other libraries, measured side by side in one run.
 
-`peers` and `frameworks` are what is measured, `bench` is the process that each of them is measured in, `measure` is the
-run, and `report` is what is shown of it. Nothing is imported here, so that a process imports what it measures alone.
+`peer` is the interface, `pytorch` and `frameworks` implement it. `worker` measures one peer in a process of its own,
+`measure` schedules the workers, and `report` presents the results. This file imports nothing, so that a worker process
+loads only the library that it measures.
 """

@@ -1,6 +1,4 @@
-"""The run: rounds in which every candidate is measured once, and trainings until an accuracy is reached."""
-
-from __future__ import annotations
+"""The schedule of a run: rounds that measure every candidate once, and training runs until an accuracy is reached."""
 
 import math
 import sys
@@ -9,27 +7,27 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch.utils.benchmark import Timer
+from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from ..data import DataSplits
-from ..models import LeNet5
-from ..recipes import RECIPES
-from ..runtime.device import resolve_device
-from .bench import CANDIDATES, Worker, repeated
-from .peers import Settings, synchronise
+import lenet5
+from lenet5.recipes import RECIPES
+
+from .peer import Setup
 from .report import Report, hardware
+from .worker import CANDIDATES, Worker
 
-COUNT = 8192  # images to train on and to label in a round
-SECONDS = 0.3  # that labelling is repeated in a round
+COUNT = 8192  # images to train on and to classify in a round
+SECONDS = 0.3  # over which a prediction is repeated in a round
 TARGETS = (0.98, 0.99)  # test accuracies
-MAX_LENGTHS = 10  # of trainings, that are tried
-_LEAST = 20_000  # images that a training is lengthened by at least: an epoch of MNIST, 16 of the digits
-_BASES = {"training": "pytorch-256", "inference": "pytorch-256"}  # what the others are compared with
-_BASE = "pytorch"  # in all else
+MAX_LENGTHS = 10  # lengths of training runs to try
+_MIN_IMAGES = 20_000  # by which a training run grows at least: one epoch of MNIST, 16 of the digits
+_BASES = {"training": "pytorch-256", "inference": "pytorch-256"}  # candidates that ratios refer to
+_BASE = "pytorch"  # for all other measures
 
-Row = dict[str, Any]
-Trials = Mapping[int, Sequence[tuple[float, float]]]  # by epochs: for each seed the seconds and the accuracy
+ResultRow = dict[str, Any]
+Trials = Mapping[int, Sequence[tuple[float, float]]]  # number of epochs -> seconds and accuracy of each seed
 
 
 def benchmark(
@@ -37,41 +35,40 @@ def benchmark(
     *,
     rounds: int = 7,
     seeds: int = 10,
-    data: DataSplits | None = None,
-    device: str = "cpu",
+    data: lenet5.DataSplits | None = None,
+    device: str = "auto",
     count: int = COUNT,
     seconds: float = SECONDS,
 ) -> Report:
-    """Measure candidates side by side: each in a process of its own, one at a time, in turn.
+    """Measure candidates side by side, each in a process of its own, one at a time.
 
     Parameters
     ----------
     names
-        Which of CANDIDATES; none for all. Those that are not installed are named in the report.
+        Keys of CANDIDATES; empty for all of them. Candidates that are not installed are listed in the report.
     rounds
-        Times that each is measured; before them comes a round that does not count.
+        Measurements of each quantity, after one round of warm-up.
     seeds
-        Trainings of each length, where there is data.
+        Training runs of each length, if `data` is given.
     data
-        What to measure the time to an accuracy on; None for no such measure.
+        Data set for the times to an accuracy; None to skip them.
     device
-        As torch spells it. JAX and Keras choose their own where it is not the CPU.
+        Device in torch's spelling, or "auto". JAX and Keras choose their own accelerator unless it is "cpu".
     count, seconds
-        Random images of an epoch, and how long labelling is repeated.
+        Number of random images in an epoch, and the time over which a prediction is repeated.
 
     Raises
     ------
     ValueError
-        A name or the device is unknown, or a number is below 1.
+        A name or the device is unknown, a number is below 1, or no candidate is installed.
     """
     if unknown := set(names) - set(CANDIDATES):
-        raise ValueError(
-            f"no candidate is named {', '.join(sorted(unknown))}; expected some of {', '.join(CANDIDATES)}"
-        )
+        raise ValueError(f"no candidate is named {', '.join(sorted(unknown))}; expected {', '.join(CANDIDATES)}")
     if min(rounds, seeds, count) < 1:
         raise ValueError(f"rounds, seeds and count are {rounds}, {seeds} and {count}; expected at least 1 of each")
-    recipe, place = RECIPES["fast"].config, str(resolve_device(device))
-    settings = Settings(
+    recipe = RECIPES["fast"].config
+    place = str(lenet5.Trainer(lenet5.LeNet5(), lenet5.TrainerConfig(device=device)).state.device)
+    setup = Setup(
         recipe.lr,
         recipe.warmup or 0,
         recipe.weight_decay,
@@ -79,27 +76,26 @@ def benchmark(
         device=place,
         threads=torch.get_num_threads(),
     )
-    chosen = [name for name in CANDIDATES if name in names or not names]
-    field = _Field(chosen, settings, count, seconds)
+    workers = _Workers([name for name in CANDIDATES if name in names or not names], setup, count, seconds)
     try:
-        rows = field.in_turn(rounds)
+        rows = workers.measure_rates(rounds)
         if data is not None:
-            rows += field.to_accuracies(data, seeds, recipe.batch_size)
+            rows += workers.measure_times(data, seeds, recipe.batch_size)
     finally:
-        field.close()
-    return Report.of_rows(rows, field.absent, hardware(place) | {"versions": field.versions})
+        workers.close()
+    return Report.from_rows(rows, workers.absent, hardware(place) | {"versions": workers.versions})
 
 
-class _Field:
-    """The candidates of a run; one that fails leaves it, and its reason stays."""
+class _Workers:
+    """The workers of a run. One that fails is dropped, and the reason is kept in `absent`."""
 
-    def __init__(self, names: Sequence[str], settings: Settings, count: int, seconds: float) -> None:
-        self.settings, self.seconds = settings, seconds
+    def __init__(self, names: Sequence[str], setup: Setup, count: int, seconds: float) -> None:
+        self.setup, self.seconds = setup, seconds
         self.workers: dict[str, Worker] = {}
         self.absent: dict[str, str] = {}
-        for name in _shown(names, "starting", len(names)):
+        for name in _progress(names, "starting", len(names)):
             try:
-                self.workers[name] = Worker(CANDIDATES[name], settings, count, seconds)
+                self.workers[name] = Worker(CANDIDATES[name], setup, count, seconds)
             except (ImportError, RuntimeError) as error:
                 self.absent[CANDIDATES[name].title] = str(error)
         self.about = {name: worker.about for name, worker in self.workers.items()}
@@ -109,11 +105,11 @@ class _Field:
 
     @property
     def versions(self) -> dict[str, str]:
-        """Of all packages that were measured."""
+        """Versions of all packages that were measured."""
         return {package: version for about in self.about.values() for package, version in about["versions"].items()}
 
     def ask(self, name: str, method: str, *arguments: Any) -> Any:
-        """Return a worker's answer; None where it has failed."""
+        """Return a worker's reply, or None if it has failed."""
         if name not in self.workers:
             return None
         try:
@@ -123,55 +119,54 @@ class _Field:
             self.workers.pop(name).close()
             return None
 
-    def in_turn(self, rounds: int) -> list[Row]:
-        """Return the rows of what is measured in rounds, and of the memory that it took."""
-        found: dict[str, dict[str, list[float]]] = {"training": {}, "inference": {}, "latency": {}}
+    def measure_rates(self, rounds: int) -> list[ResultRow]:
+        """Return the rows of training, inference and latency, measured in rounds, and of the peak memory."""
+        results: dict[str, dict[str, list[float]]] = {"training": {}, "inference": {}, "latency": {}}
         sgemm: list[float] = []
         names = [*self.workers, "sgemm"]
-        for _, name in _shown(turns(names, rounds + 1), "rounds", len(names) * (rounds + 1)):
+        for _, name in _progress(alternate(names, rounds + 1), "rounds", len(names) * (rounds + 1)):
             if name == "sgemm":
-                sgemm.append(sgemm_rate(self.settings.device, self.seconds))
+                sgemm.append(sgemm_rate(self.setup.device, self.seconds))
                 continue
-            for measure, values in found.items():
+            for measure, values in results.items():
                 if measure in CANDIDATES[name].measures:
                     values.setdefault(name, []).append(self.ask(name, measure))
         memory = {name: self.ask(name, "memory") for name in names[:-1]}
-        rows = [
-            row
-            for measure, values in found.items()
-            for row in rate_rows(
-                measure, {name: values[name][1:] for name in self.workers if name in values}, sgemm[1:]
-            )
-        ]
+        rows = []
+        for measure, values in results.items():
+            complete = {name: values[name][1:] for name in self.workers if name in values}
+            rows += rate_rows(measure, complete, sgemm[1:])
         rows += [{"measure": "memory", "candidate": name, "value": memory[name]} for name in self.workers]
-        return self._labelled(rows)
+        return self._with_titles(rows)
 
-    def to_accuracies(self, data: DataSplits, seeds: int, batch_size: int) -> list[Row]:
-        """Return the rows of the times to each of TARGETS, by trainings of growing length until all are reached."""
+    def measure_times(self, data: lenet5.DataSplits, seeds: int, batch_size: int) -> list[ResultRow]:
+        """Return the rows of the times to TARGETS, from training runs that grow until all targets are reached."""
         train, test = ((part.images.numpy(), part.targets.numpy()) for part in (data.train, data.test))
         names = [name for name in self.workers if "times" in CANDIDATES[name].measures]
         trials: dict[str, dict[int, list[tuple[float, float]]]] = {name: {} for name in names}
         for name in names:
             self.ask(name, "load", train, test)
-        stride = math.ceil(_LEAST / len(train[0]))
+        stride = math.ceil(_MIN_IMAGES / len(train[0]))
         for epochs in range(stride, stride * MAX_LENGTHS + 1, stride):
-            slow = [name for name in names if name in self.workers and shortest(trials[name], max(TARGETS)) is None]
+            slow = [
+                name for name in names if name in self.workers and fewest_epochs(trials[name], max(TARGETS)) is None
+            ]
             if not slow:
                 break
-            for seed, name in _shown(turns(slow, seeds), f"{epochs} epochs", len(slow) * seeds):
-                if (trial := self.ask(name, "learn", epochs, batch_size, seed)) is not None:
+            for seed, name in _progress(alternate(slow, seeds), f"{epochs} epochs", len(slow) * seeds):
+                if (trial := self.ask(name, "train_and_test", epochs, batch_size, seed)) is not None:
                     trials[name].setdefault(epochs, []).append(trial)
         trials = {name: trials[name] for name in names if name in self.workers}
-        return self._labelled([row for target in TARGETS for row in time_rows(target, trials)], batch_size)
+        return self._with_titles([row for target in TARGETS for row in time_rows(target, trials)], batch_size)
 
-    def _labelled(self, rows: list[Row], batch_size: int | None = None) -> list[Row]:
-        """Return rows with the candidates as the report calls them, and where they computed."""
-        labelled = []
+    def _with_titles(self, rows: list[ResultRow], batch_size: int | None = None) -> list[ResultRow]:
+        """Return rows with the title of each candidate, its batch size and its device."""
+        titled = []
         for row in rows:
             name = row["candidate"]
             batch = "" if row["measure"] == "latency" else f", batch {batch_size or CANDIDATES[name].batch_size}"
-            labelled.append(row | {"candidate": CANDIDATES[name].title + batch, "device": self.about[name]["device"]})
-        return labelled
+            titled.append(row | {"candidate": CANDIDATES[name].title + batch, "device": self.about[name]["device"]})
+        return titled
 
     def close(self) -> None:
         """End all processes."""
@@ -179,31 +174,32 @@ class _Field:
             worker.close()
 
 
-def turns(names: Sequence[str], rounds: int) -> Iterator[tuple[int, str]]:
-    """Yield (round, name), each name once a round, in an order that is turned round every time."""
+def alternate(names: Sequence[str], rounds: int) -> Iterator[tuple[int, str]]:
+    """Yield (round, name) for each name in each round, in reverse order in every second round."""
     for number in range(rounds):
         for name in names if number % 2 == 0 else reversed(names):
             yield number, name
 
 
-def rate_rows(measure: str, values: Mapping[str, Sequence[float]], sgemm: Sequence[float]) -> list[Row]:
-    """Return a row for each candidate: median and quartiles over the rounds, and ratios taken round by round.
+def rate_rows(measure: str, values: Mapping[str, Sequence[float]], sgemm: Sequence[float]) -> list[ResultRow]:
+    """Summarise each candidate: median and quartiles over the rounds, and the median of the ratios of each round.
 
     Parameters
     ----------
     measure
-        "training", "inference" (images a second) or "latency" (seconds).
+        "training" or "inference" (images per second), or "latency" (seconds).
     values
-        By candidates, a value a round.
+        One value per round, by candidate.
     sgemm
-        FLOP a second of the matrix product, in the same rounds.
+        Rate of the matrix product in each round, in FLOP/s.
     """
     rows = []
-    cost = {"training": 3, "inference": 1}.get(measure, 0) * flops_per_image()  # backward is twice forward
-    for name, found in values.items():
-        own = np.asarray(found)
+    cost = {"training": 3, "inference": 1}.get(measure, 0) * flops_per_image()
+    for name, measured in values.items():
+        own = np.asarray(measured)
         low, middle, high = np.quantile(own, [0.25, 0.5, 0.75])
-        row: Row = {"measure": measure, "candidate": name, "value": middle, "low": low, "high": high, "runs": len(own)}
+        row: ResultRow = {"measure": measure, "candidate": name, "value": middle}
+        row |= {"low": low, "high": high, "runs": len(own)}
         if (base := _BASES.get(measure, _BASE)) in values:
             ratios = np.asarray(values[base]) / own
             row["ratio"] = np.median(ratios if measure == "latency" else 1 / ratios)
@@ -213,21 +209,21 @@ def rate_rows(measure: str, values: Mapping[str, Sequence[float]], sgemm: Sequen
     return rows
 
 
-def shortest(trials: Trials, target: float) -> int | None:
-    """Return the fewest epochs after which the mean accuracy over the seeds is at least the target."""
+def fewest_epochs(trials: Trials, target: float) -> int | None:
+    """Return the smallest number of epochs whose mean accuracy over the seeds reaches the target, or None."""
     return min((epochs for epochs, runs in trials.items() if np.mean(runs, axis=0)[1] >= target), default=None)
 
 
-def time_rows(target: float, trials: Mapping[str, Trials]) -> list[Row]:
-    """Return a row for each candidate: mean and standard deviation of the seconds to a mean test accuracy.
+def time_rows(target: float, trials: Mapping[str, Trials]) -> list[ResultRow]:
+    """Summarise each candidate: mean and standard deviation of the seconds to a mean test accuracy.
 
-    Where it was not reached there is no value, and the epochs are those of the longest training.
+    A row without a value did not reach the accuracy; its epochs are those of the longest training run.
     """
     rows = []
-    for name, found in trials.items():
-        epochs = shortest(found, target)
-        seconds, accuracies = np.transpose(found[max(found) if epochs is None else epochs])
-        row: Row = {"measure": f"time to {target:.0%}", "candidate": name, "epochs": epochs or max(found)}
+    for name, runs in trials.items():
+        epochs = fewest_epochs(runs, target)
+        seconds, accuracies = np.transpose(runs[max(runs) if epochs is None else epochs])
+        row: ResultRow = {"measure": f"time to {target:.0%}", "candidate": name, "epochs": epochs or max(runs)}
         row |= {"runs": len(seconds), "accuracy": accuracies.mean()}
         if epochs is not None:
             row |= {"value": seconds.mean(), "sd": seconds.std(ddof=1) if len(seconds) > 1 else math.nan}
@@ -237,37 +233,24 @@ def time_rows(target: float, trials: Mapping[str, Trials]) -> list[Row]:
 
 
 def flops_per_image() -> int:
-    """Return the floating-point operations of LeNet-5 on one image of 28x28.
+    """Count the floating-point operations of a forward pass of LeNet-5 on one image.
 
-    A multiplication and an addition for every weight of a layer, and every place where it is applied. Training is
-    counted as three times that: once forward, and once each for the gradients of the weights and of the inputs.
+    Only matrix products and convolutions are counted, with two operations per multiply-add. A training step is counted
+    as three forward passes: the gradients of the weights and of the inputs each cost as much as the outputs.
     """
-    total = 0
-
-    def count(layer: nn.Module, _: Any, outputs: torch.Tensor) -> None:
-        nonlocal total
-        total += 2 * layer.get_parameter("weight").numel() * outputs[0, 0].numel()
-
-    with torch.device("meta"):
-        model = LeNet5()
-        for layer in model.modules():
-            if isinstance(layer, nn.Conv2d | nn.Linear):
-                layer.register_forward_hook(count)
-        model(torch.empty(1, 1, 28, 28))
-    return total
+    with FlopCounterMode(display=False) as counter:
+        lenet5.LeNet5()(torch.zeros(1, 1, 28, 28))
+    return int(counter.get_total_flops())
 
 
 def sgemm_rate(device: str, seconds: float, size: int = 2048) -> float:
-    """Return the FLOP a second of a product of square float32 matrices, as torch computes it."""
+    """Measure the float32 matrix product of torch on square matrices, in FLOP/s."""
     left, right = (torch.ones(size, size, device=device) for _ in range(2))
-
-    def multiply() -> None:
-        torch.mm(left, right)
-        synchronise(device)
-
-    return float(2 * size**3 / repeated(multiply, seconds))
+    names = {"torch": torch, "left": left, "right": right}
+    timer = Timer("torch.mm(left, right)", globals=names, num_threads=torch.get_num_threads())
+    return float(2 * size**3 / timer.blocked_autorange(min_run_time=seconds).mean)
 
 
-def _shown(items: Any, text: str, total: int) -> Any:
-    """Yield items with a bar on stderr, which is drawn once a minute where that is no terminal."""
+def _progress(items: Any, text: str, total: int) -> Any:
+    """Yield items with a progress bar on stderr, refreshed once a minute if stderr is not a terminal."""
     return tqdm(items, text, total, leave=False, mininterval=0.2 if sys.stderr.isatty() else 60)

@@ -1,99 +1,26 @@
-"""What is measured: LeNet-5 by this package, and by PyTorch as it is usually written.
-
-No library is imported before its peer is made.
-"""
-
-from __future__ import annotations
+"""The peers that run on PyTorch: this package, and plain PyTorch in two styles."""
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+import torch
+from torch import nn
 
-if TYPE_CHECKING:
-    import torch
-
-Array = npt.NDArray[Any]
-Call = Callable[[], Any]
-
-MEAN, STD = 0.1307, 0.3081  # MNIST's, for whatever is trained on: every candidate scales its images alike
-SHAPES = ((6, 1, 5, 5), (16, 6, 5, 5), (120, 400), (84, 120), (10, 84))  # of the weights; the biases have the first
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What all candidates have in common: the recipe, and what it is computed on."""
-
-    lr: float
-    """The highest learning rate of a one-cycle schedule."""
-
-    warmup: float
-    """The share of the steps in which the learning rate rises."""
-
-    weight_decay: float
-    """AdamW's."""
-
-    label_smoothing: float = 0.0
-    """The share of the target that goes to all classes alike."""
-
-    device: str = "cpu"
-    """As torch spells it. JAX and Keras choose their own where it is not the CPU."""
-
-    threads: int = 1
-    """Threads of the CPU."""
-
-
-@dataclass
-class Peer:
-    """A library that trains LeNet-5 and labels images with it.
-
-    Each method prepares all that is not to be timed (the network, the images as the library takes them, compilation)
-    and returns what is timed; it has ended only when the device has. A model is whatever `start` returns.
-
-    Parameters
-    ----------
-    settings
-        The recipe and the device.
-    """
-
-    settings: Settings
-    packages: tuple[str, ...] = field(default=(), init=False)  # whose versions are told
-    device: str = field(default="cpu", init=False)  # where the library computes
-
-    def start(self, seed: int) -> Any:
-        """Return a network with the weights of a seed."""
-        raise NotImplementedError
-
-    def training(self, model: Any, images: Array, targets: Array, *, epochs: int, batch_size: int, seed: int) -> Call:
-        """Return what trains a model in place, on uint8 images (N, 1, 28, 28) and int64 targets (N,)."""
-        raise NotImplementedError
-
-    def labelling(self, model: Any, images: Array, batch_size: int) -> Call:
-        """Return what labels uint8 images (N, 1, 28, 28): a function that returns an array (N,)."""
-        raise NotImplementedError
-
-    def answering(self, model: Any, images: Array) -> Call:
-        """Return what labels one image the shortest way."""
-        return self.labelling(model, images, 1)
+from .peer import MEAN, STD, Array, Call, Peer, Setup, initial_weights, normalise
 
 
 class PyTorch(Peer):
-    """PyTorch with all images in one tensor on the device, as who has thought of speed writes it."""
+    """Plain PyTorch, tuned for speed: all images are in one tensor on the device."""
 
-    def __init__(self, settings: Settings) -> None:
-        import torch
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        torch.set_num_threads(setup.threads)
+        self.packages, self.device = ("torch",), setup.device
 
-        super().__init__(settings)
-        torch.set_num_threads(settings.threads)
-        self.packages, self.device = ("torch",), settings.device
-
-    def start(self, seed: int) -> torch.nn.Module:
-        """Return the network as everybody writes it."""
-        from torch import nn
-
+    def build(self, seed: int) -> nn.Module:
+        """Build the layers in an nn.Sequential."""
         model = nn.Sequential(
             nn.Conv2d(1, 6, 5, padding=2),
             nn.ReLU(),
@@ -108,12 +35,12 @@ class PyTorch(Peer):
             nn.ReLU(),
             nn.Linear(84, 10),
         )
-        return _with_weights(model, seed).to(self.device)
+        return _initialise(model, seed).to(self.device)
 
-    def training(self, model: Any, images: Array, targets: Array, *, epochs: int, batch_size: int, seed: int) -> Call:
-        """Return a loop over batches that are indexed out of the tensor."""
-        import torch
-
+    def prepare_training(
+        self, model: Any, images: Array, targets: Array, *, epochs: int, batch_size: int, seed: int
+    ) -> Call:
+        """Prepare a loop that indexes its batches out of the tensor."""
         pixels, classes = self._tensor(images), torch.as_tensor(targets, device=self.device)
         generator = torch.Generator(self.device).manual_seed(seed)
 
@@ -124,31 +51,25 @@ class PyTorch(Peer):
 
         return self._loop(model, batches, epochs, math.ceil(len(images) / batch_size), fused=True)
 
-    def labelling(self, model: Any, images: Array, batch_size: int) -> Call:
-        """Return a loop over slices of the tensor."""
-        import torch
-
+    def prepare_prediction(self, model: Any, images: Array, batch_size: int) -> Call:
+        """Prepare a loop over slices of the tensor."""
         batches = torch.split(self._tensor(images), batch_size)
 
-        def label() -> Array:
+        def predict() -> Array:
             with torch.inference_mode():
-                found: Array = torch.cat([model(batch).argmax(1) for batch in batches]).cpu().numpy()
-            return found
+                predictions: Array = torch.cat([model(batch).argmax(1) for batch in batches]).cpu().numpy()
+            return predictions
 
         model.eval()
-        return label
+        return predict
 
     def _tensor(self, images: Array) -> torch.Tensor:
-        import torch
-
-        return torch.as_tensor(normalised(images), device=self.device)
+        return torch.as_tensor(normalise(images), device=self.device)
 
     def _loop(self, model: Any, batches: Callable[[], Any], epochs: int, steps: int, *, fused: bool = False) -> Call:
-        """Return the training loop of every tutorial, with the recipe's optimizer."""
-        import torch
-
-        recipe = self.settings
-        loss_fn = torch.nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
+        """Return the usual training loop, with the optimizer and schedule of the recipe."""
+        recipe = self.setup
+        loss_fn = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
         optimizer = torch.optim.AdamW(model.parameters(), recipe.lr, weight_decay=recipe.weight_decay, fused=fused)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, recipe.lr, total_steps=epochs * steps, pct_start=recipe.warmup
@@ -163,134 +84,107 @@ class PyTorch(Peer):
                     loss.backward()
                     optimizer.step()
                     schedule.step()
-            synchronise(self.device)
+            _synchronise(self.device)
 
         return train
 
 
 class DataLoaderRecipe(PyTorch):
-    """PyTorch with torchvision's transforms and a DataLoader: the recipe that everybody copies."""
+    """Plain PyTorch as in the tutorials: torchvision's transforms and a DataLoader."""
 
-    def __init__(self, settings: Settings) -> None:
-        import torchvision  # noqa: F401  (so that its absence is found now)
-
-        super().__init__(settings)
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
         self.packages = ("torch", "torchvision")
 
-    def training(self, model: Any, images: Array, targets: Array, *, epochs: int, batch_size: int, seed: int) -> Call:
-        """Return a loop over a DataLoader."""
-        import torch
-
+    def prepare_training(
+        self, model: Any, images: Array, targets: Array, *, epochs: int, batch_size: int, seed: int
+    ) -> Call:
+        """Prepare a loop over a DataLoader."""
         generator = torch.Generator().manual_seed(seed)
         loader = self._loader(images, targets, batch_size, shuffle=True, generator=generator)
         return self._loop(model, lambda: loader, epochs, len(loader))
 
-    def labelling(self, model: Any, images: Array, batch_size: int) -> Call:
-        """Return a loop over a DataLoader."""
-        import torch
-
+    def prepare_prediction(self, model: Any, images: Array, batch_size: int) -> Call:
+        """Prepare a loop over a DataLoader."""
         loader = self._loader(images, np.zeros(len(images), np.int64), batch_size)
 
-        def label() -> Array:
+        def predict() -> Array:
             with torch.inference_mode():
                 return np.concatenate([model(batch.to(self.device)).argmax(1).cpu().numpy() for batch, _ in loader])
 
         model.eval()
-        return label
+        return predict
 
     def _loader(self, images: Array, targets: Array, batch_size: int, **options: Any) -> Any:
         import PIL.Image
-        from torch.utils.data import DataLoader
         from torchvision.transforms import Compose, Normalize, ToTensor
 
         transform = Compose([ToTensor(), Normalize((MEAN,), (STD,))])
 
-        class Pictures:  # gives them one by one as torchvision.datasets.MNIST does
+        class Images(torch.utils.data.Dataset[tuple[Any, int]]):  # one PIL image at a time, like torchvision's MNIST
             def __len__(self) -> int:
                 return len(images)
 
             def __getitem__(self, index: int) -> tuple[Any, int]:
                 return transform(PIL.Image.fromarray(images[index, 0])), int(targets[index])
 
-        return DataLoader(Pictures(), batch_size, **options)  # type: ignore[arg-type]
+        return torch.utils.data.DataLoader(Images(), batch_size, **options)
 
 
 class Lenet5(PyTorch):
-    """The package itself, as it comes: Trainer.fit and Trainer.predict."""
+    """The package lenet5 with its defaults: `Trainer.fit` and `predict`."""
 
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(settings)
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
         self.packages = ("lenet5", "torch")
 
-    def start(self, seed: int) -> torch.nn.Module:
-        """Return a LeNet5."""
-        from ..models import LeNet5
+    def build(self, seed: int) -> nn.Module:
+        """Build a LeNet5."""
+        import lenet5
 
-        return _with_weights(LeNet5(), seed).to(self.device)
+        return _initialise(lenet5.LeNet5(), seed).to(self.device)
 
-    def training(self, model: Any, images: Array, targets: Array, *, epochs: int, batch_size: int, seed: int) -> Call:
-        """Return Trainer.fit on a TensorLoader, which normalises each batch as it goes."""
-        from ..data import ImageDataset, Preprocess, TensorLoader
-        from ..training import Trainer, TrainerConfig
+    def prepare_training(
+        self, model: Any, images: Array, targets: Array, *, epochs: int, batch_size: int, seed: int
+    ) -> Call:
+        """Prepare `Trainer.fit` on a TensorLoader, which normalises each batch while it trains."""
+        import lenet5
 
-        recipe = self.settings
-        config = TrainerConfig(
+        recipe = self.setup
+        config = lenet5.TrainerConfig(
             max_epochs=epochs, lr=recipe.lr, warmup=recipe.warmup, weight_decay=recipe.weight_decay,
             label_smoothing=recipe.label_smoothing, device=recipe.device, seed=seed,
         )  # fmt: skip
-        trainer = Trainer(model, config)
-        data = ImageDataset(images, targets, classes="0123456789", transform=Preprocess(mean=MEAN, std=STD))
-        loader = TensorLoader(data, batch_size=batch_size, shuffle=True, seed=seed, device=self.device)
+        trainer = lenet5.Trainer(model, config)
+        transform = lenet5.Preprocess(mean=MEAN, std=STD)
+        data = lenet5.ImageDataset(images, targets, classes="0123456789", transform=transform)
+        loader = lenet5.TensorLoader(data, batch_size=batch_size, shuffle=True, seed=seed, device=self.device)
 
         def train() -> None:
             trainer.fit(loader)
-            synchronise(self.device)
+            _synchronise(self.device)
 
         return train
 
-    def labelling(self, model: Any, images: Array, batch_size: int) -> Call:  # noqa: ARG002  (predict has its own)
-        """Return Trainer.predict."""
-        from ..training import Trainer, TrainerConfig
+    def prepare_prediction(self, model: Any, images: Array, batch_size: int) -> Call:  # noqa: ARG002 (predict has its own)
+        """Prepare `lenet5.predict`."""
+        import lenet5
 
-        trainer, pixels = Trainer(model, TrainerConfig(device=self.settings.device)), self._tensor(images)
-        return lambda: np.asarray(trainer.predict(pixels).labels)
+        pixels = self._tensor(images)
+        return lambda: np.asarray(lenet5.predict(model, pixels, device=self.setup.device).labels)
 
-    def answering(self, model: Any, images: Array) -> Call:
-        """Return a call of the model."""
-        return super().labelling(model, images, 1)
-
-
-def initial_weights(seed: int) -> list[Array]:
-    """Return weights and biases, layer by layer, float32, from torch's default distribution.
-
-    It is uniform within ±1/sqrt(fan_in), for weights and biases alike. Every candidate begins a seed with these very
-    numbers.
-    """
-    generator = np.random.default_rng(seed)
-    found = []
-    for shape in SHAPES:
-        bound = 1 / math.sqrt(math.prod(shape[1:]))
-        found += [generator.uniform(-bound, bound, size).astype(np.float32) for size in (shape, shape[:1])]
-    return found
+    def prepare_latency(self, model: Any, images: Array) -> Call:
+        """Prepare a call of the model."""
+        return super().prepare_prediction(model, images, 1)
 
 
-def normalised(images: Array) -> Array:
-    """Return float32 images as the network takes them."""
-    scaled: Array = (images.astype(np.float32) / 255 - np.float32(MEAN)) / np.float32(STD)
-    return scaled
-
-
-def synchronise(device: str) -> None:
-    """Wait until torch's device has done what it was told."""
-    import torch
-
+def _synchronise(device: str) -> None:
+    """Wait until an accelerator has finished."""
     if torch.device(device).type != "cpu":
         torch.accelerator.synchronize(device)
 
 
-def _with_weights(model: torch.nn.Module, seed: int) -> torch.nn.Module:
-    import torch
-
+def _initialise(model: nn.Module, seed: int) -> nn.Module:
     with torch.no_grad():
         for parameter, values in zip(model.parameters(), initial_weights(seed), strict=True):
             parameter.copy_(torch.from_numpy(values))

@@ -1,14 +1,12 @@
-"""What is shown of a run: a table, its Markdown and a picture."""
+"""The results of a run as a table, as Markdown and as a figure."""
 
-from __future__ import annotations
-
-import io
+import json
 import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pandas as pd
 import torch
@@ -16,12 +14,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .. import storage
-from ..models import fused
+from lenet5.models import kernels
 
 COLUMNS = ["measure", "candidate", "unit", "statistic", "value", "low", "high", "sd", "runs", "epochs", "accuracy"]
 COLUMNS += ["ratio", "share", "device"]
-_TITLES = {  # of a measure: its title, its unit in the table, its unit on paper, and how many of these the former is
+_TITLES = {  # measure -> title, unit in the CSV file, unit in the report, conversion factor
     "training": ("Training", "images/s", "images/s", 1),
     "inference": ("Inference in batches", "images/s", "images/s", 1),
     "latency": ("Inference of one image", "s", "µs", 1e6),
@@ -31,17 +28,17 @@ _TITLES = {  # of a measure: its title, its unit in the table, its unit on paper
 
 @dataclass(frozen=True)
 class Report:
-    """The result of a run.
+    """The results of a run.
 
     Parameters
     ----------
     table
-        A row for each candidate and measure; the columns are COLUMNS. `value` is a median over rounds with the
-        quartiles `low` and `high`, or a mean over seeds with the standard deviation `sd`, and is missing where an
-        accuracy was not reached. `ratio` is how many times as fast as PyTorch in memory it is, `share` the part of the
-        FLOP a second of a large matrix product.
+        One row per candidate and measure, with the columns COLUMNS. `value` is a median over rounds with the quartiles
+        `low` and `high`, or a mean over seeds with the standard deviation `sd`. It is missing if an accuracy was not
+        reached. `ratio` is the speed relative to PyTorch in memory, `share` the fraction of the FLOP/s of a large
+        float32 matrix product.
     absent
-        Of each candidate that was not measured the reason.
+        For each candidate that was not measured, the reason.
     environment
         Hardware and versions.
     """
@@ -51,26 +48,26 @@ class Report:
     environment: dict[str, Any]
 
     @classmethod
-    def of_rows(cls, rows: Sequence[dict[str, Any]], absent: dict[str, str], environment: dict[str, Any]) -> Report:
-        """Make a report of rows that have some of the columns."""
-        table = pd.DataFrame([_described(row) for row in rows], columns=COLUMNS)
+    def from_rows(cls, rows: Sequence[dict[str, Any]], absent: dict[str, str], environment: dict[str, Any]) -> Self:
+        """Create a report from rows that have some of the columns."""
+        table = pd.DataFrame([_complete(row) for row in rows], columns=COLUMNS)
         return cls(table.astype({"epochs": "Int64", "runs": "Int64"}), absent, environment)
 
     def __str__(self) -> str:
-        """Return the report as Markdown that can be read as it is."""
-        parts = [_markdown(self._shown(measure)) for measure in self.table["measure"].unique()]
+        """Format the report as Markdown with aligned columns."""
+        parts = [_markdown(self._formatted(measure)) for measure in self.table["measure"].unique()]
         absent = [f"- {candidate}: {reason}" for candidate, reason in self.absent.items()]
         lines = [f"- {name}: {value}" for name, value in self._environment().items()]
         return "\n\n".join(["\n".join(lines), *parts, *(["Not measured:\n\n" + "\n".join(absent)] if absent else [])])
 
     def plot(self) -> Figure:
-        """Draw a panel of bars for each measure; the whiskers are quartiles, or a standard deviation to either side."""
+        """Plot one panel of bars per measure; error bars show the quartiles, or ± one standard deviation."""
         measures = list(self.table["measure"].unique())
         height = 0.32 * self.table["candidate"].nunique() + 0.9
         figure = Figure(figsize=(13.5, 0.6 + height * -(-len(measures) // 2)), layout="constrained")
         panels = figure.subplots(max(-(-len(measures) // 2), 1), 2, squeeze=False).flatten()
         for panel, measure in zip(panels, measures, strict=False):
-            _draw(panel, measure, self.table[self.table["measure"] == measure])
+            _plot_bars(panel, measure, self.table[self.table["measure"] == measure])
         for panel in panels[len(measures) :]:
             panel.axis("off")
         environment = self._environment()
@@ -80,28 +77,27 @@ class Report:
     def write(self, folder: Path) -> None:
         """Write results.csv, report.md, environment.json and benchmark.png."""
         folder.mkdir(parents=True, exist_ok=True)
-        picture = io.BytesIO()
-        self.plot().savefig(picture, dpi=120)
-        storage.write_file(folder / "results.csv", self.table.to_csv(index=False, lineterminator="\n").encode())
-        storage.write_file(folder / "report.md", f"# Benchmark of LeNet-5\n\n{self}\n".encode())
-        storage.write_json(folder / "environment.json", self.environment | {"absent": self.absent})
-        storage.write_file(folder / "benchmark.png", picture.getvalue())
+        self.table.to_csv(folder / "results.csv", index=False, lineterminator="\n")
+        (folder / "report.md").write_text(f"# Benchmark of LeNet-5\n\n{self}\n", encoding="utf-8")
+        environment = json.dumps(self.environment | {"absent": self.absent}, indent=2)
+        (folder / "environment.json").write_text(environment + "\n", encoding="utf-8")
+        self.plot().savefig(folder / "benchmark.png", dpi=120)
 
     def _environment(self) -> dict[str, Any]:
-        """Return hardware and versions, each in a line."""
+        """Return hardware and versions, one line each."""
         versions = ", ".join(f"{name} {version}" for name, version in self.environment["versions"].items())
         return self.environment | {"versions": versions}
 
-    def _shown(self, measure: str) -> pd.DataFrame:
-        """Return the rows of a measure as text, without the columns that say nothing."""
+    def _formatted(self, measure: str) -> pd.DataFrame:
+        """Return the rows of a measure as text, without empty columns."""
         rows = self.table[self.table["measure"] == measure]
         title, _, unit, scale = _title(measure)
-        shown = {
+        columns = {
             title: rows["candidate"],
-            unit: _texts(rows["value"] * scale, _number, missing="not reached"),
-            "lower quartile": _texts(rows["low"] * scale, _number),
-            "upper quartile": _texts(rows["high"] * scale, _number),
-            "sd": _texts(rows["sd"] * scale, _number),
+            unit: _texts(rows["value"] * scale, _rounded, missing="not reached"),
+            "lower quartile": _texts(rows["low"] * scale, _rounded),
+            "upper quartile": _texts(rows["high"] * scale, _rounded),
+            "sd": _texts(rows["sd"] * scale, _rounded),
             "epochs": _texts(rows["epochs"], str),
             "test accuracy": _texts(rows["accuracy"], "{:.2%}".format),
             "times PyTorch": _texts(rows["ratio"], "{:.2f}".format),
@@ -109,31 +105,25 @@ class Report:
             "runs": _texts(rows["runs"], str),
             "on": _texts(rows["device"], str),
         }
-        frame = pd.DataFrame(shown)
+        frame = pd.DataFrame(columns)
         return frame.loc[:, (frame != "").any()]
 
 
 def hardware(device: str) -> dict[str, Any]:
-    """Return what a run was computed on, and by which Python.
-
-    Parameters
-    ----------
-    device
-        As torch spells it.
-    """
+    """Describe the processor, the device, the system and the Python version of a run."""
     on_cpu = torch.device(device).type == "cpu"
     name = torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else device
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
         "computes on": f"the CPU, threads: {torch.get_num_threads()}" if on_cpu else name,
-        "lenet5 computes C1 to S4": "in one pass" if on_cpu and fused.library() else "layer by layer",
+        "lenet5 computes C1 to S4": "in one pass" if on_cpu and kernels.lenet5.library() else "layer by layer",
         "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
     }
 
 
 def _processor() -> str:
-    """Return the processor's name, or at least its kind."""
+    """Return the name of the processor, or its architecture if the name is unknown."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -144,23 +134,23 @@ def _title(measure: str) -> tuple[str, str, str, float]:
     return _TITLES.get(measure, (f"{measure[0].upper()}{measure[1:]} test accuracy", "s", "s", 1))
 
 
-def _described(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row with its unit, and with what its value is."""
+def _complete(row: dict[str, Any]) -> dict[str, Any]:
+    """Add the unit and the statistic to a row."""
     statistic = {"memory": "highest"}.get(row["measure"], "mean" if "accuracy" in row else "median")
     return row | {"unit": _title(row["measure"])[1], "statistic": statistic}
 
 
-def _texts(column: pd.Series[Any], text: Callable[[Any], str], missing: str = "") -> list[str]:
+def _texts(column: Iterable[Any], text: Callable[[Any], str], missing: str = "") -> list[str]:
     return [missing if pd.isna(value) else text(value) for value in column]
 
 
-def _number(value: float) -> str:
-    """Return three significant digits, and all digits before the point."""
+def _rounded(value: float) -> str:
+    """Format a number with three significant digits, and all digits before the decimal point."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _markdown(frame: pd.DataFrame) -> str:
-    """Return a table of texts as Markdown, padded, the first column to the left and the others to the right."""
+    """Format a table of texts as Markdown with aligned columns: the first to the left, the others to the right."""
     columns = [[str(name), *frame[name]] for name in frame]
     widths = [max(map(len, column)) for column in columns]
     rows = [
@@ -171,20 +161,20 @@ def _markdown(frame: pd.DataFrame) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in [rows[0], rule, *rows[1:]])
 
 
-def _draw(panel: Axes, measure: str, rows: pd.DataFrame) -> None:
-    """Draw the bars of a measure, the first candidate at the top and this package's in another colour."""
+def _plot_bars(panel: Axes, measure: str, rows: pd.DataFrame) -> None:
+    """Plot the bars of a measure, the first candidate at the top and this package in a different colour."""
     title, _, unit, scale = _title(measure)
     values = (rows["value"] * scale).fillna(0).to_numpy()
     below = (rows["value"] - rows["low"]).fillna(rows["sd"]).fillna(0).to_numpy(float) * scale
     above = (rows["high"] - rows["value"]).fillna(rows["sd"]).fillna(0).to_numpy(float) * scale
     colours = ["C1" if name.startswith("lenet5") else "C0" for name in rows["candidate"]]
     bars = panel.barh(rows["candidate"], values, color=colours, xerr=[below, above], ecolor="0.3")
-    texts = _texts(rows["value"] * scale, _number, missing="not reached")
+    texts = _texts(rows["value"] * scale, _rounded, missing="not reached")
     if rows["epochs"].notna().any():
         counts = [f"{epochs} epoch{'' if epochs == 1 else 's'}" for epochs in rows["epochs"]]
         texts = [f"{text} ({count})" for text, count in zip(texts, counts, strict=True)]
     panel.bar_label(bars, texts, padding=4, fontsize=8)
-    panel.set(title=f"{title} ({unit}, {'more' if unit == 'images/s' else 'less'} is better)")
+    panel.set(title=f"{title} ({unit}, {'higher' if unit == 'images/s' else 'lower'} is better)")
     panel.title.set_fontsize(9)
     panel.tick_params(labelsize=8)
     panel.margins(x=0.4 if rows["epochs"].notna().any() else 0.2)

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy.typing as npt
 import torch
@@ -17,8 +17,6 @@ from .metrics.report import Evaluation
 from .runtime.acceleration import LossFunction
 from .runtime.device import Device, autocast, resolve_device
 from .runtime.distributed import Processes, join_processes
-
-Loss: TypeAlias = LossFunction | None
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ class Predictions:
 
 
 def evaluate(
-    model: nn.Module, data: Data | Source, *, device: Device = None, precision: str = "auto", loss_fn: Loss = None
+    model: nn.Module, data: Data, *, device: Device = None, precision: str = "auto", loss_fn: LossFunction | None = None
 ) -> Evaluation:
     """Compare the predictions of a model with the targets of a whole dataset.
 

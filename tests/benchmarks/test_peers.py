@@ -1,5 +1,6 @@
 import functools
 import importlib.util
+import json
 import math
 import os
 from pathlib import Path
@@ -10,82 +11,81 @@ import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from torch.utils.flop_counter import FlopCounterMode
 
 from lenet5 import DataSplits, LeNet5
-from lenet5.benchmark import measure
-from lenet5.benchmark.bench import CANDIDATES, Bench, Candidate, Worker, peak_memory
-from lenet5.benchmark.frameworks import channels_last_weights, one_cycle
-from lenet5.benchmark.measure import flops_per_image, rate_rows, sgemm_rate, shortest, time_rows, turns
-from lenet5.benchmark.peers import Call, Peer, PyTorch, Settings, initial_weights
-from lenet5.benchmark.report import COLUMNS, Report
-from lenet5.cli import main
+from peers import measure
+from peers.__main__ import main
+from peers.frameworks import channels_last_weights, one_cycle
+from peers.measure import alternate, fewest_epochs, flops_per_image, rate_rows, sgemm_rate, time_rows
+from peers.peer import Call, Peer, Setup, initial_weights
+from peers.pytorch import PyTorch
+from peers.report import COLUMNS, Report
+from peers.worker import CANDIDATES, Candidate, MeasuredPeer, Worker, peak_memory
 
-SETTINGS = Settings(lr=0.008, warmup=0.2, weight_decay=0.05, label_smoothing=0.05)
+SETUP = Setup(lr=0.008, warmup=0.2, weight_decay=0.05, label_smoothing=0.05)
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "benchmark"
 NEEDS = {"keras": ["keras"], "jax": ["jax", "optax"], "onnxruntime": ["onnxruntime", "onnx"]}
 
 
 def invoke(*arguments: object) -> Result:
-    return CliRunner().invoke(main, ["benchmark", *map(str, arguments)])
+    return CliRunner().invoke(main, [*map(str, arguments)])
 
 
-class Dying(Candidate):
-    def peer(self, settings: Settings) -> Peer:
+class CrashingCandidate(Candidate):
+    def peer(self, setup: Setup) -> Peer:
         os._exit(3)
 
 
-class Unlucky(Candidate):
-    def peer(self, settings: Settings) -> Peer:
-        return UnluckyPeer(settings)
+class FailingCandidate(Candidate):
+    def peer(self, setup: Setup) -> Peer:
+        return FailingPeer(setup)
 
 
-class UnluckyPeer(PyTorch):
-    def training(self, *_: Any, **__: Any) -> Call:
-        raise RuntimeError("no luck\nat all")
+class FailingPeer(PyTorch):
+    def prepare_training(self, *_: Any, **__: Any) -> Call:
+        raise RuntimeError("first line\nsecond line")
 
 
-# What is measured
+# Peers
 
 
 @pytest.mark.parametrize("name", ["lenet5", "dataloader", "pytorch"])
-def test_a_peer_of_torch_learns_and_is_measured(name: str, digits: DataSplits) -> None:
-    bench = Bench(CANDIDATES[name], SETTINGS, 96, 0.0)
-    assert all(getattr(bench, kind)() > 0 for kind in ("training", "inference", "latency", "memory"))
-    assert bench.label().shape == (96,)
-    assert np.array_equal(bench.answer(), bench.label()[:1])
-    few = slice(0, 700)
-    train = digits.train.images.numpy()[few], digits.train.targets.numpy()[few]
-    bench.load(train, (digits.test.images.numpy(), digits.test.targets.numpy()))
-    seconds, accuracy = bench.learn(epochs=6, batch_size=32, seed=0)
+def test_torch_peer_learns_digits(name: str, digits: DataSplits) -> None:
+    measured = MeasuredPeer(CANDIDATES[name], SETUP, 96, 0.0)
+    assert all(getattr(measured, quantity)() > 0 for quantity in ("training", "inference", "latency", "memory"))
+    assert measured.predict().shape == (96,)
+    assert np.array_equal(measured.predict_one(), measured.predict()[:1])
+    train = digits.train.images.numpy()[:700], digits.train.targets.numpy()[:700]
+    measured.load(train, (digits.test.images.numpy(), digits.test.targets.numpy()))
+    seconds, accuracy = measured.train_and_test(epochs=6, batch_size=32, seed=0)
     assert seconds > 0
     assert accuracy > 0.9
-    assert bench.about()["versions"]["torch"] == torch.__version__.partition("+")[0]
+    assert measured.about()["versions"]["torch"] == torch.__version__.partition("+")[0]
 
 
 @pytest.mark.parametrize("name", list(NEEDS))
-def test_a_foreign_peer_learns_and_is_measured(name: str, digits: DataSplits) -> None:
+def test_foreign_peer_learns_digits(name: str, digits: DataSplits) -> None:
     if missing := [package for package in NEEDS[name] if importlib.util.find_spec(package) is None]:
         pytest.skip(f"{', '.join(missing)} is not installed")
-    worker = Worker(CANDIDATES[name], SETTINGS, 300, 0.0)
+    worker = Worker(CANDIDATES[name], SETUP, 300, 0.0)
     try:
         assert set(NEEDS[name]) <= set(worker.about["versions"])
-        assert all(worker.ask(kind) > 0 for kind in CANDIDATES[name].measures if kind != "times")
+        assert all(worker.ask(measure) > 0 for measure in CANDIDATES[name].measures if measure != "times")
         if "times" in CANDIDATES[name].measures:
             sets = [(part.images.numpy(), part.targets.numpy()) for part in (digits.train, digits.test)]
             worker.ask("load", *sets)
-            assert worker.ask("learn", 6, 32, 0)[1] > 0.9
+            assert worker.ask("train_and_test", 6, 32, 0)[1] > 0.9
     finally:
         worker.close()
 
 
-def test_all_networks_begin_with_the_same_numbers_of_torchs_distribution() -> None:
-    values = initial_weights(3)
-    for ours, theirs in zip(LeNet5().parameters(), values, strict=True):
-        assert ours.shape == theirs.shape
-        assert abs(float(ours.detach().abs().max()) / float(np.abs(theirs).max()) - 1) < 0.6
-    usual = PyTorch(SETTINGS).start(3)
-    for parameter, theirs in zip(usual.parameters(), values, strict=True):
-        assert np.array_equal(parameter.detach().numpy(), theirs)
+def test_initial_weights_follow_torch_and_are_shared_by_all_peers() -> None:
+    weights = initial_weights(3)
+    for parameter, values in zip(LeNet5().parameters(), weights, strict=True):
+        assert parameter.shape == values.shape
+        assert abs(float(parameter.detach().abs().max()) / float(np.abs(values).max()) - 1) < 0.6
+    for parameter, values in zip(PyTorch(SETUP).build(3).parameters(), weights, strict=True):
+        assert np.array_equal(parameter.detach().numpy(), values)
     assert [value.shape for value in channels_last_weights(3)][:5] == [
         (5, 5, 1, 6),
         (6,),
@@ -96,7 +96,7 @@ def test_all_networks_begin_with_the_same_numbers_of_torchs_distribution() -> No
 
 
 @pytest.mark.parametrize("num_steps", [1, 3, 21, 100])
-def test_the_schedule_is_that_of_torch(num_steps: int) -> None:
+def test_one_cycle_schedule_equals_torch(num_steps: int) -> None:
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)])
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.008, total_steps=num_steps, pct_start=0.2)
     expected = []
@@ -104,46 +104,43 @@ def test_the_schedule_is_that_of_torch(num_steps: int) -> None:
         expected.append(float(schedule.get_last_lr()[0]))
         optimizer.step()
         schedule.step()
-    if num_steps > 5:  # with fewer steps there is none to rise in
-        assert np.allclose(one_cycle(SETTINGS, num_steps), expected, rtol=1e-3, atol=1e-8)
-    assert np.isfinite(one_cycle(SETTINGS, num_steps)).all()
+    if num_steps > 5:  # with fewer steps, none is left for the warm-up
+        assert np.allclose(one_cycle(SETUP, num_steps), expected, rtol=1e-3, atol=1e-8)
+    assert np.isfinite(one_cycle(SETUP, num_steps)).all()
 
 
-# The process
+# Workers
 
 
-def test_a_process_that_fails_or_dies_is_told_in_a_sentence() -> None:
-    with pytest.raises(ImportError, match="No module named 'lenet5.benchmark.nothing'"):
-        Worker(Candidate("Nothing", "nothing.Nothing", 64), SETTINGS, 64, 0.0)
+def test_worker_reports_failed_and_crashed_processes() -> None:
+    with pytest.raises(ImportError, match="No module named 'peers.nothing'"):
+        Worker(Candidate("Nothing", "nothing.Nothing", 64), SETUP, 64, 0.0)
     with pytest.raises(RuntimeError, match="its process ended with exit code 3"):
-        Worker(Dying("Dying", "", 64), SETTINGS, 64, 0.0)
+        Worker(CrashingCandidate("Crashing", "", 64), SETUP, 64, 0.0)
 
 
-def test_memory_is_at_least_that_of_an_array_that_was_filled() -> None:
+def test_peak_memory_includes_a_filled_array() -> None:
     filled = np.ones(5_000_000)
     assert math.isnan(peak_memory()) or peak_memory() > filled.nbytes
 
 
-# Numbers
+# Results
 
 
-def test_flops_are_those_that_torch_counts() -> None:
-    model = PyTorch(SETTINGS).start(0)
-    with FlopCounterMode(display=False) as counter:
-        model(torch.zeros(1, 1, 28, 28))
-    assert flops_per_image() == counter.get_total_flops() == 833_040
+def test_flops_per_image_is_the_published_number() -> None:
+    assert flops_per_image() == 833_040
     assert sgemm_rate("cpu", 0.0, size=64) > 0
 
 
-def test_each_is_measured_once_a_round_in_alternating_order() -> None:
-    assert list(turns("abc", 2)) == [(0, "a"), (0, "b"), (0, "c"), (1, "c"), (1, "b"), (1, "a")]
+def test_alternate_reverses_every_second_round() -> None:
+    assert list(alternate("abc", 2)) == [(0, "a"), (0, "b"), (0, "c"), (1, "c"), (1, "b"), (1, "a")]
 
 
-def test_medians_and_ratios_are_taken_over_the_rounds() -> None:
+def test_rate_rows_take_medians_over_the_rounds() -> None:
     values = {"lenet5": [2.0, 8.0, 30.0, 4.0, 6.0], "pytorch-256": [1.0, 2.0, 3.0, 4.0, 60.0]}
     first, second = rate_rows("inference", values, [833_040.0] * 5)
     assert (first["value"], first["low"], first["high"], first["runs"]) == (6, 4, 8, 5)
-    assert (first["ratio"], second["ratio"]) == (2, 1)  # of 2, 4, 10, 1 and 0.1
+    assert (first["ratio"], second["ratio"]) == (2, 1)  # the median of 2, 4, 10, 1 and 0.1
     assert first["share"] == 6
     assert rate_rows("training", values, [833_040.0] * 5)[0]["share"] == 18
     (alone,) = rate_rows("training", {"lenet5": [1.0]}, [1.0])
@@ -153,31 +150,38 @@ def test_medians_and_ratios_are_taken_over_the_rounds() -> None:
     assert "share" not in seconds[0]
 
 
-def test_the_time_to_an_accuracy_is_that_of_the_shortest_training_whose_mean_reaches_it() -> None:
+def test_time_rows_use_the_shortest_run_whose_mean_accuracy_reaches_the_target() -> None:
     trials = {
         "lenet5": {1: [(1.0, 0.97), (1.0, 0.985)], 2: [(2.0, 0.98), (4.0, 0.99)], 3: [(5.0, 0.99), (5.0, 0.99)]},
         "pytorch": {1: [(6.0, 0.98), (6.0, 0.98)]},
     }
-    assert shortest(trials["lenet5"], 0.98) == 2
-    assert shortest(trials["pytorch"], 0.99) is None
-    ours, theirs = time_rows(0.98, trials)
-    assert (ours["value"], ours["epochs"], ours["accuracy"], ours["ratio"]) == (3, 2, 0.985, 2)
-    assert ours["sd"] == pytest.approx(2**0.5)
-    assert (theirs["value"], theirs["sd"]) == (6, 0)
+    assert fewest_epochs(trials["lenet5"], 0.98) == 2
+    assert fewest_epochs(trials["pytorch"], 0.99) is None
+    lenet5, pytorch = time_rows(0.98, trials)
+    assert (lenet5["value"], lenet5["epochs"], lenet5["accuracy"], lenet5["ratio"]) == (3, 2, 0.985, 2)
+    assert lenet5["sd"] == pytest.approx(2**0.5)
+    assert (pytorch["value"], pytorch["sd"]) == (6, 0)
     _, missed = time_rows(0.99, trials)
     assert "value" not in missed
     assert (missed["epochs"], missed["accuracy"]) == (1, 0.98)
 
 
-def test_what_is_not_reached_is_said() -> None:
-    trials = {"lenet5": {1: [(1.0, 0.5)]}}
-    report = Report.of_rows(time_rows(0.99, trials), {"Keras": "No module named 'keras'"}, {"versions": {"torch": "2"}})
+def test_report_lists_missed_targets_and_absent_candidates() -> None:
+    rows = time_rows(0.99, {"lenet5": {1: [(1.0, 0.5)]}})
+    report = Report.from_rows(rows, {"Keras": "No module named 'keras'"}, {"versions": {"torch": "2"}})
     assert "not reached" in str(report)
     assert str(report).endswith("Not measured:\n\n- Keras: No module named 'keras'")
     assert "- versions: torch 2" in str(report)
 
 
-# The command
+def test_report_reproduces_the_committed_file() -> None:
+    table = pd.read_csv(RESULTS / "results.csv").astype({"epochs": "Int64", "runs": "Int64"})
+    environment = json.loads((RESULTS / "environment.json").read_text())
+    report = Report(table, environment.pop("absent"), environment)
+    assert f"# Benchmark of LeNet-5\n\n{report}\n" == (RESULTS / "report.md").read_text()
+
+
+# Command line
 
 
 @pytest.fixture
@@ -188,15 +192,13 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("small")
-def test_the_command_writes_a_row_for_each_measure_of_each_candidate_that_can_be_measured(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_command_writes_table_report_and_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(measure, "TARGETS", (0.3, 1.1))
     monkeypatch.setattr(measure, "MAX_LENGTHS", 1)
-    monkeypatch.setitem(CANDIDATES, "unlucky", Unlucky("Unlucky", "", 64))
-    chosen = ["--only", "lenet5", "--only", "unlucky", "--only", "nothing", "--device", "cpu"]
-    result = invoke(*chosen, "--rounds", 2, "--data", "digits", "--seeds", 1)
+    monkeypatch.setitem(CANDIDATES, "failing", FailingCandidate("Failing", "", 64))
+    candidates = ["--only", "lenet5", "--only", "failing", "--only", "nothing", "--device", "cpu"]
+    result = invoke(*candidates, "--rounds", 2, "--data", "digits", "--seeds", 1)
     assert result.exit_code == 0, result.output
     folder = tmp_path / "runs" / "benchmark-001"
     files = {"results.csv", "report.md", "environment.json", "benchmark.png"}
@@ -206,13 +208,13 @@ def test_the_command_writes_a_row_for_each_measure_of_each_candidate_that_can_be
     assert list(table["measure"]) == [
         "training", "inference", "latency", "memory", "time to 30%", "time to 110%"
     ]  # fmt: skip
-    assert set(table["candidate"]) == {"lenet5, batch 64", "lenet5, batch 256", "lenet5"}  # 256 is the recipe's
+    assert set(table["candidate"]) == {"lenet5, batch 64", "lenet5, batch 256", "lenet5"}  # the recipe has 256
     assert table["value"].isna().sum() == 1  # nothing reaches 110 %
     assert set(table["epochs"].dropna()) == {16}
     report = (folder / "report.md").read_text()
     for text in (
         "- Nothing: No module",
-        "- Unlucky: failed in training: RuntimeError: no luck\n",
+        "- Failing: failed in training: RuntimeError: first line\n",
         "| lenet5, batch 64 ",
         "| Training ",
         "processor: ",
@@ -227,18 +229,18 @@ def test_the_command_writes_a_row_for_each_measure_of_each_candidate_that_can_be
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--only", "caffe"], "no candidate is named caffe; expected some of lenet5, lenet5-256, dataloader"),
-        (["--only", "nothing"], "there is nothing to measure (Nothing: No module named 'lenet5.benchmark.nothing')"),
+        (["--only", "caffe"], "no candidate is named caffe; expected lenet5, lenet5-256, dataloader"),
+        (["--only", "nothing"], "there is nothing to measure (Nothing: No module named 'peers.nothing')"),
         (["--rounds", "0"], "rounds, seeds and count are 0, 10 and 128; expected at least 1 of each"),
         (["--device", "gpu"], "device 'gpu' is unknown to torch"),
         (["--out", "."], ". is not empty; expected a new folder"),
     ],
 )
-def test_bad_input_is_one_sentence_and_nothing_is_written(
+def test_command_rejects_bad_input(
     arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "note.txt").write_text("mine")
+    (tmp_path / "note.txt").touch()
     result = invoke(*arguments)
     assert result.exit_code == 2
     assert message in result.stderr

@@ -15,8 +15,6 @@ from .datasets import ImageDataset
 from .loader import Batch, IndexedSource, TensorLoader, take_rows
 from .preprocess import check_finite
 
-Data: TypeAlias = ImageDataset | TensorLoader | Dataset[Any] | DataLoader[Any] | Iterable[Any]
-
 EVALUATION_BATCH_SIZE = 500  # affects results by rounding only
 
 
@@ -43,6 +41,9 @@ class Source(Protocol):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the result of `state_dict`."""
+
+
+Data: TypeAlias = ImageDataset | TensorLoader | Dataset[Any] | DataLoader[Any] | Iterable[Any] | Source
 
 
 class DatasetSource(IndexedSource):
@@ -149,7 +150,7 @@ class LoaderSource:
 
 
 def as_source(
-    data: Data | Source,
+    data: Data,
     device: torch.device,
     batch_size: int = EVALUATION_BATCH_SIZE,
     seed: int = 0,

@@ -110,10 +110,9 @@ class ImageClassifier(PretrainedModel, abstract=True):
             expected = f"(N, {', '.join(map(str, self.image_shape))})"
             raise ValueError(f"images have shape {tuple(images.shape)}; expected {expected}")
         dtype = next((parameter.dtype for parameter in self.parameters()), images.dtype)
-        converted = images.is_quantized or (
-            images.is_floating_point() and torch.is_autocast_enabled(images.device.type)
-        )
-        if images.dtype != dtype and not converted:
+        if images.dtype == dtype or images.is_quantized:
+            return
+        if not (images.is_floating_point() and torch.is_autocast_enabled(images.device.type)):
             raise ValueError(
                 f"images have dtype {images.dtype}; expected {dtype}, like the parameters"
                 " (Preprocess converts any image: call it on the images, or pass it to the dataset as transform)"
