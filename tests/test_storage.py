@@ -37,11 +37,11 @@ def names_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def disk_is_full(*_: object) -> None:
+def raise_disk_full(*_: object) -> None:
     raise OSError(28, "No space left on device")
 
 
-def interrupted_folder(path: Path) -> None:
+def interrupt_while_writing_folder(path: Path) -> None:
     with storage.written_folder(path) as folder:
         (folder / "new").touch()
         raise KeyboardInterrupt
@@ -55,7 +55,7 @@ class Bomb:
         return Path.touch, (self.path,)
 
 
-def test_a_written_file_holds_the_new_bytes_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+def test_write_file_replaces_the_content_and_leaves_no_temporary_file(tmp_path: Path) -> None:
     for data in (b"old", b"", b"the new and longer bytes"):
         storage.write_file(tmp_path / "file", data)
         assert (tmp_path / "file").read_bytes() == data
@@ -63,28 +63,28 @@ def test_a_written_file_holds_the_new_bytes_and_leaves_nothing_beside_it(tmp_pat
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no permission bits")
-def test_files_and_folders_get_the_permissions_that_open_and_mkdir_give(tmp_path: Path) -> None:
+def test_files_and_folders_have_default_permissions(tmp_path: Path) -> None:
     (tmp_path / "plain").write_bytes(b"")
     (tmp_path / "plain_folder").mkdir()
-    storage.write_file(tmp_path / "ours", b"")
-    with storage.written_folder(tmp_path / "our_folder"):
+    storage.write_file(tmp_path / "written", b"")
+    with storage.written_folder(tmp_path / "written_folder"):
         pass
     modes = {name: stat.S_IMODE((tmp_path / name).stat().st_mode) for name in names_in(tmp_path)}
-    assert modes["ours"] == modes["plain"]
-    assert modes["our_folder"] == modes["plain_folder"]
+    assert modes["written"] == modes["plain"]
+    assert modes["written_folder"] == modes["plain_folder"]
 
 
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_write_keeps_the_old_file_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     storage.write_file(tmp_path / "file", b"old")
-    monkeypatch.setattr(os, "fsync", disk_is_full)
-    for name in ("file", "another"):
+    monkeypatch.setattr(os, "fsync", raise_disk_full)
+    for name in ("file", "new"):
         with pytest.raises(OSError, match="No space left"):
             storage.write_file(tmp_path / name, b"new")
     assert names_in(tmp_path) == ["file"]
     assert (tmp_path / "file").read_bytes() == b"old"
 
 
-def test_a_folder_takes_its_name_when_it_is_whole(tmp_path: Path) -> None:
+def test_folder_is_renamed_when_it_is_complete(tmp_path: Path) -> None:
     target = tmp_path / "parent" / "folder"
     with storage.written_folder(target) as folder:
         (folder / "file").write_text("content")
@@ -94,7 +94,7 @@ def test_a_folder_takes_its_name_when_it_is_whole(tmp_path: Path) -> None:
     assert (target / "file").read_text() == "content"
 
 
-def test_a_new_folder_replaces_the_old_one_and_all_it_held(tmp_path: Path) -> None:
+def test_folder_is_replaced_with_all_its_content(tmp_path: Path) -> None:
     for name in ("first", "second"):
         with storage.written_folder(tmp_path / "folder") as folder:
             (folder / name).touch()
@@ -102,19 +102,17 @@ def test_a_new_folder_replaces_the_old_one_and_all_it_held(tmp_path: Path) -> No
     assert names_in(tmp_path / "folder") == ["second"]
 
 
-def test_a_block_that_raises_leaves_the_old_folder_and_nothing_else(tmp_path: Path) -> None:
+def test_interrupted_block_keeps_the_old_folder_only(tmp_path: Path) -> None:
     with storage.written_folder(tmp_path / "folder") as folder:
         (folder / "old").touch()
-    for name in ("folder", "another"):
+    for name in ("folder", "new"):
         with pytest.raises(KeyboardInterrupt):
-            interrupted_folder(tmp_path / name)
+            interrupt_while_writing_folder(tmp_path / name)
     assert names_in(tmp_path) == ["folder"]
     assert names_in(tmp_path / "folder") == ["old"]
 
 
-def test_an_old_folder_comes_back_if_the_new_one_cannot_take_its_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_old_folder_is_restored_if_the_rename_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "folder"
     with storage.written_folder(target) as folder:
         (folder / "old").touch()
@@ -122,7 +120,7 @@ def test_an_old_folder_comes_back_if_the_new_one_cannot_take_its_name(
 
     def replace_unless_new(self: Path, to: Path) -> Path:
         if to == target and not self.name.endswith(".old"):
-            disk_is_full()
+            raise_disk_full()
         return replace(self, to)
 
     monkeypatch.setattr(Path, "replace", replace_unless_new)
@@ -132,7 +130,7 @@ def test_an_old_folder_comes_back_if_the_new_one_cannot_take_its_name(
     assert names_in(target) == ["old"]
 
 
-def test_a_folder_that_a_killed_process_had_set_aside_comes_back(tmp_path: Path) -> None:
+def test_recover_restores_a_folder_that_was_set_aside(tmp_path: Path) -> None:
     (tmp_path / ".folder.old").mkdir()
     (tmp_path / ".folder.old" / "kept").touch()
     storage.recover_folder(tmp_path / "folder")
@@ -140,17 +138,15 @@ def test_a_folder_that_a_killed_process_had_set_aside_comes_back(tmp_path: Path)
     assert names_in(tmp_path / "folder") == ["kept"]
 
 
-def test_a_folder_that_was_set_aside_and_replaced_is_removed(tmp_path: Path) -> None:
+def test_recover_removes_a_folder_that_was_replaced(tmp_path: Path) -> None:
     for name in ("folder", ".folder.old"):
         (tmp_path / name).mkdir()
     storage.recover_folder(tmp_path / "folder")
     assert names_in(tmp_path) == ["folder"]
 
 
-def test_files_that_belong_together_are_all_on_disk_before_one_is_replaced(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    contents = {tmp_path / "one": b"1", tmp_path / "two": b"2"}
+def test_write_files_flushes_all_files_before_it_replaces_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    contents = {tmp_path / "first": b"1", tmp_path / "second": b"2"}
     storage.write_files(contents)
     calls = iter([None, OSError(28, "No space left on device")])
 
@@ -161,10 +157,12 @@ def test_files_that_belong_together_are_all_on_disk_before_one_is_replaced(
     monkeypatch.setattr(os, "fsync", fsync)
     with pytest.raises(OSError, match="No space left"):
         storage.write_files(dict.fromkeys(contents, b"new"))
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"one": b"1", "two": b"2"}
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"first": b"1", "second": b"2"}
 
 
-def test_a_system_that_opens_no_folders_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flush_folder_tolerates_systems_that_cannot_open_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     opened = []
 
     def refuse(path: Path, _: int) -> int:
@@ -177,14 +175,14 @@ def test_a_system_that_opens_no_folders_is_no_failure(tmp_path: Path, monkeypatc
 
 
 @given(value=json_objects())
-def test_json_objects_come_back_equal_and_in_order(tmp_path_factory: pytest.TempPathFactory, value: Any) -> None:
+def test_json_round_trip_preserves_values_and_order(tmp_path_factory: pytest.TempPathFactory, value: Any) -> None:
     path = tmp_path_factory.getbasetemp() / "value.json"
     storage.write_json(path, value)
     assert storage.read_json(path) == value
     assert list(storage.read_json(path)) == list(value)
 
 
-def test_json_is_indented_and_ends_in_a_newline(tmp_path: Path) -> None:
+def test_json_is_indented_and_ends_with_a_newline(tmp_path: Path) -> None:
     storage.write_json(tmp_path / "value.json", {"b": 1, "a": [2]})
     assert (tmp_path / "value.json").read_text() == '{\n  "b": 1,\n  "a": [\n    2\n  ]\n}\n'
 
@@ -201,13 +199,13 @@ def test_json_is_indented_and_ends_in_a_newline(tmp_path: Path) -> None:
     ],
     ids=["empty", "truncated", "not UTF-8", "too deep", "a list", "null"],
 )
-def test_what_is_no_json_object_is_refused_by_name(tmp_path: Path, data: bytes, message: str) -> None:
+def test_read_json_rejects_anything_but_an_object(tmp_path: Path, data: bytes, message: str) -> None:
     (tmp_path / "config.json").write_bytes(data)
     with pytest.raises(ValueError, match=f"config.json {message}"):
         storage.read_json(tmp_path / "config.json")
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_missing_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path in (tmp_path / "absent.json", tmp_path / "file" / "absent.json"):
         with pytest.raises(FileNotFoundError, match=r"absent\.json does not exist"):
@@ -217,52 +215,63 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 @given(tensors=random_tensors())
-def test_tensors_come_back_bit_for_bit(tmp_path_factory: pytest.TempPathFactory, tensors: dict[str, Tensor]) -> None:
+def test_tensor_round_trip_is_exact(tmp_path_factory: pytest.TempPathFactory, tensors: dict[str, Tensor]) -> None:
     path = tmp_path_factory.getbasetemp() / "tensors.safetensors"
     storage.write_tensors(path, tensors)
-    found = storage.read_tensors(path, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
-    assert found.keys() == tensors.keys()
+    loaded = storage.read_tensors(path, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    assert loaded.keys() == tensors.keys()
     for name, tensor in tensors.items():
-        assert found[name].dtype == tensor.dtype
-        assert torch.equal(found[name], tensor)
+        assert loaded[name].dtype == tensor.dtype
+        assert torch.equal(loaded[name], tensor)
 
 
-def test_tensors_that_share_memory_or_are_strided_or_require_grad_are_written(tmp_path: Path) -> None:
+def test_write_tensors_accepts_shared_strided_and_trainable_tensors(tmp_path: Path) -> None:
     base = torch.arange(12.0).view(3, 4).requires_grad_()
     tensors = {"base": base, "same": base, "transposed": base.mT, "row": base[1], "expanded": base[:, :1].expand(3, 5)}
     storage.write_tensors(tmp_path / "file", tensors)
-    found = storage.read_tensors(tmp_path / "file")
-    assert {name: tensor.tolist() for name, tensor in found.items()} == {
+    loaded = storage.read_tensors(tmp_path / "file")
+    assert {name: tensor.tolist() for name, tensor in loaded.items()} == {
         name: tensor.tolist() for name, tensor in tensors.items()
     }
-    found["base"].zero_()
+    loaded["base"].zero_()
     assert base[1].tolist() == [4, 5, 6, 7]
-    assert not any(tensor.requires_grad for tensor in found.values())
+    assert not any(tensor.requires_grad for tensor in loaded.values())
 
 
-def test_one_changed_bit_anywhere_is_refused_with_both_hashes(tmp_path: Path) -> None:
+def test_changed_bit_is_reported_with_both_hashes(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     storage.write_tensors(path, {"weight": torch.arange(4.0)})
-    whole = path.read_bytes()
-    expected = hashlib.sha256(whole).hexdigest()
-    for place in range(len(whole)):
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
-        with pytest.raises(ValueError, match=rf"model\.safetensors is damaged.*expected sha256 {expected}, .*{found}"):
+    data = path.read_bytes()
+    expected = hashlib.sha256(data).hexdigest()
+    for position in range(len(data)):
+        path.write_bytes(data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :])
+        changed = hashlib.sha256(path.read_bytes()).hexdigest()
+        with pytest.raises(
+            ValueError, match=rf"model\.safetensors is damaged.*expected sha256 {expected}, .*{changed}"
+        ):
             storage.read_tensors(path, sha256=expected)
 
 
-def test_a_file_cut_anywhere_is_refused_by_name(tmp_path: Path) -> None:
+def test_truncated_tensors_are_rejected_at_any_length(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     storage.write_tensors(path, {"weight": torch.arange(4.0)})
-    whole = path.read_bytes()
-    for size in range(len(whole)):
-        path.write_bytes(whole[:size])
+    data = path.read_bytes()
+    for size in range(len(data)):
+        path.write_bytes(data[:size])
         with pytest.raises(ValueError, match=r"model\.safetensors is not a safetensors file"):
             storage.read_tensors(path)
 
 
-def test_a_pickle_in_place_of_weights_is_refused_and_not_executed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("changes", [{"value": 2}, {"more": 1}, {"digest": None}, {"digest": "0" * 64}])
+def test_unsealed_rejects_an_object_that_was_changed(changes: dict[str, object]) -> None:
+    sealed = storage.sealed({"value": 1, "nested": {1: [2.5, None]}})
+    assert storage.unsealed(sealed, "config.json") == {"value": 1, "nested": {"1": [2.5, None]}}
+    assert next(iter(sealed)) == "digest"
+    with pytest.raises(ValueError, match="config.json is damaged or was edited: its digest does not match"):
+        storage.unsealed(sealed | changes, "config.json")
+
+
+def test_pickle_is_rejected_and_not_executed(tmp_path: Path) -> None:
     path, touched = tmp_path / "model.safetensors", tmp_path / "touched"
     path.write_bytes(pickle.dumps(Bomb(touched)))
     with pytest.raises(ValueError, match=r"model\.safetensors is not a safetensors file"):

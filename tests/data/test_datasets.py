@@ -13,8 +13,8 @@ from lenet5 import DataSplits, ImageDataset, Preprocess, load_data
 
 
 @contextlib.contextmanager
-def every_torch_warning() -> Iterator[None]:
-    """Show each warning of torch's, not only the first of a process."""
+def all_torch_warnings() -> Iterator[None]:
+    """Repeat warnings that torch shows only once per process."""
     before = torch.is_warn_always_enabled()
     torch.set_warn_always(True)
     try:
@@ -23,7 +23,7 @@ def every_torch_warning() -> Iterator[None]:
         torch.set_warn_always(before)
 
 
-def small_set() -> ImageDataset:
+def small_dataset() -> ImageDataset:
     images = torch.arange(24, dtype=torch.uint8).view(6, 1, 2, 2)
     return ImageDataset(images, torch.arange(6) % 3, classes=["a", "b", "c"])
 
@@ -31,7 +31,7 @@ def small_set() -> ImageDataset:
 @pytest.mark.parametrize(
     "targets", [[0, 1, 1], np.array([0, 1, 1], np.uint8), torch.tensor([0, 1, 1], dtype=torch.int32)]
 )
-def test_a_set_makes_uint8_images_and_int64_targets_of_arrays_lists_and_tensors(targets: Any) -> None:
+def test_dataset_accepts_targets_as_list_array_or_tensor(targets: Any) -> None:
     dataset = ImageDataset(np.zeros((3, 1, 2, 2), np.uint8), targets, classes=["a", "b"])
     assert (dataset.images.dtype, dataset.targets.dtype) == (torch.uint8, torch.int64)
     assert dataset.targets.tolist() == [0, 1, 1]
@@ -40,41 +40,41 @@ def test_a_set_makes_uint8_images_and_int64_targets_of_arrays_lists_and_tensors(
     assert repr(dataset) == "<ImageDataset: 3 images (1, 2, 2), 2 classes>"
 
 
-def test_arrays_are_shared_unless_they_cannot_be_written_and_then_copied_without_a_warning() -> None:
+def test_dataset_shares_writable_arrays_and_copies_read_only_ones() -> None:
     images, targets = np.zeros((2, 1, 2, 2), np.uint8), np.zeros(2, np.int64)
     shared = ImageDataset(images, targets, classes=["only"])
     images[0] = 7
     assert shared.images.sum() == 28
     images.setflags(write=False)
     targets.setflags(write=False)
-    with every_torch_warning():
+    with all_torch_warnings():
         copied = ImageDataset(images, targets, classes=["only"])
     copied.images.zero_()
     assert images.sum() == 28
 
 
-def test_one_example_is_an_image_and_its_target() -> None:
+def test_getitem_returns_image_and_target() -> None:
     for index in (4, -2):
-        image, target = small_set()[index]
+        image, target = small_dataset()[index]
         assert image.tolist() == [[[16, 17], [18, 19]]]
         assert target.item() == 1
 
 
-def test_one_example_is_transformed_as_in_a_batch() -> None:
-    dataset = small_set()
+def test_getitem_applies_the_transform() -> None:
+    dataset = small_dataset()
     dataset.transform = Preprocess(image_size=2)
     assert torch.equal(dataset[4][0], dataset.transform(dataset.images)[4])
 
 
-def test_a_dataloader_reads_a_set() -> None:
-    dataset = small_set()
+def test_dataset_works_with_dataloader() -> None:
+    dataset = small_dataset()
     images, targets = next(iter(torch.utils.data.DataLoader(dataset, batch_size=6)))
     assert torch.equal(images, dataset.images)
     assert torch.equal(targets, dataset.targets)
 
 
 @pytest.mark.parametrize(
-    ("indices", "chosen"),
+    ("indices", "expected"),
     [
         ([5, 0], [5, 0]),
         (np.array([5, 0, 5]), [5, 0, 5]),
@@ -86,31 +86,35 @@ def test_a_dataloader_reads_a_set() -> None:
     ],
     ids=["list", "array", "tensor", "slice", "mask", "empty array", "empty list"],
 )
-def test_a_selection_has_the_images_targets_classes_and_transform(indices: Any, chosen: list[int]) -> None:
-    dataset = small_set()
+def test_select_keeps_classes_and_transform(indices: Any, expected: list[int]) -> None:
+    dataset = small_dataset()
     dataset.transform = Preprocess(image_size=2)
     selected = dataset.select(indices)
-    assert selected.images[:, 0, 0, 0].tolist() == [4 * index for index in chosen]
-    assert selected.targets.tolist() == [index % 3 for index in chosen]
+    assert selected.images[:, 0, 0, 0].tolist() == [4 * index for index in expected]
+    assert selected.targets.tolist() == [index % 3 for index in expected]
     assert (selected.classes, selected.transform) == (dataset.classes, dataset.transform)
 
 
-def test_two_parts_of_a_set_are_one_again() -> None:
-    dataset = small_set()
+def test_concat_reverses_a_split() -> None:
+    dataset = small_dataset()
     dataset.transform = Preprocess(image_size=2)
     first, rest = dataset.select(slice(2)), dataset.select(slice(2, None))
     whole = first.concat(rest)
     assert torch.equal(whole.images, dataset.images)
     assert torch.equal(whole.targets, dataset.targets)
     assert (whole.classes, whole.transform) == (dataset.classes, dataset.transform)
-    with pytest.raises(ValueError, match="differ in classes or shape"):
+
+
+def test_concat_rejects_different_classes_or_shapes() -> None:
+    dataset = small_dataset()
+    with pytest.raises(ValueError, match="differ; expected the same classes and image shape"):
         dataset.concat(ImageDataset(dataset.images, dataset.targets, classes=["a", "b", "c", "d"]))
-    with pytest.raises(ValueError, match="differ in classes or shape"):
+    with pytest.raises(ValueError, match="differ; expected the same classes and image shape"):
         dataset.concat(ImageDataset(dataset.images[:, :, 1:], dataset.targets, classes=dataset.classes))
 
 
 @given(images=hnp.arrays("uint8", hnp.array_shapes(min_dims=4, max_dims=4, max_side=5)))
-def test_mean_and_std_are_those_of_all_pixels(images: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
+def test_mean_and_std_match_numpy(images: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
     dataset = ImageDataset(images, np.zeros(len(images), np.int64), classes=["only"])
     assert dataset.mean == pytest.approx((images / 255).mean(), abs=1e-12)
     assert dataset.std == pytest.approx((images / 255).std(), abs=1e-12)
@@ -119,31 +123,35 @@ def test_mean_and_std_are_those_of_all_pixels(images: np.ndarray[Any, np.dtype[n
 @pytest.mark.parametrize(
     ("images", "targets", "message"),
     [
-        (torch.zeros(2, 1, 2, 2), [0, 1], r"shape \(2, 1, 2, 2\) and dtype torch.float32; expected \(N, C, H, W\)"),
+        (
+            torch.zeros(2, 1, 2, 2),
+            [0, 1],
+            r"shape \(2, 1, 2, 2\) and dtype torch.float32; expected uint8 \(N, C, H, W\)",
+        ),
         (np.zeros((2, 2, 2), np.uint8), [0, 1], r"images have shape \(2, 2, 2\) and dtype torch.uint8; expected"),
         (
             np.zeros((2, 1, 2, 2), np.uint8),
             np.zeros(2, np.float32),
-            r"shape \(2,\) and dtype torch.float32; expected \(N,\) int",
+            "targets have dtype torch.float32; expected integers",
         ),
         (
             np.zeros((2, 1, 2, 2), np.uint8),
             np.zeros(2, np.complex64),
-            r"targets .* dtype torch.complex64; expected \(N,\) integers",
+            "targets have dtype torch.complex64; expected integers",
         ),
-        (np.zeros((2, 1, 2, 2), np.uint8), [[0], [1]], r"targets have shape \(2, 1\) .* expected \(N,\) integers"),
-        (np.zeros((2, 1, 2, 2), np.uint8), [0, 1, 1], "there are 2 images and 3 targets; expected as many"),
+        (np.zeros((2, 1, 2, 2), np.uint8), [[0], [1]], r"targets have shape \(2, 1\); expected \(2,\)"),
+        (np.zeros((2, 1, 2, 2), np.uint8), [0, 1, 1], r"targets have shape \(3,\); expected \(2,\)"),
         (np.zeros((2, 1, 2, 2), np.uint8), [0, 2], r"targets lie in \[0, 2\]; expected 0 to 1"),
         (np.zeros((2, 1, 2, 2), np.uint8), [-1, 1], r"targets lie in \[-1, 1\]; expected 0 to 1"),
     ],
     ids=["dtype", "rank", "float", "complex", "target rank", "lengths", "high", "low"],
 )
-def test_images_and_targets_that_do_not_agree_are_refused(images: Any, targets: Any, message: str) -> None:
+def test_dataset_rejects_invalid_images_and_targets(images: Any, targets: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ImageDataset(images, targets, classes=["a", "b"])
 
 
-def test_the_digits_are_28x28_in_three_parts_without_files(digits: DataSplits) -> None:
+def test_digits_load_without_files(digits: DataSplits) -> None:
     assert [len(split) for split in digits] == [1294, 143, 360]
     for split in digits:
         assert split.images.shape[1:] == (1, 28, 28)
@@ -153,7 +161,7 @@ def test_the_digits_are_28x28_in_three_parts_without_files(digits: DataSplits) -
         assert split.images.max() == 255
 
 
-def test_no_image_of_the_digits_lies_in_two_parts(digits: DataSplits) -> None:
+def test_digits_splits_are_disjoint(digits: DataSplits) -> None:
     from sklearn.datasets import load_digits
 
     pixels = load_digits().data
@@ -162,7 +170,7 @@ def test_no_image_of_the_digits_lies_in_two_parts(digits: DataSplits) -> None:
     assert len(np.unique(images, axis=0)) == len(np.unique(pixels, axis=0))
 
 
-def test_every_part_is_normalised_by_the_training_part(digits: DataSplits) -> None:
+def test_splits_are_normalised_by_training_statistics(digits: DataSplits) -> None:
     preprocess = Preprocess(image_size=28, mean=digits.train.mean, std=digits.train.std)
     assert digits.preprocess == preprocess
     assert [split.transform for split in digits] == [preprocess] * 3
@@ -172,7 +180,7 @@ def test_every_part_is_normalised_by_the_training_part(digits: DataSplits) -> No
 
 
 @pytest.mark.parametrize("size", [0, 1, 142, 143, 144, 5000])
-def test_the_validation_part_of_digits_is_a_tenth_at_most(size: int) -> None:
+def test_digits_validation_set_is_at_most_a_tenth(size: int) -> None:
     train, val, test = load_data("digits", val_size=size)
     assert len(val) == min(size, 143)
     assert len(train) + len(val) == 1437
@@ -202,7 +210,7 @@ def test_the_validation_part_of_digits_is_a_tenth_at_most(size: int) -> None:
         ),
     ],
 )
-def test_the_real_sets_have_their_sizes_classes_and_statistics(
+def test_downloaded_datasets_have_expected_sizes_classes_and_statistics(
     mnist_root: Path, name: str, classes: tuple[str, ...], mean: float, std: float
 ) -> None:
     if not (mnist_root / "FashionMNIST" / "raw").is_dir() and name == "fashion_mnist":
@@ -219,13 +227,13 @@ def test_the_real_sets_have_their_sizes_classes_and_statistics(
     assert splits.train.std == pytest.approx(std, abs=0.001)
 
 
-def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
-    message = "no set is named 'cifar10'; expected one of: digits, mnist, fashion_mnist, kmnist, emnist, qmnist"
+def test_load_data_rejects_unknown_name_and_lists_known_ones() -> None:
+    message = "name is 'cifar10'; expected one of: digits, mnist, fashion_mnist, kmnist, emnist, qmnist"
     with pytest.raises(ValueError, match=message):
         load_data("cifar10")
 
 
-def test_the_default_folder_is_in_the_cache_of_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_root_is_in_the_torch_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.hub, "_hub_dir", None)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     expected = tmp_path / "lenet5" / "MNIST" / "raw" / "train-images-idx3-ubyte"

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -6,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Generator, Tensor
 
 from lenet5 import Augment, Compose, Degrade
-from lenet5.data.degrade import _KINDS, _Draw
+from lenet5.data.degrade import _CORRUPTIONS, _BatchRng
 
 
 def random_images(*shape: int, seed: int = 0) -> Tensor:
@@ -14,7 +16,7 @@ def random_images(*shape: int, seed: int = 0) -> Tensor:
 
 
 def bars(count: int) -> Tensor:
-    """Upright bars, as near to a digit as a test of strokes needs."""
+    """Return images of a vertical bar, a stroke like that of a digit 1."""
     images = torch.zeros(count, 1, 28, 28, dtype=torch.uint8)
     images[:, :, 5:23, 12:16] = 255
     return images
@@ -22,55 +24,54 @@ def bars(count: int) -> Tensor:
 
 @given(
     shape=st.tuples(st.integers(1, 9), st.integers(1, 3), st.integers(6, 33), st.integers(6, 33)),
-    share=st.floats(0, 1),
+    fraction=st.floats(0, 1),
     seed=st.integers(0, 9),
 )
-def test_images_stay_uint8_of_their_shape_and_the_given_ones_stay_as_they_are(
-    shape: tuple[int, int, int, int], share: float, seed: int
+def test_degrade_keeps_dtype_and_shape_and_does_not_modify_its_input(
+    shape: tuple[int, int, int, int], fraction: float, seed: int
 ) -> None:
     images = random_images(*shape, seed=seed)
     before = images.clone()
-    found = Degrade(share)(images, Generator().manual_seed(seed))
-    assert found.dtype == torch.uint8
-    assert found.shape == images.shape
+    degraded = Degrade(fraction)(images, Generator().manual_seed(seed))
+    assert degraded.dtype == torch.uint8
+    assert degraded.shape == images.shape
     assert torch.equal(images, before)
-    assert share or torch.equal(found, images)
+    assert fraction or torch.equal(degraded, images)
 
 
-@pytest.mark.parametrize("kind", _KINDS)
-def test_each_kind_changes_each_image_in_its_own_way_and_stays_finite(kind: object) -> None:
+@pytest.mark.parametrize("corrupt", _CORRUPTIONS)
+def test_each_corruption_is_finite_and_varies_between_images(corrupt: Callable[[Tensor, _BatchRng], Tensor]) -> None:
     x = bars(32).float() / 255
-    assert callable(kind)
-    found = kind(x.clone(), _Draw(x, Generator().manual_seed(1)))
-    assert found.shape == x.shape
-    assert found.isfinite().all()
-    rounded = found.clamp(0, 1).mul(255).round().flatten(1)
+    corrupted = corrupt(x.clone(), _BatchRng(x, Generator().manual_seed(1)))
+    assert corrupted.shape == x.shape
+    assert corrupted.isfinite().all()
+    rounded = corrupted.clamp(0, 1).mul(255).round().flatten(1)
     assert len(np.unique(rounded, axis=0)) >= 24
     assert (rounded != 255 * x.flatten(1)).any(1).float().mean() >= 0.6
 
 
-def test_the_share_is_that_of_the_images_for_each_kind(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lenet5.data.degrade._KINDS", [lambda x, _: 1 - x])
+def test_fraction_is_the_fraction_of_images_for_each_corruption(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lenet5.data.degrade._CORRUPTIONS", [lambda x, _: 1 - x])
     images = bars(40)
-    changed = (Degrade(0.3)(images, Generator().manual_seed(0)) != images).flatten(1).any(1)
+    changed = (Degrade(fraction=0.3)(images, Generator().manual_seed(0)) != images).flatten(1).any(1)
     assert changed.sum() == 12
 
 
-def test_the_same_seed_gives_the_same_result_and_another_gives_another() -> None:
-    first, again, other = (Degrade(0.5)(bars(8), Generator().manual_seed(seed)) for seed in (1, 1, 2))
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
+def test_result_depends_only_on_the_seed() -> None:
+    first, repeated, different = (Degrade(0.5)(bars(8), Generator().manual_seed(seed)) for seed in (1, 1, 2))
+    assert torch.equal(first, repeated)
+    assert not torch.equal(first, different)
 
 
-def test_strokes_become_thicker_and_thinner() -> None:
+def test_thicken_adds_ink_and_thin_removes_it() -> None:
     x = bars(16).float() / 255
-    thicken, thin = _KINDS[:2]
-    for kind, sign in ((thicken, 1), (thin, -1)):
-        change = kind(x, _Draw(x, Generator().manual_seed(0))).sum((1, 2, 3)) - x.sum((1, 2, 3))
+    thicken, thin = _CORRUPTIONS[:2]
+    for corrupt, sign in ((thicken, 1), (thin, -1)):
+        change = corrupt(x, _BatchRng(x, Generator().manual_seed(0))).sum((1, 2, 3)) - x.sum((1, 2, 3))
         assert (sign * change > 0).all()
 
 
-def test_composed_augmentations_come_one_after_the_other() -> None:
+def test_compose_applies_augmentations_in_order() -> None:
     images = bars(8)
     first, second = Augment(elastic=1), Degrade(0.5)
     generator = Generator().manual_seed(3)
@@ -79,13 +80,13 @@ def test_composed_augmentations_come_one_after_the_other() -> None:
     assert torch.equal(Compose(())(images), images)
 
 
-@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
-def test_a_share_out_of_range_is_refused(share: float) -> None:
-    with pytest.raises(ValueError, match="expected a number from 0 to 1"):
-        Degrade(share)
+@pytest.mark.parametrize("fraction", [-0.1, 1.1, float("nan")])
+def test_degrade_rejects_fraction_out_of_range(fraction: float) -> None:
+    with pytest.raises(ValueError, match=f"fraction is {fraction}; expected a number from 0 to 1"):
+        Degrade(fraction)
 
 
 @pytest.mark.parametrize("images", [torch.rand(2, 1, 8, 8), torch.zeros(1, 8, 8, dtype=torch.uint8)])
-def test_what_are_no_uint8_images_is_refused(images: Tensor) -> None:
-    with pytest.raises(ValueError, match=r"images have shape .* and dtype .*; expected \(N, C, H, W\)"):
+def test_degrade_rejects_images_of_wrong_shape_or_dtype(images: Tensor) -> None:
+    with pytest.raises(ValueError, match=r"images have shape .* and dtype .*; expected uint8 \(N, C, H, W\)"):
         Degrade()(images)

@@ -13,7 +13,7 @@ from lenet5 import Preprocess
 
 Pixels = npt.NDArray[np.uint8]
 
-PLAIN: dict[str, Any] = {"mean": 0.0, "std": 1.0}  # leaves the pixels between 0 and 1
+PLAIN: dict[str, Any] = {"mean": 0.0, "std": 1.0}  # keeps pixels in [0, 1]
 
 
 def random_pixels(*shape: int) -> Pixels:
@@ -27,18 +27,19 @@ def containers() -> st.SearchStrategy[str]:
 
 
 @st.composite
-def pictures(draw: st.DrawFn) -> tuple[str, Pixels]:
-    """Draw a kind of container and what it holds, (N, C, H, W)."""
+def images_in_containers(draw: st.DrawFn) -> tuple[str, Pixels]:
+    """Draw a container type and its images (N, C, H, W)."""
     kind = draw(containers())
-    one, grey = "N" not in kind and kind != "list", "C" not in kind and kind not in {"PIL", "list"}
-    count = 1 if one else draw(st.integers(1, 3))
+    batched = "N" in kind or kind == "list"
+    grey = "C" not in kind and kind not in {"PIL", "list"}
+    count = draw(st.integers(1, 3)) if batched else 1
     channels = 1 if grey else draw(st.sampled_from([1, 3, 4]))
     height, width = draw(st.integers(5, 40)), draw(st.integers(5, 40))
     return kind, draw(hnp.arrays("uint8", (count, channels, height, width), fill=st.integers(0, 255)))
 
 
 def contain(kind: str, pixels: npt.NDArray[Any]) -> Any:
-    """Put (N, C, H, W) into a container."""
+    """Convert (N, C, H, W) to a container type."""
     last = pixels.transpose(0, 2, 3, 1)
     if kind == "PIL":
         return PIL.Image.fromarray(last[0, :, :, 0] if last.shape[3] == 1 else np.ascontiguousarray(last[0]))
@@ -57,8 +58,8 @@ def contain(kind: str, pixels: npt.NDArray[Any]) -> Any:
     }[kind]
 
 
-@given(case=pictures(), size=st.integers(1, 33), channels=st.sampled_from([1, 3]))
-def test_pictures_of_any_kind_become_one_batch_in_one_way(case: tuple[str, Pixels], size: int, channels: int) -> None:
+@given(case=images_in_containers(), size=st.integers(1, 33), channels=st.sampled_from([1, 3]))
+def test_all_container_types_give_the_same_batch(case: tuple[str, Pixels], size: int, channels: int) -> None:
     kind, pixels = case
     preprocess = Preprocess(image_size=size, channels=channels)
     batch = preprocess(contain(kind, pixels))
@@ -67,12 +68,12 @@ def test_pictures_of_any_kind_become_one_batch_in_one_way(case: tuple[str, Pixel
     assert torch.equal(batch, preprocess(torch.from_numpy(pixels)))
 
 
-@given(case=pictures(), dtype=st.sampled_from(["float32", "float64"]), size=st.integers(1, 33))
-def test_bytes_and_their_share_of_255_agree(case: tuple[str, Pixels], dtype: str, size: int) -> None:
+@given(case=images_in_containers(), dtype=st.sampled_from(["float32", "float64"]), size=st.integers(1, 33))
+def test_uint8_and_unit_interval_inputs_agree(case: tuple[str, Pixels], dtype: str, size: int) -> None:
     kind, pixels = case
     preprocess = Preprocess(image_size=size)
-    shares = contain("NCHW" if kind == "PIL" else kind, pixels.astype(dtype) / np.array(255, dtype))
-    torch.testing.assert_close(preprocess(shares), preprocess(contain(kind, pixels)), rtol=0, atol=1e-5)
+    floats = contain("NCHW" if kind == "PIL" else kind, pixels.astype(dtype) / np.array(255, dtype))
+    torch.testing.assert_close(preprocess(floats), preprocess(contain(kind, pixels)), rtol=0, atol=1e-5)
 
 
 @given(
@@ -80,27 +81,27 @@ def test_bytes_and_their_share_of_255_agree(case: tuple[str, Pixels], dtype: str
     mean=st.floats(0, 1, width=32),
     std=st.floats(0.0625, 1, width=32),
 )
-def test_images_of_the_right_size_are_normalised_and_nothing_else(pixels: Pixels, mean: float, std: float) -> None:
+def test_images_of_output_size_are_only_normalised(pixels: Pixels, mean: float, std: float) -> None:
     expected = torch.from_numpy((pixels / 255 - mean) / std).float()
     batch = Preprocess(mean=mean, std=std)(torch.from_numpy(pixels))
     torch.testing.assert_close(batch, expected, rtol=0, atol=1e-5)
     torch.testing.assert_close(Preprocess(mean=mean, std=std).normalize(torch.from_numpy(pixels)), batch)
 
 
-def test_the_defaults_are_those_of_mnist() -> None:
+def test_defaults_are_the_statistics_of_mnist() -> None:
     assert Preprocess() == Preprocess(image_size=28, channels=1, mean=0.1307, std=0.3081)
     black, white = Preprocess()(np.array([[0, 255]], np.uint8).repeat(28, 0).repeat(14, 1))[0, 0, 0, [0, 27]].tolist()
     assert (black, white) == pytest.approx((-0.1307 / 0.3081, 0.8693 / 0.3081), abs=1e-6)
 
 
 @given(pixels=hnp.arrays("uint8", st.tuples(st.just(9), st.just(9), st.just(3))))
-def test_colour_becomes_grey_as_in_pil(pixels: Pixels) -> None:
+def test_greyscale_conversion_matches_pil(pixels: Pixels) -> None:
     grey = Preprocess(image_size=9, **PLAIN)(pixels)[0, 0].numpy() * 255
     expected = np.asarray(PIL.Image.fromarray(pixels).convert("L"), np.float32)
     assert np.abs(grey - expected).max() <= 1
 
 
-def test_grey_becomes_three_equal_channels() -> None:
+def test_greyscale_is_repeated_in_three_channels() -> None:
     batch = Preprocess(channels=3, **PLAIN)(random_pixels(28, 28))
     assert torch.equal(batch, batch[:, :1].expand(1, 3, 28, 28))
     colours = random_pixels(28, 28, 3)
@@ -108,15 +109,15 @@ def test_grey_becomes_three_equal_channels() -> None:
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV"])
-def test_a_pil_image_of_any_mode_of_8_bits_is_the_grey_that_pil_makes_of_it(mode: str) -> None:
-    picture = PIL.Image.fromarray(random_pixels(9, 9, 3)).convert("RGBA" if mode == "PA" else "RGB").convert(mode)
-    batch = Preprocess(image_size=9, **PLAIN)(picture)
+def test_every_8_bit_pil_mode_is_converted_as_in_pil(mode: str) -> None:
+    image = PIL.Image.fromarray(random_pixels(9, 9, 3)).convert("RGBA" if mode == "PA" else "RGB").convert(mode)
+    batch = Preprocess(image_size=9, **PLAIN)(image)
     assert batch.shape == (1, 1, 9, 9)
-    expected = np.asarray(picture.convert("RGB").convert("L"), np.float32)
+    expected = np.asarray(image.convert("RGB").convert("L"), np.float32)
     assert np.abs(batch[0, 0].numpy() * 255 - expected).max() <= 1
 
 
-def test_transparency_shows_black() -> None:
+def test_transparent_pixels_are_composited_on_black() -> None:
     clear, half, opaque = 0, 51, 255
     pixels = np.full((1, 3, 4), 200, np.uint8)
     pixels[0, :, 3] = clear, half, opaque
@@ -125,14 +126,14 @@ def test_transparency_shows_black() -> None:
     palette.putpixel((1, 1), 2)
     palette.info["transparency"] = 1
     preprocess = Preprocess(image_size=3, **PLAIN)
-    for picture in (pixels, PIL.Image.fromarray(pixels), PIL.Image.fromarray(pixels).convert("LA")):
-        row = preprocess(picture)[0, 0, 1] * 255
+    for image in (pixels, PIL.Image.fromarray(pixels), PIL.Image.fromarray(pixels).convert("LA")):
+        row = preprocess(image)[0, 0, 1] * 255
         assert row.tolist() == pytest.approx([0, 40, 200], abs=1)
     assert (preprocess(palette)[0, 0] * 255).round().tolist() == [[0, 0, 0], [0, 200, 0], [0, 0, 0]]
 
 
 @pytest.mark.parametrize(("height", "width"), [(4, 8), (8, 4), (7, 8), (8, 5), (1, 8)])
-def test_an_oblong_picture_is_centred_on_black(height: int, width: int) -> None:
+def test_non_square_image_is_centred_on_black(height: int, width: int) -> None:
     batch = Preprocess(image_size=8, **PLAIN)(np.full((height, width), 255, np.uint8))
     expected = torch.zeros(8, 8)
     top, left = (8 - height) // 2, (8 - width) // 2
@@ -140,7 +141,7 @@ def test_an_oblong_picture_is_centred_on_black(height: int, width: int) -> None:
     assert torch.equal(batch[0, 0], expected)
 
 
-def test_resizing_is_bilinear_and_antialiased() -> None:
+def test_resizing_matches_antialiased_bilinear_in_pil() -> None:
     blocks = random_pixels(7, 7)
     reduced = Preprocess(image_size=7, **PLAIN)(blocks.repeat(4, 0).repeat(4, 1)) * 255
     expected = PIL.Image.fromarray(blocks.repeat(4, 0).repeat(4, 1)).resize((7, 7), PIL.Image.Resampling.BILINEAR)
@@ -150,45 +151,45 @@ def test_resizing_is_bilinear_and_antialiased() -> None:
     assert np.abs(enlarged[0, 0].numpy() - np.asarray(expected, np.float32)).max() <= 1
 
 
-def test_pictures_of_different_sizes_and_kinds_go_into_one_batch() -> None:
+def test_sequence_of_mixed_sizes_and_types_becomes_one_batch() -> None:
     pixels = [random_pixels(28, 28), random_pixels(5, 60), random_pixels(30, 30, 3), random_pixels(2, 10, 10)]
     mixed: Any = [pixels[0], PIL.Image.fromarray(pixels[1]), torch.from_numpy(pixels[2]), (pixels[3],)]
     batch = Preprocess()(mixed)
-    assert torch.equal(batch, torch.cat([Preprocess()(picture) for picture in pixels]))
+    assert torch.equal(batch, torch.cat([Preprocess()(image) for image in pixels]))
     assert len(batch) == 5
 
 
 @pytest.mark.parametrize(
     "pixels", [random_pixels(2, 1, 28, 28), random_pixels(2, 1, 28, 28) / 255, random_pixels(9, 9)]
 )
-def test_what_is_given_is_not_changed(pixels: npt.NDArray[Any]) -> None:
+def test_input_is_not_modified(pixels: npt.NDArray[Any]) -> None:
     before = pixels.copy()
     for given_in in (pixels, torch.from_numpy(pixels)):
         Preprocess()(given_in).zero_()
         assert np.array_equal(pixels, before)
 
 
-def test_normalize_takes_pixel_values_of_any_shape_and_leaves_them() -> None:
+def test_normalize_accepts_any_shape_and_does_not_modify_its_input() -> None:
     pixels = torch.tensor([0.0, 127.5, 255.0])
-    found = Preprocess(mean=0.5, std=0.25).normalize(pixels)
-    torch.testing.assert_close(found, torch.tensor([-2.0, 0.0, 2.0]))
+    normalised = Preprocess(mean=0.5, std=0.25).normalize(pixels)
+    torch.testing.assert_close(normalised, torch.tensor([-2.0, 0.0, 2.0]))
     assert pixels.tolist() == [0, 127.5, 255]
 
 
-def test_bool_float16_and_strided_images_are_taken() -> None:
+def test_bool_float16_and_strided_images_are_accepted() -> None:
     pixels = random_pixels(9, 9) > 127
     expected = Preprocess()(pixels.astype(np.uint8) * 255)
-    for same in (pixels, torch.from_numpy(pixels), pixels.astype(np.float16), torch.from_numpy(pixels).bfloat16()):
-        assert torch.equal(Preprocess()(same), expected)
+    for images in (pixels, torch.from_numpy(pixels), pixels.astype(np.float16), torch.from_numpy(pixels).bfloat16()):
+        assert torch.equal(Preprocess()(images), expected)
     assert torch.equal(Preprocess()(pixels[:, ::-1]), Preprocess()(np.ascontiguousarray(pixels[:, ::-1])))
 
 
 @pytest.mark.parametrize("kind", ["PIL", "array"])
-def test_memory_that_cannot_be_written_gives_no_warning(kind: str) -> None:
+def test_read_only_memory_gives_no_warning(kind: str) -> None:
     pixels = random_pixels(28, 28)
     pixels.setflags(write=False)
     always = torch.is_warn_always_enabled()
-    torch.set_warn_always(True)  # or else only the first warning of a process is seen
+    torch.set_warn_always(True)  # otherwise only the first warning of a process is shown
     try:
         batch = Preprocess()(PIL.Image.fromarray(pixels) if kind == "PIL" else pixels)
     finally:
@@ -196,14 +197,14 @@ def test_memory_that_cannot_be_written_gives_no_warning(kind: str) -> None:
     assert torch.equal(batch, Preprocess()(pixels.copy()))
 
 
-def test_the_result_lies_where_the_images_lie() -> None:
+def test_result_is_on_the_device_of_the_images() -> None:
     assert Preprocess()(torch.zeros(2, 1, 28, 28, dtype=torch.uint8, device="meta")).device.type == "meta"
 
 
-@pytest.mark.parametrize(("spoilt", "count"), [([np.nan], 1), ([np.nan, np.inf, -np.inf], 3)])
-def test_values_that_are_not_finite_are_counted(spoilt: list[float], count: int) -> None:
+@pytest.mark.parametrize(("values", "count"), [([np.nan], 1), ([np.nan, np.inf, -np.inf], 3)])
+def test_non_finite_values_are_rejected_with_their_count(values: list[float], count: int) -> None:
     images = np.zeros((2, 1, 28, 28))
-    images[1, 0, 3, : len(spoilt)] = spoilt
+    images[1, 0, 3, : len(values)] = values
     with pytest.raises(ValueError, match=f"images hold {count} values that are NaN or infinite; expected finite"):
         Preprocess()(images)
 
@@ -211,8 +212,8 @@ def test_values_that_are_not_finite_are_counted(spoilt: list[float], count: int)
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (np.zeros(28, np.uint8), r"images have shape \(28,\); expected 2 to 4 axes, none of them empty"),
-        (np.zeros((1, 1, 1, 28, 28), np.uint8), r"shape \(1, 1, 1, 28, 28\); expected 2 to 4 axes"),
+        (np.zeros(28, np.uint8), r"images have shape \(28,\); expected 2 to 4 dimensions, none of them empty"),
+        (np.zeros((1, 1, 1, 28, 28), np.uint8), r"shape \(1, 1, 1, 28, 28\); expected 2 to 4 dimensions"),
         (np.zeros((0, 1, 28, 28), np.uint8), r"shape \(0, 1, 28, 28\); .* none of them empty"),
         (np.zeros((28, 0, 3), np.uint8), r"shape \(28, 0, 3\); .* none of them empty"),
         (np.zeros((0, 28), np.uint8), r"shape \(0, 28\); .* none of them empty"),
@@ -222,56 +223,60 @@ def test_values_that_are_not_finite_are_counted(spoilt: list[float], count: int)
         (np.zeros((5, 28, 28, 2), np.uint8), r"images have shape \(5, 28, 28, 2\); expected 1, 3 or 4 channels"),
         (np.zeros((28, 28), np.int64), "images have dtype torch.int64; expected uint8, or floating point in"),
         (np.zeros((28, 28), np.complex64), "images have dtype torch.complex64; expected uint8"),
-        (np.full((28, 28), 1.5), r"floating-point images lie in \[1.5, 1.5\]; expected \[0, 1\].*divide by 255"),
-        (torch.tensor([[-0.5, 1]]), r"floating-point images lie in \[-0.5, 1\]; expected \[0, 1\], not yet normalised"),
+        (np.full((28, 28), 1.5), r"images lie in \[1.5, 1.5\]; expected \[0, 1\], not normalised \(or pass uint8\)"),
+        (torch.tensor([[-0.5, 1]]), r"images lie in \[-0.5, 1\]; expected \[0, 1\], not normalised"),
         ([], "no images were given; expected at least one"),
-        (PIL.Image.new("I", (28, 28)), "the picture has mode 'I', of more than 8 bits; convert it to 'L' first"),
-        (PIL.Image.new("I;16", (28, 28)), "the picture has mode 'I;16', of more than 8 bits"),
-        (PIL.Image.new("F", (28, 28)), "the picture has mode 'F', of more than 8 bits"),
+        (PIL.Image.new("I", (28, 28)), "the image has mode 'I', of more than 8 bits; convert it to 'L' first"),
+        (PIL.Image.new("I;16", (28, 28)), "the image has mode 'I;16', of more than 8 bits"),
+        (PIL.Image.new("F", (28, 28)), "the image has mode 'F', of more than 8 bits"),
     ],
     ids=lambda value: "" if isinstance(value, str) else None,
 )
-def test_wrong_shapes_dtypes_and_values_are_refused_with_what_was_found(images: Any, message: str) -> None:
+def test_preprocess_rejects_wrong_shapes_dtypes_and_values(images: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Preprocess()(images)
 
 
+def test_16_bit_image_with_transparency_is_rejected() -> None:
+    image = PIL.Image.new("I;16", (9, 9))
+    image.info["transparency"] = 0
+    with pytest.raises(ValueError, match="the image has mode 'I;16', of more than 8 bits"):
+        Preprocess()(image)
+
+
 @pytest.mark.parametrize(
-    ("thing", "name"),
+    ("images", "name"),
     [(None, "NoneType"), (7, "int"), ([[0, 1], [1, 0]], "int"), ({"image": 1}, "dict"), ("digit.png", "str")],
 )
-def test_what_is_no_picture_is_a_type_error_that_names_it(thing: Any, name: str) -> None:
+def test_preprocess_rejects_wrong_types(images: Any, name: str) -> None:
     with pytest.raises(TypeError, match=f"images are {name}; expected a PIL image, an array or a tensor"):
-        Preprocess()(thing)
+        Preprocess()(images)
 
 
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"image_size": 0}, "image_size is 0 and channels is 1; expected a positive size, and 1 or 3 channels"),
-        ({"channels": 2}, "image_size is 28 and channels is 2; expected a positive size, and 1 or 3 channels"),
+        ({"image_size": 0}, "image_size is 0; expected at least 1"),
+        ({"channels": 2}, "channels is 2; expected 1 or 3"),
         ({"mean": -0.1}, r"mean is -0.1 and std is 0.3081; expected them in \[0, 1\], and std above 0"),
         ({"mean": float("nan")}, "mean is nan and std is 0.3081; expected"),
         ({"std": 0.0}, "mean is 0.1307 and std is 0.0; expected"),
         ({"std": 78.6}, "mean is 0.1307 and std is 78.6; expected"),
     ],
 )
-def test_parameters_out_of_range_are_refused(parameters: dict[str, Any], message: str) -> None:
+def test_preprocess_rejects_parameters_out_of_range(parameters: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Preprocess(**parameters)
 
 
-def test_padding_surrounds_what_is_smaller_and_leaves_what_has_the_size() -> None:
+def test_padding_is_added_unless_the_image_has_the_output_size() -> None:
     preprocess = Preprocess(image_size=12, padding=2, mean=0.0, std=1.0)
-    small, whole = (
-        torch.full((1, 1, 16, 16), 255, dtype=torch.uint8),
-        torch.full((1, 1, 12, 12), 255, dtype=torch.uint8),
-    )
-    torch.testing.assert_close(preprocess(small), torch.nn.functional.pad(torch.ones(1, 1, 8, 8), (2, 2, 2, 2)))
-    torch.testing.assert_close(preprocess(whole), torch.ones(1, 1, 12, 12))
+    resized, unchanged = (torch.full((1, 1, side, side), 255, dtype=torch.uint8) for side in (16, 12))
+    torch.testing.assert_close(preprocess(resized), torch.nn.functional.pad(torch.ones(1, 1, 8, 8), (2, 2, 2, 2)))
+    torch.testing.assert_close(preprocess(unchanged), torch.ones(1, 1, 12, 12))
 
 
 @pytest.mark.parametrize("padding", [-1, 14])
-def test_padding_that_leaves_no_room_is_refused(padding: int) -> None:
+def test_preprocess_rejects_padding_without_room_for_the_image(padding: int) -> None:
     with pytest.raises(ValueError, match=f"padding is {padding}; expected at least 0, and less than half of 28"):
         Preprocess(padding=padding)

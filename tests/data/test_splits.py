@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lenet5.data import SPLIT_VERSION, DataSplits, load_data, stratified_holdout
-from lenet5.data.download import SOURCES, read_idx
+from lenet5.data.download import read_idx
 
 
 @st.composite
@@ -22,21 +22,20 @@ def targets_and_size(draw: st.DrawFn) -> tuple[list[int], int]:
 
 
 def naive_holdout(targets: list[int], size: int) -> list[int]:
-    """Follow the rule in exact arithmetic."""
-    places: dict[int, list[int]] = {label: [] for label in sorted(set(targets))}
-    for place, label in enumerate(targets):
-        places[label].append(place)
-    shares = {label: Fraction(size * len(places[label]), len(targets)) for label in places}
-    given_up = sorted(places, key=lambda label: (shares[label] // 1 - shares[label], label))
-    numbers = {label: int(shares[label]) for label in places}
-    for label in given_up[: size - sum(numbers.values())]:
-        numbers[label] += 1
-    chosen = [
-        places[label][int((i + Fraction(1, 2)) * len(places[label]) / number)]
-        for label, number in numbers.items()
-        for i in range(number)
-    ]
-    return sorted(chosen)
+    """Apply the documented rule in exact arithmetic."""
+    positions: dict[int, list[int]] = {label: [] for label in sorted(set(targets))}
+    for position, label in enumerate(targets):
+        positions[label].append(position)
+    quotas = {label: Fraction(size * len(positions[label]), len(targets)) for label in positions}
+    by_remainder = sorted(positions, key=lambda label: (quotas[label] // 1 - quotas[label], label))
+    sizes = {label: int(quotas[label]) for label in positions}
+    for label in by_remainder[: size - sum(sizes.values())]:
+        sizes[label] += 1
+    return sorted(
+        positions[label][int((i + Fraction(1, 2)) * len(positions[label]) / count)]
+        for label, count in sizes.items()
+        for i in range(count)
+    )
 
 
 def sha256(indices: npt.NDArray[np.int64]) -> str:
@@ -44,7 +43,7 @@ def sha256(indices: npt.NDArray[np.int64]) -> str:
 
 
 @given(case=targets_and_size())
-def test_a_holdout_is_ascending_without_repeats_and_proportional(case: tuple[list[int], int]) -> None:
+def test_holdout_is_sorted_unique_and_stratified(case: tuple[list[int], int]) -> None:
     targets, size = case
     indices = stratified_holdout(targets, size)
     assert indices.dtype == np.int64
@@ -56,19 +55,19 @@ def test_a_holdout_is_ascending_without_repeats_and_proportional(case: tuple[lis
 
 
 @given(case=targets_and_size())
-def test_a_holdout_follows_the_documented_rule(case: tuple[list[int], int]) -> None:
+def test_holdout_follows_the_documented_rule(case: tuple[list[int], int]) -> None:
     assert stratified_holdout(*case).tolist() == naive_holdout(*case)
 
 
 @given(case=targets_and_size())
-def test_a_holdout_is_the_same_for_lists_arrays_and_tensors(case: tuple[list[int], int]) -> None:
+def test_holdout_is_the_same_for_lists_and_arrays(case: tuple[list[int], int]) -> None:
     targets, size = case
     expected = stratified_holdout(targets, size).tolist()
     assert stratified_holdout(np.array(targets, np.int8), size).tolist() == expected
     assert stratified_holdout(torch.tensor(targets).numpy(), size).tolist() == expected
 
 
-def test_a_holdout_of_a_small_set_is_what_it_has_always_been() -> None:
+def test_holdout_of_a_small_dataset_never_changes() -> None:
     targets = [0, 1, 0, 1, 0, 1, 0, 1, 0, 2]
     assert SPLIT_VERSION == 1
     assert stratified_holdout(targets, 5).tolist() == [0, 3, 4, 7, 8]
@@ -77,21 +76,21 @@ def test_a_holdout_of_a_small_set_is_what_it_has_always_been() -> None:
 
 
 @pytest.mark.parametrize(("targets", "size"), [([0, 1], 2), ([0, 1], 3), ([0, 1], -1), ([], 1)])
-def test_an_impossible_size_is_refused(targets: list[Any], size: int) -> None:
-    message = f"{size} of {len(targets)} examples cannot be held out; expected 0 to {len(targets) - 1}"
+def test_holdout_rejects_size_out_of_range(targets: list[Any], size: int) -> None:
+    message = f"cannot hold out {size} of {len(targets)} examples; expected 0 to {len(targets) - 1}"
     with pytest.raises(ValueError, match=message):
         stratified_holdout(targets, size)
 
 
-def test_the_validation_indices_of_mnist_never_change(mnist_root: Path) -> None:
-    targets = read_idx(SOURCES["mnist"].raw(mnist_root) / "train-labels-idx1-ubyte").numpy()
+def test_mnist_validation_indices_never_change(mnist_root: Path) -> None:
+    targets = read_idx(mnist_root / "MNIST" / "raw" / "train-labels-idx1-ubyte").numpy()
     indices = stratified_holdout(targets, 5000)
     assert indices[:5].tolist() == [24, 44, 45, 56, 58]
     assert sha256(indices) == "bc8b6376e067b192b88bf7a6c58774702705687ae18e31b003b2786adaf68efd"
     assert np.array_equal(targets[indices], load_data("mnist", mnist_root, download=False).val.targets)
 
 
-def test_the_splits_of_digits_never_change(digits: DataSplits) -> None:
+def test_digits_splits_never_change(digits: DataSplits) -> None:
     from sklearn.datasets import load_digits
 
     targets = load_digits().target

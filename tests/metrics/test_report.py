@@ -1,5 +1,7 @@
 import json
 import math
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -19,62 +21,62 @@ TARGETS = [0, 0, 1, 1, 1]
 PROBABILITIES = [[0.9, 0.1, 0.0], [0.4, 0.6, 0.0], [0.2, 0.8, 0.0], [0.5, 0.5, 0.0], [0.3, 0.7, 0.0]]
 
 
-def small(**options: Any) -> Evaluation:
+def evaluate_five(**options: Any) -> Evaluation:
     return Evaluation(TARGETS, PROBABILITIES, **options)
 
 
 @st.composite
-def answers(draw: st.DrawFn) -> tuple[list[int], Any]:
+def classified(draw: st.DrawFn) -> tuple[list[int], Any]:
     num_classes, size = draw(st.integers(2, 6)), draw(st.integers(1, 40))
     targets = draw(st.lists(st.integers(0, num_classes - 1), min_size=size, max_size=size))
     return targets, draw(hnp.arrays("float64", (size, num_classes), elements=st.floats(0, 1)))
 
 
-@given(case=answers())
-def test_every_number_is_that_of_scikit_learn_or_of_its_function(case: tuple[list[int], Any]) -> None:
+@given(case=classified())
+def test_metrics_equal_scikit_learn_and_functions(case: tuple[list[int], Any]) -> None:
     targets, probabilities = case
-    labels, indices = probabilities.argmax(axis=1), range(probabilities.shape[1])
+    predictions, indices = probabilities.argmax(axis=1), range(probabilities.shape[1])
     for evaluation in (
         Evaluation(targets, probabilities),
         Evaluation(torch.tensor(targets), torch.tensor(probabilities)),
     ):
-        assert evaluation.labels.tolist() == labels.tolist()
-        assert evaluation.accuracy == sklearn_metrics.accuracy_score(targets, labels)
-        assert evaluation.error_rate == metrics.error_rate(targets, labels)
-        matrix = sklearn_metrics.confusion_matrix(targets, labels, labels=indices)
+        assert evaluation.predictions.tolist() == predictions.tolist()
+        assert evaluation.accuracy == sklearn_metrics.accuracy_score(targets, predictions)
+        assert evaluation.error_rate == metrics.error_rate(targets, predictions)
+        matrix = sklearn_metrics.confusion_matrix(targets, predictions, labels=indices)
         assert evaluation.confusion_matrix.tolist() == matrix.tolist()
-        right = int(np.trace(matrix))
-        assert evaluation.accuracy_interval == metrics.confidence_interval(right, len(targets))
+        num_correct = int(np.trace(matrix))
+        assert evaluation.accuracy_interval == metrics.confidence_interval(num_correct, len(targets))
         error = metrics.expected_calibration_error(targets, probabilities)
         assert evaluation.expected_calibration_error == error
 
 
-@given(case=answers())
-def test_precision_recall_and_f1_of_each_class_are_those_of_scikit_learn(case: tuple[list[int], Any]) -> None:
+@given(case=classified())
+def test_per_class_metrics_equal_scikit_learn(case: tuple[list[int], Any]) -> None:
     targets, probabilities = case
     evaluation = Evaluation(targets, probabilities)
     options = {"labels": range(probabilities.shape[1]), "average": None, "zero_division": 0}
     columns = [
-        score(targets, evaluation.labels, **options).tolist()
+        score(targets, evaluation.predictions, **options).tolist()
         for score in (sklearn_metrics.precision_score, sklearn_metrics.recall_score, sklearn_metrics.f1_score)
     ]
     supports = np.bincount(targets, minlength=probabilities.shape[1]).tolist()
     assert list(evaluation.per_class.values()) == list(zip(*columns, supports, strict=True))
-    for right, row, column, found in zip(
+    for num_correct, num_true, num_predicted, row in zip(
         np.diag(evaluation.confusion_matrix),
         evaluation.confusion_matrix.sum(axis=1),
         evaluation.confusion_matrix.sum(axis=0),
         evaluation.per_class.values(),
         strict=True,
     ):
-        assert found.precision == (right / column if column else 0)
-        assert found.recall == (right / row if row else 0)
+        assert row.precision == (num_correct / num_predicted if num_predicted else 0)
+        assert row.recall == (num_correct / num_true if num_true else 0)
 
 
-def test_a_report_of_five_answers() -> None:
-    evaluation = small(classes=["cat", "dog", "none"], loss=0.5)
+def test_evaluation_of_five_examples() -> None:
+    evaluation = evaluate_five(classes=["cat", "dog", "none"], loss=0.5)
     assert len(evaluation) == 5
-    assert evaluation.labels.tolist() == [0, 1, 1, 0, 1]  # the first among equals
+    assert evaluation.predictions.tolist() == [0, 1, 1, 0, 1]  # the first in case of a tie
     assert evaluation.accuracy == 0.6
     assert evaluation.error_rate == 0.4
     assert evaluation.loss == 0.5
@@ -87,14 +89,20 @@ def test_a_report_of_five_answers() -> None:
     assert repr(evaluation) == "<Evaluation: accuracy 0.6000 of 5 examples>"
 
 
-def test_classes_without_names_are_numbered() -> None:
-    assert small().classes == ("0", "1", "2")
-    assert list(small().per_class) == ["0", "1", "2"]
-    assert small().loss is None
+def test_support_is_integer_if_no_prediction_is_correct() -> None:
+    support = [row.support for row in Evaluation([0, 1], [[0.0, 1.0], [1.0, 0.0]]).per_class.values()]
+    assert support == [1, 1]
+    assert all(isinstance(count, int) for count in support)
 
 
-def test_the_text_has_the_accuracy_the_loss_the_table_and_the_matrix() -> None:
-    evaluation = small(classes=["cat", "dog", "a long name"], loss=0.12345)
+def test_classes_default_to_indices() -> None:
+    assert evaluate_five().classes == ("0", "1", "2")
+    assert list(evaluate_five().per_class) == ["0", "1", "2"]
+    assert evaluate_five().loss is None
+
+
+def test_text_contains_accuracy_loss_table_and_confusion_matrix() -> None:
+    evaluation = evaluate_five(classes=["cat", "dog", "a long name"], loss=0.12345)
     low, high = evaluation.accuracy_interval
     lines = str(evaluation).splitlines()
     assert lines[0] == f"accuracy 60.00% of 5 (95 % confidence: {low:.2%} to {high:.2%})"
@@ -102,23 +110,23 @@ def test_the_text_has_the_accuracy_the_loss_the_table_and_the_matrix() -> None:
     assert lines[3].split() == ["precision", "recall", "f1", "support"]
     assert lines[5].split() == ["dog", "0.6667", "0.6667", "0.6667", "3"]
     assert lines[8:] == [
-        "confusion matrix (rows: true classes, columns: labels)",
-        "          cat    dog a long",
-        "cat         1      1      0",
-        "dog         1      2      0",
-        "a long      0      0      0",
+        "confusion matrix (rows: true classes, columns: predicted classes)",
+        "        cat  dog  a long",
+        "cat       1    1       0",
+        "dog       1    2       0",
+        "a long    0    0       0",
     ]
-    assert "loss" not in str(small())
+    assert "loss" not in str(evaluate_five())
 
 
-def test_the_text_of_one_class_and_of_great_counts_stays_aligned() -> None:
-    assert str(Evaluation([0], [[1.0]])).splitlines()[-2:] == ["  0", "0 1"]
+def test_text_aligns_single_class_and_large_counts() -> None:
+    assert str(Evaluation([0], [[1.0]])).splitlines()[-2:] == ["   0", "0  1"]
     many = Evaluation(np.zeros(1200, int), np.tile([1.0, 0.0], (1200, 1)))
-    assert str(many).splitlines()[-3:] == ["     0    1", "0 1200    0", "1    0    0"]
+    assert str(many).splitlines()[-3:] == ["      0  1", "0  1200  0", "1     0  0"]
 
 
-def test_the_table_has_a_row_a_class() -> None:
-    frame = small(classes=["cat", "dog", "none"]).to_frame()
+def test_frame_has_one_row_per_class() -> None:
+    frame = evaluate_five(classes=["cat", "dog", "none"]).to_frame()
     assert isinstance(frame, pd.DataFrame)
     assert list(frame.columns) == ["precision", "recall", "f1", "support"]
     assert list(frame.index) == ["cat", "dog", "none"]
@@ -126,31 +134,31 @@ def test_the_table_has_a_row_a_class() -> None:
     assert frame["support"].tolist() == [2, 3, 0]
 
 
-def test_json_holds_every_metric() -> None:
-    evaluation = small(loss=0.5)
-    found = json.loads(evaluation.to_json())
-    assert found == evaluation.to_dict()
+def test_json_contains_every_metric() -> None:
+    evaluation = evaluate_five(loss=0.5)
+    report = json.loads(evaluation.to_json())
+    assert report == evaluation.to_dict()
     assert evaluation.to_json().endswith("}\n")
-    assert found["accuracy"] == evaluation.accuracy
-    assert found["accuracy_interval"] == list(evaluation.accuracy_interval)
-    assert found["error_rate"] == evaluation.error_rate
-    assert found["expected_calibration_error"] == evaluation.expected_calibration_error
-    assert (found["loss"], found["num_examples"], found["classes"]) == (0.5, 5, ["0", "1", "2"])
-    assert found["confusion_matrix"] == evaluation.confusion_matrix.tolist()
-    assert found["per_class"]["0"] == {"precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 2}
-    assert json.loads(small().to_json())["loss"] is None
+    assert report["accuracy"] == evaluation.accuracy
+    assert report["accuracy_interval"] == list(evaluation.accuracy_interval)
+    assert report["error_rate"] == evaluation.error_rate
+    assert report["expected_calibration_error"] == evaluation.expected_calibration_error
+    assert (report["loss"], report["num_examples"], report["classes"]) == (0.5, 5, ["0", "1", "2"])
+    assert report["confusion_matrix"] == evaluation.confusion_matrix.tolist()
+    assert report["per_class"]["0"] == {"precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 2}
+    assert json.loads(evaluate_five().to_json())["loss"] is None
 
 
-def test_the_plot_is_of_the_confusion_matrix() -> None:
-    figure = small(classes=["cat", "dog", "none"]).plot()
+def test_plot_shows_confusion_matrix() -> None:
+    figure = evaluate_five(classes=["cat", "dog", "none"]).plot()
     assert isinstance(figure, Figure)
-    assert figure.axes[0].get_title() == "3 of 5 right (60.00%)"
+    assert figure.axes[0].get_title() == "3 of 5 correct (60.00%)"
 
 
-def test_float32_probabilities_of_a_network_are_taken() -> None:
+def test_evaluation_accepts_float32_tensor_with_gradient() -> None:
     logits = torch.randn(50, 10, generator=torch.Generator().manual_seed(0), requires_grad=True)
     evaluation = Evaluation(torch.arange(50) % 10, logits.softmax(1))
-    assert evaluation.labels.tolist() == logits.argmax(1).tolist()
+    assert evaluation.predictions.tolist() == logits.argmax(1).tolist()
     assert math.isfinite(evaluation.expected_calibration_error)
 
 
@@ -158,16 +166,31 @@ def test_float32_probabilities_of_a_network_are_taken() -> None:
     ("targets", "probabilities", "classes", "message"),
     [
         ([], np.zeros((0, 2)), None, "targets have shape .* expected .* N above 0"),
-        ([0, 1], [[1, 0]], None, r"scores have shape \(1, 2\); expected \(2, num_classes\), a row a target"),
+        ([0, 1], [[1, 0]], None, r"scores have shape \(1, 2\); expected \(2, num_classes\), one row per target"),
         ([0, 2], np.eye(2), None, r"targets lie in \[0, 2\]; expected 0 to 1"),
-        ([0, 1], [[1, 0], [math.nan, 0]], None, "scores hold 1 NaN; expected numbers"),
-        ([0, 1], np.eye(2), ["a"], "there are 1 names and 2 columns; expected as many"),
-        ([0, 1], np.eye(2), ["a", "a"], "names"),
+        ([0, 1], [[1, 0], [math.nan, 0]], None, "scores contain 1 NaN; expected numbers"),
+        ([0, 1], np.eye(2), ["a"], "there are 1 class names; expected 2, one per column"),
+        ([0, 1], np.eye(2), ["a", "a"], r"the class names are \('a', 'a'\); expected unique names"),
     ],
     ids=["empty", "lengths", "range", "NaN", "names", "equal names"],
 )
-def test_answers_that_make_no_report_are_refused(
+def test_evaluation_rejects_invalid_arguments(
     targets: Any, probabilities: Any, classes: list[str] | None, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
         Evaluation(targets, probabilities, classes=classes)
+
+
+def test_accuracy_needs_neither_scipy_nor_scikit_learn_nor_pandas_nor_matplotlib() -> None:
+    program = (
+        "import sys; from lenet5.metrics import Evaluation, coverage_curve;"
+        "assert Evaluation([0, 1], [[1, 0], [1, 0]]).accuracy == 0.5;"
+        "print(sys.modules.keys() & {'scipy', 'sklearn', 'pandas', 'matplotlib'})"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout == "set()\n"
+
+
+def test_abstention_is_the_function_after_lazy_imports() -> None:
+    assert callable(metrics.coverage_curve)
+    assert metrics.abstention([0], [[1.0, 0.0]]).coverage == 1

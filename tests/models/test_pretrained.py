@@ -2,6 +2,7 @@ import functools
 import hashlib
 import sys
 import types
+from collections.abc import Callable
 from pathlib import Path
 
 import hypothesis.strategies as st
@@ -9,14 +10,15 @@ import pytest
 import safetensors.torch
 import torch
 from hypothesis import given
-from torch import nn
+from torch import Tensor, nn
 
-from lenet5 import LeNet5, storage
-from lenet5.models import PretrainedModel, load_model, read_config, save_model
+from lenet5 import LeNet5, LeNet5_Weights, storage
+from lenet5.models import PretrainedModel, WeightsFolder, load_model, save_model
+from lenet5.models.pretrained import assign_tensors
 
 
 class Affine(PretrainedModel):
-    """A second architecture, so that one can be taken for the other."""
+    """An architecture beside LeNet5."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -34,34 +36,41 @@ def folder(tmp_path: Path) -> Path:
 
 
 def edit(folder: Path, **changes: object) -> None:
-    """Write what another program might have written."""
+    """Change entries of `config.json`, with a correct digest."""
     config = storage.read_json(folder / "config.json")
     del config["digest"]
     storage.write_json(folder / "config.json", storage.sealed(config | changes))
 
 
 @pytest.mark.parametrize("activation", [nn.ReLU, nn.Tanh, nn.SiLU])
-def test_what_is_saved_is_what_is_loaded(tmp_path: Path, activation: type[nn.Module]) -> None:
+def test_load_restores_arguments_tensors_and_metadata(tmp_path: Path, activation: type[nn.Module]) -> None:
     model = LeNet5(7, in_channels=3, image_size=40, activation=activation, pooling="avg")
     model.save_pretrained(tmp_path, meta={"note": "kept"})
     loaded = LeNet5.from_pretrained(tmp_path)
     assert loaded.arguments() == model.arguments()
     assert all(torch.equal(value, loaded.state_dict()[name]) for name, value in model.state_dict().items())
-    assert read_config(tmp_path)["meta"] == {"note": "kept"}
+    assert WeightsFolder.open(tmp_path).config["meta"] == {"note": "kept"}
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-def test_the_dtype_is_saved_too(tmp_path: Path, dtype: torch.dtype) -> None:
+def test_load_restores_the_dtype(tmp_path: Path, dtype: torch.dtype) -> None:
     LeNet5().to(dtype).save_pretrained(tmp_path)
     assert LeNet5.from_pretrained(tmp_path).output.weight.dtype == dtype
 
 
-def test_a_compiled_model_is_saved_as_what_was_compiled(tmp_path: Path) -> None:
+def test_compiled_model_is_saved_unwrapped(tmp_path: Path) -> None:
     save_model(torch.compile(LeNet5(), backend="eager"), tmp_path)  # type: ignore[arg-type]
     assert isinstance(LeNet5.from_pretrained(tmp_path), LeNet5)
 
 
-def test_a_name_of_the_package_is_not_taken_by_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_foreign_module_is_saved_but_cannot_be_rebuilt(tmp_path: Path) -> None:
+    save_model(nn.Linear(2, 3), tmp_path)
+    assert set(storage.read_tensors(tmp_path / "model.safetensors")) == {"weight", "bias"}
+    with pytest.raises(ValueError, match="names the architecture 'Linear'; expected one of: .*LeNet5"):
+        load_model(tmp_path)
+
+
+def test_bundled_name_takes_precedence_over_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     LeNet5(3).save_pretrained("mnist_v1")
     assert LeNet5.from_pretrained("mnist_v1").num_classes == 10
@@ -69,53 +78,73 @@ def test_a_name_of_the_package_is_not_taken_by_a_folder(tmp_path: Path, monkeypa
     assert LeNet5.from_pretrained(Path("mnist_v1")).num_classes == 3
 
 
-def test_what_cannot_be_saved_leaves_the_old_files(folder: Path) -> None:
+def test_load_accepts_a_member_of_the_weights() -> None:
+    assert LeNet5.from_pretrained(LeNet5_Weights.MNIST_V1).num_classes == 10  # type: ignore[arg-type]
+
+
+def test_failed_save_keeps_the_old_files(folder: Path) -> None:
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     with pytest.raises(TypeError, match="not JSON serializable"):
         LeNet5().save_pretrained(folder, meta=object())
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
-def test_a_file_is_not_replaced_by_a_folder(tmp_path: Path) -> None:
+def test_save_does_not_replace_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("kept")
-    with pytest.raises(ValueError, match="is a file; expected a folder"):
+    with pytest.raises(ValueError, match="is a file; expected a folder or a new path"):
         LeNet5().save_pretrained(tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "kept"
 
 
-def test_two_architectures_of_one_name_are_refused() -> None:
-    with pytest.raises(ValueError, match="there is an architecture LeNet5 in lenet5.models.lenet5"):
+def test_save_replaces_both_files_and_leaves_no_others(folder: Path) -> None:
+    (folder / "notes.txt").touch()
+    LeNet5(3).save_pretrained(folder)
+    assert LeNet5.from_pretrained(folder).num_classes == 3
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors", "notes.txt"]
+
+
+def test_saved_tensors_are_plain_safetensors_named_by_layer(folder: Path) -> None:
+    tensors = safetensors.torch.load_file(folder / "model.safetensors")
+    assert sum(tensor.numel() for tensor in tensors.values()) == 61_706
+    assert {name.split(".")[0] for name in tensors} == {"c1", "c3", "c5", "f6", "output"}
+
+
+def test_architecture_names_are_unique() -> None:
+    with pytest.raises(ValueError, match="architecture LeNet5 is already defined in lenet5.models.lenet5"):
         type("LeNet5", (PretrainedModel,), {})
 
 
-def test_a_loaded_model_is_in_evaluation_mode_and_can_be_trained(folder: Path) -> None:
+def test_save_requires_arguments(tmp_path: Path) -> None:
+    class Unnamed(PretrainedModel):
+        pass
+
+    with pytest.raises(NotImplementedError, match=r"Unnamed does not define arguments\(\), which saving needs"):
+        Unnamed().save_pretrained(tmp_path)
+
+
+def test_loaded_model_is_in_evaluation_mode_and_trainable(folder: Path) -> None:
     model = LeNet5.from_pretrained(folder)
     assert not model.training
     before = model.output.bias.detach().clone()
-    model(torch.rand(2, 1, 28, 28)).sum().backward()
+    torch.autograd.backward(model(torch.rand(2, 1, 28, 28)).sum())
     torch.optim.SGD(model.parameters(), lr=1.0).step()
     assert not torch.equal(model.output.bias, before)
 
 
-def test_loading_draws_no_random_numbers(folder: Path) -> None:
+def test_load_draws_no_random_numbers(folder: Path) -> None:
     state = torch.get_rng_state()
     LeNet5.from_pretrained(folder)
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_a_file_with_its_configuration_beside_it_can_be_named(folder: Path) -> None:
-    (folder / "model.safetensors").rename(folder / "other.safetensors")
-    assert isinstance(LeNet5.from_pretrained(str(folder / "other.safetensors")), LeNet5)
-
-
-def test_saving_again_replaces_the_files_and_leaves_no_others(folder: Path) -> None:
-    LeNet5(3).save_pretrained(folder)
-    assert LeNet5.from_pretrained(folder).num_classes == 3
-    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
+def test_load_accepts_a_file_with_its_configuration_beside_it(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "best.safetensors")
+    assert isinstance(LeNet5.from_pretrained(str(folder / "best.safetensors")), LeNet5)
 
 
 @given(position=st.integers(0, 10**6), flip=st.integers(1, 255))
-def test_an_edited_byte_is_refused(position: int, flip: int, tmp_path_factory: pytest.TempPathFactory) -> None:
-    folder = tmp_path_factory.mktemp("edited")
+def test_load_rejects_a_changed_byte(position: int, flip: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("changed")
     LeNet5().save_pretrained(folder)
     data = bytearray((folder / "model.safetensors").read_bytes())
     data[position % len(data)] ^= flip
@@ -127,32 +156,56 @@ def test_an_edited_byte_is_refused(position: int, flip: int, tmp_path_factory: p
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"architecture": "os.system"}, "describes the architecture 'os.system'; expected one of: .*LeNet5"),
-        ({"arguments": None}, "describes the architecture 'LeNet5'"),
+        ({"architecture": "os.system"}, "names the architecture 'os.system'; expected one of: .*LeNet5"),
+        ({"arguments": None}, "names the architecture 'LeNet5'; expected one of"),
         ({"arguments": 5}, "config.json has 5 for 'arguments'; expected an object"),
         ({"meta": [1]}, r"config.json has \[1\] for 'meta'; expected an object"),
-        ({"dtype": "int8"}, "dtype 'int8' is not a floating-point type"),
-        ({"architecture": None, "settings": {}}, "is a run without weights yet; lenet5 train --resume"),
+        ({"dtype": "int8"}, "dtype is 'int8'; expected a floating-point dtype of torch"),
+        ({"architecture": None, "settings": {}}, "holds an unfinished run; expected weights .lenet5 train --resume"),
         ({"arguments": {"num_classes": 0, "activation": "ReLU"}}, "does not describe a LeNet5: num_classes is 0"),
         ({"arguments": {"colour": 1, "activation": "ReLU"}}, "does not describe a LeNet5: .*colour"),
-        ({"arguments": {"activation": "Module"}}, "'Module' is not an activation of torch.nn"),
+        ({"arguments": {"activation": "Module"}}, "activation is 'Module'; expected the name of an activation"),
     ],
 )
-def test_a_configuration_that_describes_no_model_is_refused(
-    folder: Path, changes: dict[str, object], message: str
-) -> None:
+def test_load_rejects_an_invalid_configuration(folder: Path, changes: dict[str, object], message: str) -> None:
     edit(folder, **changes)
     with pytest.raises(ValueError, match=message):
         LeNet5.from_pretrained(folder)
 
 
-def test_tensors_of_another_shape_name_or_dtype_are_refused_and_nothing_is_loaded(folder: Path) -> None:
+def test_load_rejects_a_configuration_with_a_wrong_digest(folder: Path) -> None:
+    config = storage.read_json(folder / "config.json")
+    storage.write_json(folder / "config.json", config | {"dtype": "float64"})
+    with pytest.raises(ValueError, match="config.json is damaged or was edited"):
+        LeNet5.from_pretrained(folder)
+
+
+def test_load_rejects_tensors_of_wrong_shape(folder: Path) -> None:
     edit(folder, arguments={"num_classes": 5, "activation": "ReLU"})
     with pytest.raises(ValueError, match=r"does not fit a LeNet5: 2 tensors differ.*'output.bias': expected \(\(5,\)"):
         LeNet5.from_pretrained(folder)
 
 
-def test_a_foreign_file_is_refused(folder: Path) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tensors: tensors | {"output.bias": torch.zeros(9)},
+        lambda tensors: tensors | {"output.bias": torch.zeros(10, dtype=torch.float64)},
+        lambda tensors: tensors | {"more": torch.zeros(1)},
+        lambda tensors: {name: tensor for name, tensor in tensors.items() if name != "output.bias"},
+    ],
+    ids=["shape", "dtype", "additional name", "missing name"],
+)
+def test_assignment_replaces_all_tensors_or_none(change: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> None:
+    model = LeNet5()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    tensors = change({name: torch.zeros_like(tensor) for name, tensor in before.items()})
+    with pytest.raises(ValueError, match="origin does not fit a LeNet5: 1 tensors differ"):
+        assign_tensors(model, tensors, Path("origin"))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_load_rejects_a_foreign_file(folder: Path) -> None:
     data = b"PK\x03\x04 a zip archive, or a pickle"
     (folder / "model.safetensors").write_bytes(data)
     edit(folder, sha256=hashlib.sha256(data).hexdigest())
@@ -160,53 +213,48 @@ def test_a_foreign_file_is_refused(folder: Path) -> None:
         LeNet5.from_pretrained(folder)
 
 
-def test_a_missing_file_is_named(folder: Path) -> None:
-    (folder / "model.safetensors").unlink()
-    with pytest.raises(FileNotFoundError, match="model.safetensors does not exist"):
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_load_names_a_missing_file(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    with pytest.raises(FileNotFoundError, match=f"{name} does not exist"):
         LeNet5.from_pretrained(folder)
 
 
-def test_another_architecture_is_refused_by_the_class_and_loaded_without_one(tmp_path: Path) -> None:
+def test_only_load_model_accepts_any_architecture(tmp_path: Path) -> None:
     Affine(3).save_pretrained(tmp_path)
     assert isinstance(load_model(tmp_path), Affine)
-    with pytest.raises(ValueError, match="holds Affine; expected LeNet5"):
+    with pytest.raises(ValueError, match="holds the architecture Affine; expected LeNet5"):
         LeNet5.from_pretrained(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["mnist_v0", "no/such/folder", "../mnist_v1/x", "./nothing", "/nothing"])
-def test_an_unknown_name_is_answered_with_the_names_there_are(name: str) -> None:
+def test_unknown_source_lists_the_bundled_names(name: str) -> None:
     with pytest.raises(FileNotFoundError, match="expected a folder, a file, or one of the names: .*mnist_v1"):
         LeNet5.from_pretrained(name)
 
 
-def test_an_activation_without_a_name_in_torch_cannot_be_saved(tmp_path: Path) -> None:
+def test_save_rejects_an_activation_without_a_name_in_torch(tmp_path: Path) -> None:
     model = LeNet5(activation=functools.partial(nn.LeakyReLU, 0.3))
     with pytest.raises(ValueError, match="cannot be saved by name; expected an activation of torch.nn"):
         model.save_pretrained(tmp_path)
     assert not any(tmp_path.iterdir())
 
 
-def test_the_hub_is_asked_for_two_files_only(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[str, list[str]]] = []
+def test_hub_download_requests_the_two_files_only(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    requests: list[tuple[str, list[str]]] = []
 
     def snapshot_download(repository: str, allow_patterns: list[str]) -> str:
-        asked.append((repository, allow_patterns))
+        requests.append((repository, allow_patterns))
         return str(folder)
 
     hub = types.ModuleType("huggingface_hub")
     monkeypatch.setattr(hub, "snapshot_download", snapshot_download, raising=False)
     monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
     assert isinstance(LeNet5.from_pretrained("someone/lenet5"), LeNet5)
-    assert asked == [("someone/lenet5", ["config.json", "model.safetensors"])]
+    assert requests == [("someone/lenet5", ["config.json", "model.safetensors"])]
 
 
-def test_without_the_hub_library_its_name_is_in_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_names_the_missing_hub_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(FileNotFoundError, match="install huggingface_hub"):
         LeNet5.from_pretrained("someone/lenet5")
-
-
-def test_the_file_is_plain_safetensors_with_the_names_of_the_layers(folder: Path) -> None:
-    tensors = safetensors.torch.load_file(folder / "model.safetensors")
-    assert sum(tensor.numel() for tensor in tensors.values()) == 61_706
-    assert {name.split(".")[0] for name in tensors} == {"c1", "c3", "c5", "f6", "output"}

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from lenet5.metrics.plots import plot_confusion_matrix, plot_curves, plot_errors
+from lenet5.plots.figures import plot_confusion_matrix, plot_curves, plot_errors, plot_lr_search, plot_predictions
 
 MATRIX = np.array([[90, 10, 0], [0, 50, 1], [0, 0, 0]])
 FRAME = pd.DataFrame(
@@ -22,7 +22,7 @@ FRAME = pd.DataFrame(
 
 
 @pytest.fixture(autouse=True)
-def _no_figure_is_left_in_pyplot() -> Iterator[None]:
+def _pyplot_is_untouched() -> Iterator[None]:
     import matplotlib.pyplot as plt
 
     before = plt.get_fignums()
@@ -30,8 +30,8 @@ def _no_figure_is_left_in_pyplot() -> Iterator[None]:
     assert plt.get_fignums() == before
 
 
-def draw(figure: Figure) -> None:
-    """Lay the figure out and render it, which warns of what does not fit or has no glyph."""
+def render(figure: Figure) -> None:
+    """Render a figure. Overlaps and missing glyphs raise warnings."""
     figure.savefig(io.BytesIO(), format="png")
 
 
@@ -43,7 +43,7 @@ def points(axes: Axes, label: str) -> list[tuple[float, float]]:
     return [(float(x), float(y)) for x, y in np.asarray(line(axes, label).get_xydata())]
 
 
-def test_a_confusion_matrix_shows_its_counts_in_their_cells() -> None:
+def test_confusion_matrix_cells_contain_counts() -> None:
     figure = plot_confusion_matrix(MATRIX, ["a", "b", "c"])
     axes = figure.axes[0]
     texts = {text.get_position(): text for text in axes.texts}
@@ -60,43 +60,43 @@ def test_a_confusion_matrix_shows_its_counts_in_their_cells() -> None:
         "normal",
     ]
     assert [texts[place].get_color() for place in [(0, 0), (1, 0), (2, 1)]] == ["black", "white", "black"]
-    draw(figure)
+    render(figure)
 
 
-def test_a_confusion_matrix_shades_errors_by_their_share_of_the_class() -> None:
+def test_confusion_matrix_colours_errors_by_fraction_of_true_class() -> None:
     figure = plot_confusion_matrix(MATRIX, ["a", "b", "c"])
-    shades = np.asarray(figure.axes[0].images[0].get_array())
-    assert shades.tolist() == [[0, 0.1, 0], [0, 0, 1 / 51], [0, 0, 0]]
+    colours = np.asarray(figure.axes[0].images[0].get_array())
+    assert colours.tolist() == [[0, 0.1, 0], [0, 0, 1 / 51], [0, 0, 0]]
     assert figure.axes[0].images[0].get_clim() == (0, 0.1)
-    assert figure.axes[1].get_ylabel() == "share of the class"
+    assert figure.axes[1].get_ylabel() == "fraction of the true class"
     assert MATRIX[0, 0] == 90
 
 
-def test_a_confusion_matrix_names_its_axes_and_the_accuracy() -> None:
+def test_confusion_matrix_labels_axes_and_accuracy() -> None:
     axes = plot_confusion_matrix(MATRIX, ["a", "b", "c"]).axes[0]
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("label", "true class")
-    assert axes.get_title() == "140 of 151 right (92.72%)"
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted class", "true class")
+    assert axes.get_title() == "140 of 151 correct (92.72%)"
     assert [label.get_text() for label in axes.get_xticklabels()] == ["a", "b", "c"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize(("names", "rotation"), [(["a", "b", "abc"], 0), (["a", "b", "abcd"], 45)])
-def test_long_names_are_turned(names: list[str], rotation: int) -> None:
+def test_confusion_matrix_rotates_long_class_names(names: list[str], rotation: int) -> None:
     axes = plot_confusion_matrix(MATRIX, names).axes[0]
     assert {label.get_rotation() for label in axes.get_xticklabels()} == {rotation}
 
 
 @pytest.mark.parametrize("matrix", [np.diag([3, 4]), np.zeros((2, 2), np.int64), np.array([[7]])])
-def test_a_confusion_matrix_without_errors_or_counts_is_drawn(
+def test_confusion_matrix_without_errors_or_counts(
     matrix: np.ndarray[tuple[int, int], np.dtype[np.int64]],
 ) -> None:
     figure = plot_confusion_matrix(matrix, ["Ankle boot", "$x"][: len(matrix)])
-    draw(figure)
+    render(figure)
     assert not np.asarray(figure.axes[0].images[0].get_array()).any()
     assert [text.get_text() for text in figure.axes[0].texts] == [str(n) for n in matrix[matrix > 0]]
 
 
-def test_curves_show_both_losses_and_the_accuracy_in_percent() -> None:
+def test_curves_show_losses_and_accuracy_in_percent() -> None:
     figure = plot_curves(FRAME)
     losses, accuracies = figure.axes
     assert points(losses, "training") == [(1, 0.5), (2, 0.2), (3, 0.1)]
@@ -108,12 +108,12 @@ def test_curves_show_both_losses_and_the_accuracy_in_percent() -> None:
     ]
     assert (losses.get_yscale(), accuracies.get_yscale()) == ("log", "linear")
     assert len(losses.lines) == 2
-    draw(figure)
+    render(figure)
     for axes in figure.axes:
         assert all(float(tick).is_integer() for tick in axes.get_xticks())
 
 
-def test_curves_mark_the_best_epoch_in_both_panels() -> None:
+def test_curves_mark_best_epoch_in_both_panels() -> None:
     figure = plot_curves(FRAME, best_epoch=2)
     for axes in figure.axes:
         assert np.asarray(line(axes, "best: epoch 2").get_xdata()).tolist() == [2, 2]
@@ -126,31 +126,48 @@ def test_curves_without_validation_have_one_panel() -> None:
     figure = plot_curves(FRAME[["epoch", "train_loss"]])
     assert len(figure.axes) == 1
     assert [line.get_label() for line in figure.axes[0].lines] == ["training"]
-    draw(figure)
+    render(figure)
 
 
-def test_a_loss_of_zero_is_drawn_on_a_linear_scale() -> None:
+def test_curves_use_linear_scale_for_zero_loss() -> None:
     figure = plot_curves(FRAME.assign(train_loss=[0.5, 0.1, 0.0]))
     assert figure.axes[0].get_yscale() == "linear"
-    draw(figure)
+    render(figure)
 
 
-def test_errors_are_drawn_in_percent_beside_what_was_published() -> None:
+def test_errors_in_percent_beside_published_values() -> None:
     frame = FRAME.assign(train_accuracy=[0.97, 0.98, 0.995], test_accuracy=[0.96, 0.97, 0.98])
     (axes,) = plot_errors(frame, {"test": (2, 3, 0.95)}).axes
-    np.testing.assert_allclose(points(axes, "training: 0.50 % at the end"), [(1, 3), (2, 2), (3, 0.5)])
-    np.testing.assert_allclose(points(axes, "test: 2.00 % at the end"), [(1, 4), (2, 3), (3, 2)])
-    assert points(axes, "test, as published: 0.95 %") == [(2, 0.95), (3, 0.95)]
+    np.testing.assert_allclose(points(axes, "training: 0.50 % (final)"), [(1, 3), (2, 2), (3, 0.5)])
+    np.testing.assert_allclose(points(axes, "test: 2.00 % (final)"), [(1, 4), (2, 3), (3, 2)])
+    assert points(axes, "test: 0.95 % (published)") == [(2, 0.95), (3, 0.95)]
     assert len(axes.lines) == 3
     figure = plot_errors(frame, {})
     assert len(figure.axes[0].lines) == 2
-    draw(figure)
+    render(figure)
 
 
 @pytest.mark.parametrize("accuracies", [[0.1, 0.2, 0.3], [0.9, 1.0, 1.0], [1.0, 1.0, 1.0], [0.1, 0.98, 0.99]])
-def test_the_last_errors_are_in_the_picture(accuracies: list[float]) -> None:
+def test_errors_of_last_epoch_are_visible(accuracies: list[float]) -> None:
     figure = plot_errors(FRAME.assign(train_accuracy=accuracies, test_accuracy=accuracies), {})
     low, high = figure.axes[0].get_ylim()
     assert low == 0
     assert 100 * (1 - accuracies[-1]) < high
-    draw(figure)
+    render(figure)
+
+
+def test_lr_search_marks_suggestion_on_logarithmic_axis() -> None:
+    figure = plot_lr_search([0.01, 0.1, 1.0], [2.0, 1.0, 3.0], 0.05)
+    (axes,) = figure.axes
+    assert (axes.get_xscale(), axes.get_xlabel(), axes.get_ylabel()) == ("log", "learning rate", "loss (smoothed)")
+    assert np.asarray(line(axes, "steepest: 0.05").get_xdata()).tolist() == [0.05, 0.05]
+    render(figure)
+
+
+def test_predictions_have_one_row_per_image() -> None:
+    images = [(name, np.zeros((20, 30, 3), np.uint8)) for name in ("first.png", "second.png")]
+    probabilities = np.array([[0.1, 0.9], [0.75, 0.25]], np.float32)
+    figure = plot_predictions(images, np.zeros((2, 28, 28), np.float32), probabilities, ["cat", "dog"])
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles == ["first.png", "network input", "dog (90.0%)", "second.png", "network input", "cat (75.0%)"]
+    render(figure)

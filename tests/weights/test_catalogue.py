@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 
 import numpy as np
@@ -7,58 +6,76 @@ import torch
 
 import lenet5
 from lenet5 import LeNet5, LeNet5_Weights, LeNet5Original, LeNet5Original_Weights, Preprocess
-from lenet5.models import load_model
+from lenet5.models import WeightsFolder, load_model
 from lenet5.weights import PretrainedWeights
+from lenet5.weights.catalogue import read_preprocess
 
 ALL: list[PretrainedWeights] = [*LeNet5_Weights, *LeNet5Original_Weights]
 NUM_PARAMS = {LeNet5_Weights: 61_706, LeNet5Original_Weights: 60_000}
 
 
 @pytest.mark.parametrize("name", ["DEFAULT", "default", "MNIST_V1", "mnist_v1", "Mnist_V1", LeNet5_Weights.MNIST_V1])
-def test_weights_go_by_member_and_by_name_in_any_case(name: LeNet5_Weights | str) -> None:
+def test_builder_accepts_members_and_names_in_any_case(name: LeNet5_Weights | str) -> None:
     model = lenet5.lenet5(weights=name)
     assert not model.training
     assert sum(parameter.numel() for parameter in model.parameters()) == 61_706
 
 
-def test_the_builder_the_class_and_the_name_give_the_same_tensors() -> None:
+def test_default_weights_are_the_documented_ones() -> None:
+    assert LeNet5_Weights("default").name == "MNIST_V2"
+    assert LeNet5Original_Weights("default").name == "MNIST_V1"
+
+
+def test_builder_and_from_pretrained_give_the_same_tensors() -> None:
     built, loaded = lenet5.lenet5(weights="MNIST_V1").state_dict(), LeNet5.from_pretrained("mnist_v1").state_dict()
+    assert built.keys() == loaded.keys()
     assert all(torch.equal(tensor, loaded[name]) for name, tensor in built.items())
 
 
-def test_without_weights_the_builder_is_the_constructor() -> None:
+def test_builder_without_weights_is_the_constructor() -> None:
     model = lenet5.lenet5(num_classes=3, image_size=32)
     assert (model.num_classes, model.image_size, model.training) == (3, 32, True)
 
 
-def test_the_network_of_1998_has_a_builder_and_weights_of_its_own() -> None:
+def test_original_network_has_a_builder_and_weights() -> None:
     model = lenet5.lenet5_original(weights="mnist_v1")
     assert isinstance(model, LeNet5Original)
     assert not model.training
-    assert LeNet5Original_Weights.DEFAULT.transforms() == Preprocess.of_1998()
-    assert lenet5.lenet5_original(weights="DEFAULT", prototypes=None).num_classes == 10
-    with pytest.raises(ValueError, match=r"MNIST_V1 is for .*found \{'prototypes'"):
-        lenet5.lenet5_original(weights="DEFAULT", prototypes=torch.ones(3, 84))
-    with pytest.raises(ValueError, match="holds LeNet5Original; expected LeNet5"):
-        LeNet5.from_pretrained("original_mnist_v1")
-    with pytest.raises(ValueError, match="init is 'paper' beside weights"):
-        lenet5.lenet5_original(weights="DEFAULT", init="paper")
+    assert LeNet5Original_Weights.DEFAULT.transforms() == Preprocess.original()
     assert lenet5.lenet5_original(init="lecun_uniform").training
 
 
-def test_unknown_weights_are_answered_with_those_there_are() -> None:
+def test_original_builder_accepts_the_prototypes_of_the_weights_only() -> None:
+    assert lenet5.lenet5_original(weights="DEFAULT", prototypes=None).num_classes == 10
+    with pytest.raises(ValueError, match=r"MNIST_V1 has the arguments .*found \{'prototypes'"):
+        lenet5.lenet5_original(weights="DEFAULT", prototypes=torch.ones(3, 84))
+
+
+def test_original_builder_rejects_initialisation_with_weights() -> None:
+    with pytest.raises(ValueError, match="weights and init='paper' are both given; expected at most one of them"):
+        lenet5.lenet5_original(weights="DEFAULT", init="paper")
+
+
+def test_weights_of_the_original_network_are_not_for_lenet5() -> None:
+    with pytest.raises(ValueError, match="holds the architecture LeNet5Original; expected LeNet5"):
+        LeNet5.from_pretrained("original_mnist_v1")
+
+
+def test_builder_lists_the_known_weights() -> None:
     with pytest.raises(ValueError, match="'mnist_v9' is not in LeNet5_Weights; expected one of: MNIST_V1, .*DEFAULT"):
         lenet5.lenet5(weights="mnist_v9")
 
 
-def test_arguments_beside_weights_may_only_repeat_them() -> None:
+def test_arguments_must_equal_those_of_the_weights() -> None:
+    state = torch.get_rng_state()
     assert lenet5.lenet5(weights="DEFAULT", num_classes=10).num_classes == 10
-    with pytest.raises(ValueError, match=r"MNIST_V\d is for .*found \{'num_classes': 5\}"):
+    with pytest.raises(ValueError, match=r"MNIST_V2 has the arguments .*found \{'num_classes': 5\}"):
         lenet5.lenet5(weights="DEFAULT", num_classes=5)
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 @pytest.mark.parametrize("weights", ALL)
-def test_weights_say_what_is_known_of_them(weights: PretrainedWeights) -> None:
+def test_metadata_describes_the_weights(weights: PretrainedWeights) -> None:
     meta = weights.meta
     assert meta["num_params"] == NUM_PARAMS[type(weights)]
     assert len(meta["categories"]) == 10
@@ -75,20 +92,35 @@ def test_weights_say_what_is_known_of_them(weights: PretrainedWeights) -> None:
 
 
 @pytest.mark.parametrize("weights", ALL)
-def test_the_shipped_folders_hold_no_path(weights: PretrainedWeights) -> None:
-    folder = Path(lenet5.__file__).parent / "weights" / weights.value
-    assert "/" not in str(json.loads((folder / "config.json").read_text())["settings"]["root"])
+def test_bundled_configuration_contains_no_path(weights: PretrainedWeights) -> None:
+    assert "/" not in str(WeightsFolder.open(weights.value).config["settings"]["root"])
+
+
+@pytest.mark.parametrize(
+    ("preprocess", "message"),
+    [
+        (None, "does not describe its preprocessing; expected 'preprocess' in its config.json"),
+        ({"image_size": 0}, "does not describe its preprocessing: image_size is 0; expected at least 1"),
+        ({"colour": True}, "does not describe its preprocessing: .*colour"),
+    ],
+)
+def test_invalid_preprocessing_names_the_folder(
+    tmp_path: Path, preprocess: dict[str, object] | None, message: str
+) -> None:
+    LeNet5().save_pretrained(tmp_path / "weights", preprocess=preprocess)
+    with pytest.raises(ValueError, match=f"weights {message}"):
+        read_preprocess(WeightsFolder.open(tmp_path / "weights"))
 
 
 @pytest.mark.parametrize("weights", ALL)
-def test_the_published_accuracy_is_reproduced_exactly(mnist_root: Path, weights: PretrainedWeights) -> None:
+def test_published_metrics_are_reproduced(mnist_root: Path, weights: PretrainedWeights) -> None:
     for data, published in weights.meta["metrics"].items():
         test = lenet5.load_data(data, mnist_root, download=False).test
         test.transform = weights.transforms()
-        report = lenet5.Trainer(load_model(weights.value), lenet5.TrainerConfig(device="cpu")).evaluate(test)
+        report = lenet5.evaluate(load_model(weights.value), test)
         assert report.accuracy == published["accuracy"]
-        assert list(report.accuracy_interval) == published["accuracy_interval"]
+        assert report.accuracy_interval == pytest.approx(published["accuracy_interval"], rel=1e-12)
         assert report.expected_calibration_error == pytest.approx(published["expected_calibration_error"], rel=1e-3)
         assert report.to_frame().reset_index(names="class").to_dict("records") == published["per_class"]
-        answered = report.probabilities.astype(np.float32).max(1) >= weights.meta["abstention"]["threshold"]
-        assert answered.mean() == weights.meta["abstention"]["coverage"]
+        confident = report.probabilities.astype(np.float32).max(1) >= weights.meta["abstention"]["threshold"]
+        assert confident.mean() == weights.meta["abstention"]["coverage"]

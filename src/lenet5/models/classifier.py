@@ -97,9 +97,12 @@ class ImageClassifier(PretrainedModel, abstract=True):
 
     def cuda_graph_safe(self) -> bool:
         """Return True if a CUDA graph can capture the forward pass: all layers are torch's own, and none has hooks."""
-        hooks = (hooks for module in self.modules() for name, hooks in vars(module).items() if name.endswith("_hooks"))
+        states = [vars(module) for module in self.modules()]
+        hooked = any(value for state in states for name, value in state.items() if name.endswith("_hooks"))
+        replaced = any("forward" in state for state in states)
         layers = itertools.islice(self.modules(), 1, None)
-        return not any(hooks) and all(type(layer).__module__.startswith("torch.nn.modules") for layer in layers)
+        own = all(type(layer).__module__.startswith("torch.nn.modules") for layer in layers)
+        return own and not hooked and not replaced
 
     def _check(self, images: Tensor) -> None:
         if not isinstance(images, Tensor):

@@ -78,7 +78,7 @@ class PretrainedModel(nn.Module):
         """
         model = load_model(source)
         if not isinstance(model, cls):
-            raise ValueError(f"{source} holds a {type(model).__name__}; expected a {cls.__name__}")
+            raise ValueError(f"{source} holds the architecture {type(model).__name__}; expected {cls.__name__}")
         return model
 
 

@@ -49,7 +49,7 @@ class Pretrained:
     @property
     def threshold(self) -> float | None:
         """The confidence from which 99.9 % of the predictions on the validation split are correct, if known."""
-        threshold: float | None = self.meta.get("abstention", {}).get("threshold")
+        threshold: float | None = (self.meta.get("abstention") or {}).get("threshold")
         return threshold
 
     def prepare(self, images: Input, *, raw: bool = False) -> Tensor:

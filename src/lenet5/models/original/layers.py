@@ -179,7 +179,7 @@ class EuclideanRBF(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, features) to squared distances (N, num_classes)."""
-        return (x[:, None] - self.prototypes).square().sum(2)
+        return (x.unsqueeze(1) - self.prototypes).square().sum(2)
 
     def extra_repr(self) -> str:
         """Return the arguments for the module's repr."""

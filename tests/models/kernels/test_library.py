@@ -1,0 +1,75 @@
+"""The kernels are built wherever a C compiler is present, and loaded unless LENET5_KERNELS=none."""
+
+import platform
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from lenet5 import LeNet5, LeNet5Original, MAPLoss
+from lenet5.models.kernels import lenet5, library, original
+
+HAS_COMPILER = (
+    sys.platform == "linux" and platform.machine() == "x86_64" and (shutil.which("cc") or shutil.which("gcc"))
+)
+
+needs_compiler = pytest.mark.skipif(not HAS_COMPILER, reason="kernels are built on Linux with x86-64 and a C compiler")
+
+
+@pytest.fixture(autouse=True)
+def _enable_kernels(monkeypatch: pytest.MonkeyPatch, reload_libraries: Callable[[], None]) -> None:
+    """Test the default, whatever the environment of the test run."""
+    monkeypatch.delenv("LENET5_KERNELS", raising=False)
+    reload_libraries()
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", ["lenet5", "original"])
+def test_library_is_built_where_a_compiler_is_present(name: str) -> None:
+    assert library.load(name) is not None, f"lib{name}.so is missing: reinstall lenet5, and read the compiler's output"
+
+
+@needs_compiler
+def test_kernel_of_lenet5_needs_avx512() -> None:
+    has_avx512 = torch.backends.cpu.get_cpu_capability() == "AVX512"
+    assert (lenet5.library() is not None) == has_avx512
+
+
+@pytest.mark.parametrize("capability", ["AVX2", "DEFAULT"])
+def test_kernel_of_lenet5_is_off_without_avx512(monkeypatch: pytest.MonkeyPatch, capability: str) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    assert lenet5.library() is None
+
+
+@needs_compiler
+def test_kernel_of_the_original_network_needs_no_avx512(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT")
+    assert original.library() is not None
+
+
+def test_environment_variable_turns_both_kernels_off(
+    monkeypatch: pytest.MonkeyPatch, runs_kernel: Callable[..., bool]
+) -> None:
+    monkeypatch.setenv("LENET5_KERNELS", "none")
+    assert library.load("lenet5") is library.load("original") is None
+    assert lenet5.library() is original.library() is None
+    assert not runs_kernel(LeNet5(), torch.rand(2, 1, 28, 28))
+    assert LeNet5Original().fused_gradients(MAPLoss()) is None
+
+
+@needs_compiler
+def test_other_values_of_the_environment_variable_keep_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LENET5_KERNELS", "")
+    assert library.load("original") is not None
+
+
+def test_networks_work_without_the_libraries(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, runs_kernel: Callable[..., bool]
+) -> None:
+    monkeypatch.setattr(library, "__file__", str(tmp_path / "library.py"))
+    assert library.load("lenet5") is lenet5.library() is original.library() is None
+    assert not runs_kernel(LeNet5(), torch.rand(2, 1, 28, 28))
+    assert LeNet5Original().fused_gradients(MAPLoss()) is None

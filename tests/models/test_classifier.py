@@ -1,0 +1,107 @@
+"""The checks of `ImageClassifier.__call__`, and what trainers ask of a network."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lenet5 import CaffeLeNet, LeNet5, LeNet5Original
+from lenet5.models.classifier import ImageClassifier
+from lenet5.runtime.acceleration import Accelerated
+
+NETWORKS: list[Callable[[], ImageClassifier]] = [LeNet5, LeNet5Original, CaffeLeNet]
+
+
+def test_networks_know_their_image_shape_and_number_of_classes() -> None:
+    model = LeNet5(7, in_channels=3, image_size=40)
+    assert (model.image_shape, model.num_classes) == ((3, 40, 40), 7)
+    original = LeNet5Original(prototypes=torch.ones(4, 84))
+    assert (original.image_shape, original.num_classes) == ((1, 32, 32), 4)
+    assert (CaffeLeNet().image_shape, CaffeLeNet().num_classes) == ((1, 28, 28), 10)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("images", [[[1.0]], None, 3])
+def test_call_rejects_images_that_are_not_a_tensor(network: Callable[[], ImageClassifier], images: object) -> None:
+    with pytest.raises(TypeError, match=f"images are {type(images).__name__}; expected a tensor .Preprocess makes one"):
+        network()(images)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (torch.zeros(28, 28), r"shape \(28, 28\); expected \(N, 1, 28, 28\)"),
+        (torch.zeros(1, 28, 28), r"shape \(1, 28, 28\); expected \(N, 1, 28, 28\)"),
+        (torch.zeros(2, 3, 28, 28), r"shape \(2, 3, 28, 28\); expected \(N, 1, 28, 28\)"),
+        (torch.zeros(2, 1, 32, 32), r"shape \(2, 1, 32, 32\); expected \(N, 1, 28, 28\)"),
+        (torch.zeros(2, 1, 28, 28, dtype=torch.uint8), r"dtype torch.uint8; expected torch.float32.*Preprocess"),
+        (torch.zeros(2, 1, 28, 28, dtype=torch.float64), r"dtype torch.float64; expected torch.float32"),
+    ],
+)
+@pytest.mark.parametrize("network", [LeNet5, CaffeLeNet])
+def test_call_rejects_images_of_wrong_shape_or_dtype(
+    network: Callable[[], ImageClassifier], images: Tensor, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        network()(images)
+
+
+def test_original_network_requires_images_of_32x32() -> None:
+    with pytest.raises(ValueError, match=r"images have shape \(2, 1, 28, 28\); expected \(N, 1, 32, 32\)"):
+        LeNet5Original()(torch.zeros(2, 1, 28, 28))
+
+
+def test_expected_dtype_follows_the_parameters() -> None:
+    model = LeNet5().double()
+    assert model(torch.zeros(2, 1, 28, 28, dtype=torch.float64)).dtype == torch.float64
+    with pytest.raises(ValueError, match="dtype torch.float32; expected torch.float64, like the parameters"):
+        model(torch.zeros(2, 1, 28, 28))
+
+
+def test_autocast_accepts_a_different_floating_point_dtype() -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        assert LeNet5()(torch.rand(2, 1, 28, 28).bfloat16()).dtype == torch.bfloat16
+        with pytest.raises(ValueError, match="dtype torch.uint8"):
+            LeNet5()(torch.zeros(2, 1, 28, 28, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_forward_checks_nothing(network: Callable[[], ImageClassifier]) -> None:
+    model = network()
+    side = model.image_shape[-1] + 1  # pooling drops the additional row and column
+    images = torch.zeros(2, 1, side, side)
+    assert model.forward(images).shape == (2, 10)
+    with pytest.raises(ValueError, match=f"images have shape .2, 1, {side}, {side}.; expected"):
+        model(images)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_networks_satisfy_the_accelerated_protocol(network: Callable[[], ImageClassifier]) -> None:
+    accelerated: Accelerated = network()  # mypy checks the signatures
+    assert isinstance(accelerated, Accelerated)
+    assert accelerated.fused_gradients(nn.functional.cross_entropy) is None
+
+
+def test_plain_module_does_not_satisfy_the_accelerated_protocol() -> None:
+    assert not isinstance(nn.Linear(1, 1), Accelerated)
+
+
+def test_cuda_graph_is_safe_with_layers_of_torch_only() -> None:
+    class CustomReLU(nn.ReLU):
+        pass
+
+    assert LeNet5(activation=nn.Tanh, pooling="avg").cuda_graph_safe()
+    assert CaffeLeNet().cuda_graph_safe()
+    assert not LeNet5(activation=CustomReLU).cuda_graph_safe()
+    assert not LeNet5Original().cuda_graph_safe()
+
+
+@pytest.mark.parametrize("path", ["", "c3", "c3.conv"])
+@pytest.mark.parametrize("kind", ["forward", "forward_pre", "full_backward", "full_backward_pre"])
+def test_cuda_graph_is_unsafe_with_hooks(path: str, kind: str) -> None:
+    model = LeNet5()
+    handle = getattr(model.get_submodule(path), f"register_{kind}_hook")(lambda *_: None)
+    assert not model.cuda_graph_safe()
+    handle.remove()
+    assert model.cuda_graph_safe()
