@@ -1,3 +1,5 @@
+import typing
+
 import lenet5
 
 project = "lenet5"
@@ -24,9 +26,13 @@ html_show_copyright = False
 
 def setup(app):
     app.connect("autodoc-process-docstring", keep_first_line, priority=400)  # before napoleon
+    # print the types of the settings without the rules that Annotated attaches to them
+    lenet5.TrainerConfig.__annotations__ = typing.get_type_hints(lenet5.TrainerConfig)
+    # print the alias, which Python has evaluated
+    lenet5.data.stratified_holdout.__annotations__["targets"] = "npt.ArrayLike"
 
 
 def keep_first_line(_app, what, _name, _object, _options, lines):
-    """Keep napoleon from taking what stands before a colon in an attribute's description for its type."""
+    """Keep napoleon from parsing the text before a colon in an attribute's description as its type."""
     if what in ("attribute", "property"):
-        lines.insert(0, "\\")  # joins the next line
+        lines.insert(0, "\\")  # joined with the next line

@@ -98,6 +98,14 @@ def test_cuda_graph_is_safe_with_layers_of_torch_only() -> None:
 
 
 @pytest.mark.parametrize("path", ["", "c3", "c3.conv"])
+def test_cuda_graph_is_unsafe_with_a_forward_replaced_on_an_instance(path: str) -> None:
+    model = LeNet5()
+    module = model.get_submodule(path)
+    module.forward = lambda images: images
+    assert not model.cuda_graph_safe()
+
+
+@pytest.mark.parametrize("path", ["", "c3", "c3.conv"])
 @pytest.mark.parametrize("kind", ["forward", "forward_pre", "full_backward", "full_backward_pre"])
 def test_cuda_graph_is_unsafe_with_hooks(path: str, kind: str) -> None:
     model = LeNet5()
