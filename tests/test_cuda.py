@@ -1,4 +1,4 @@
-"""What has to hold on an accelerator; `nox -s tests_cuda` runs these."""
+"""Tests that need a CUDA device: `nox -s tests_cuda`."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,22 +6,37 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from lenet5 import Augment, Callback, DataSplits, LeNet5, TensorLoader, Trainer, TrainerConfig
+from lenet5 import (
+    Augment,
+    Callback,
+    DataSplits,
+    LeNet5,
+    TensorLoader,
+    Trainer,
+    TrainerConfig,
+    TrainingState,
+    evaluate,
+    predict,
+)
+from lenet5.training.history import Row
 
-pytestmark = [
-    pytest.mark.cuda,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device here"),
-]
+pytestmark = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device")]
 
 
-def train(digits: DataSplits, **settings: object) -> Trainer:
+def train(digits: DataSplits, **settings: Any) -> Trainer:
     torch.manual_seed(0)
-    trainer = Trainer(LeNet5(), TrainerConfig(max_epochs=8, batch_size=32, device="cuda", **settings))  # type: ignore[arg-type]
+    trainer = Trainer(LeNet5(), TrainerConfig(max_epochs=8, batch_size=32, device="cuda", **settings))
     loader = TensorLoader(digits.train, batch_size=32, shuffle=True, augment=Augment())
     trainer.fit(loader, digits.val)
     return trainer
+
+
+def assert_equal_runs(actual: Trainer, expected: Trainer) -> None:
+    assert actual.history.rows == expected.history.rows
+    for pair in zip(actual.model.parameters(), expected.model.parameters(), strict=True):
+        assert torch.equal(*pair)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
@@ -31,37 +46,48 @@ def test_training_on_cuda_learns_digits(digits: DataSplits, precision: str) -> N
     assert trainer.evaluate(digits.test).accuracy >= 0.93
 
 
-def test_answers_on_cuda_and_cpu_agree(digits: DataSplits) -> None:
+def test_predictions_on_cuda_and_cpu_agree(digits: DataSplits) -> None:
     model = LeNet5()
-    on_cpu = Trainer(model, TrainerConfig(device="cpu")).predict(digits.test).probabilities
-    on_cuda = Trainer(model, TrainerConfig(device="cuda")).predict(digits.test).probabilities
+    on_cpu = predict(model, digits.test).probabilities
+    on_cuda = predict(model, digits.test, device="cuda").probabilities
     torch.testing.assert_close(on_cuda, on_cpu, rtol=1e-3, atol=1e-4)
 
 
-def test_what_was_trained_on_cuda_is_loaded_on_the_cpu(
-    digits: DataSplits, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    folder = tmp_path_factory.mktemp("saved") / "trainer"
+def test_model_stays_on_cuda_without_a_device(digits: DataSplits) -> None:
+    model = LeNet5().cuda()
+    assert len(evaluate(model, digits.test)) == len(predict(model, digits.test)) == 360
+    assert {parameter.device.type for parameter in model.parameters()} == {"cuda"}
+
+
+def test_constructor_leaves_the_model_on_the_cpu() -> None:
+    trainer = Trainer(LeNet5(), TrainerConfig(device="cuda"))
+    assert {parameter.device.type for parameter in trainer.model.parameters()} == {"cpu"}
+
+
+def test_trainer_saved_on_cuda_loads_on_the_cpu(digits: DataSplits, tmp_path: Path) -> None:
     trainer = train(digits)
-    trainer.save(folder)
-    loaded = Trainer.load(folder, device="cpu")
+    trainer.save(tmp_path / "trainer")
+    loaded = Trainer.load(tmp_path / "trainer", device="cpu")
     assert loaded.evaluate(digits.test).accuracy == pytest.approx(trainer.evaluate(digits.test).accuracy, abs=0.01)
 
 
-class StopAt(Callback):
-    def __init__(self, step: int) -> None:
-        self.left = step
+# Resuming
 
-    def on_step_end(self, trainer: Trainer) -> None:
-        self.left -= 1
-        if self.left == 0:
+
+class StopAfter(Callback):
+    """Raise InterruptedError after a number of steps."""
+
+    def __init__(self, num_steps: int) -> None:
+        self.remaining = num_steps
+
+    def on_step_end(self, state: TrainingState) -> None:
+        self.remaining -= 1
+        if self.remaining == 0:
             raise InterruptedError
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
-def test_a_training_on_cuda_that_was_stopped_goes_on_as_if_it_never_was(
-    digits: DataSplits, precision: Any, tmp_path: Path
-) -> None:
+def test_stopped_run_resumes_exactly(digits: DataSplits, precision: Any, tmp_path: Path) -> None:
     config = TrainerConfig(
         max_epochs=2,
         batch_size=32,
@@ -74,84 +100,83 @@ def test_a_training_on_cuda_that_was_stopped_goes_on_as_if_it_never_was(
         checkpoint_steps=4,
     )
 
-    def make(config: TrainerConfig, *callbacks: Callback) -> Trainer:
+    def make_trainer(config: TrainerConfig, *callbacks: Callback) -> Trainer:
         torch.manual_seed(0)
         return Trainer(nn.Sequential(LeNet5(16), nn.Dropout(0.3), nn.Linear(16, 10)), config, callbacks=callbacks)
 
     data = TensorLoader(digits.train, batch_size=32, shuffle=True, augment=Augment())
-    undisturbed, resumed = make(replace(config, checkpoint_dir=None)), make(config)
-    undisturbed.fit(data, digits.val)
+    uninterrupted, resumed = make_trainer(replace(config, checkpoint_dir=None)), make_trainer(config)
+    uninterrupted.fit(data, digits.val)
     with pytest.raises(InterruptedError):
-        make(config, StopAt(51)).fit(data, digits.val)
+        make_trainer(config, StopAfter(51)).fit(data, digits.val)
     resumed.fit(data, digits.val, resume="auto")
-    assert resumed.history.rows == undisturbed.history.rows
-    for one, other in zip(resumed.model.parameters(), undisturbed.model.parameters(), strict=True):
-        assert torch.equal(one, other)
+    assert_equal_runs(resumed, uninterrupted)
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_a_recorded_training_gives_the_weights_of_an_unrecorded_one(digits: DataSplits, precision: Any) -> None:
-    recorded, unrecorded = (
-        train(digits, precision=precision, deterministic=True, cuda_graph=graph, max_grad_norm=5.0, ema_decay=0.9)
-        for graph in (None, False)
-    )
-    assert [row["train_loss"] for row in recorded.history] == pytest.approx(
-        [row["train_loss"] for row in unrecorded.history], rel=0.05
-    )
-    assert recorded.evaluate(digits.test).accuracy == pytest.approx(unrecorded.evaluate(digits.test).accuracy, abs=0.02)
-
-
-def test_a_recorded_training_that_was_stopped_goes_on_as_if_it_never_was(digits: DataSplits, tmp_path: Path) -> None:
+def test_captured_run_resumes_exactly(digits: DataSplits, tmp_path: Path) -> None:
     config = TrainerConfig(max_epochs=2, batch_size=32, device="cuda", deterministic=True, checkpoint_steps=4)
 
-    def make(config: TrainerConfig, *callbacks: Callback) -> Trainer:
+    def make_trainer(config: TrainerConfig, *callbacks: Callback) -> Trainer:
         torch.manual_seed(0)
         return Trainer(LeNet5(), config, callbacks=callbacks)
 
     data = TensorLoader(digits.train, batch_size=32, shuffle=True, augment=Augment(elastic=1.0))
-    undisturbed, resumed = make(config), make(replace(config, checkpoint_dir=tmp_path))
-    undisturbed.fit(data, digits.val)
+    uninterrupted, resumed = make_trainer(config), make_trainer(replace(config, checkpoint_dir=tmp_path))
+    uninterrupted.fit(data, digits.val)
     with pytest.raises(InterruptedError):
-        make(replace(config, checkpoint_dir=tmp_path), StopAt(51)).fit(data, digits.val)
+        make_trainer(replace(config, checkpoint_dir=tmp_path), StopAfter(51)).fit(data, digits.val)
     resumed.fit(data, digits.val, resume="auto")
-    assert resumed.history.rows == undisturbed.history.rows
-    for one, other in zip(resumed.model.parameters(), undisturbed.model.parameters(), strict=True):
-        assert torch.equal(one, other)
+    assert_equal_runs(resumed, uninterrupted)
 
 
-def test_layers_that_are_frozen_between_epochs_stay_as_they_were(digits: DataSplits) -> None:
+# CUDA graphs
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_captured_run_agrees_with_an_uncaptured_run(digits: DataSplits, precision: Any) -> None:
+    captured, uncaptured = (
+        train(digits, precision=precision, deterministic=True, cuda_graph=enabled, max_grad_norm=5.0, ema_decay=0.9)
+        for enabled in (None, False)
+    )
+    assert [row["train_loss"] for row in captured.history] == pytest.approx(
+        [row["train_loss"] for row in uncaptured.history], rel=0.05
+    )
+    assert captured.evaluate(digits.test).accuracy == pytest.approx(uncaptured.evaluate(digits.test).accuracy, abs=0.02)
+
+
+def test_layer_frozen_between_epochs_keeps_its_weights(digits: DataSplits) -> None:
     model = LeNet5()
     conv: Any = model.c1.conv
-    found = [conv.weight.clone()]
+    kernels = [conv.weight.detach().clone()]
 
     class Freeze(Callback):
-        def on_epoch_end(self, trainer: Trainer, row: Any) -> None:
+        def on_epoch_end(self, state: TrainingState, row: Row) -> None:
             conv.requires_grad_(False)
-            found.append(conv.weight.detach().cpu())
+            kernels.append(conv.weight.detach().cpu())
 
     config = TrainerConfig(max_epochs=3, batch_size=32, device="cuda", weight_decay=0.0, restore_best=False)
     Trainer(model, config, callbacks=[Freeze()]).fit(digits.train)
-    assert not torch.equal(found[0], found[1])
-    assert torch.equal(found[1], found[3])
+    assert not torch.equal(kernels[0], kernels[1])
+    assert torch.equal(kernels[1], kernels[3])
 
 
-def test_what_cannot_be_recorded_is_refused_with_a_way_out(digits: DataSplits) -> None:
-    class Waiting(nn.Module):
+def test_model_that_synchronises_is_captured_only_on_request_and_rejected(digits: DataSplits) -> None:
+    class Synchronising(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.inner = LeNet5()
 
-        def forward(self, images: Any) -> Any:
+        def forward(self, images: Tensor) -> Any:
             return self.inner(images) * (1.0 if images.sum().item() else 2.0)
 
-    trainer = Trainer(Waiting(), TrainerConfig(max_epochs=1, device="cuda", cuda_graph=True))
-    with pytest.raises(RuntimeError, match="Waiting cannot be recorded as a CUDA graph"):
+    trainer = Trainer(Synchronising(), TrainerConfig(max_epochs=1, device="cuda", cuda_graph=True))
+    with pytest.raises(RuntimeError, match="Synchronising cannot be captured as a CUDA graph; set cuda_graph=False"):
         trainer.fit(digits.train)
-    Trainer(Waiting(), TrainerConfig(max_epochs=1, device="cuda")).fit(digits.train)
+    Trainer(Synchronising(), TrainerConfig(max_epochs=1, device="cuda")).fit(digits.train)
 
 
-@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="there are fewer than two CUDA devices here")
-def test_the_second_device_can_be_named(digits: DataSplits) -> None:
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="there are fewer than two CUDA devices")
+def test_training_uses_the_named_device(digits: DataSplits) -> None:
     trainer = Trainer(LeNet5(), TrainerConfig(max_epochs=1, device="cuda:1"))
     trainer.fit(digits.train, digits.val)
     assert {parameter.device for parameter in trainer.model.parameters()} == {torch.device("cuda:1")}

@@ -1,4 +1,4 @@
-"""Evaluate and use a model, without training it."""
+"""Evaluation and prediction with any model, without a Trainer."""
 
 import contextlib
 from collections.abc import Iterable, Iterator
@@ -53,27 +53,30 @@ class Predictions:
 def evaluate(
     model: nn.Module, data: Data, *, device: Device = None, precision: str = "auto", loss_fn: LossFunction | None = None
 ) -> Evaluation:
-    """Compare the predictions of a model with the targets of a whole dataset.
+    """Evaluate a model on a whole dataset.
 
-    With several processes, all of them must call it. They share the work, and all return the same report.
+    With several processes, every rank must call it. The ranks share the batches and return the same report.
 
     Parameters
     ----------
     model
-        Maps a batch of images to logits (N, num_classes). It is evaluated in evaluation mode; its mode is restored.
+        Maps a batch of images to logits (N, num_classes). It runs in evaluation mode, and its mode is restored.
     data
         An ImageDataset, a TensorLoader, a torch Dataset or a DataLoader.
     device
-        Where to compute; the model is moved there. None for where the model is.
+        Device to compute on; the model is moved to it. None for the model's own device.
     precision
-        "auto" or "float32"; "bfloat16" and "float16" use autocast.
+        Precision of the forward pass. "auto" is float32. "bfloat16" and "float16" use torch's autocast.
     loss_fn
         Maps logits and targets to the mean loss; None for cross-entropy.
 
     Raises
     ------
     ValueError
-        The data is empty, does not fit the model, or holds NaN or infinite values.
+        The data is empty, does not fit the model, or holds NaN or infinite values. Or the device is not available, or
+        the precision is unknown.
+    TypeError
+        The data is of an unsupported type.
     """
     place = _move(model, device)
     source = as_source(data, place)
@@ -94,13 +97,16 @@ def predict(
     model, device, precision
         As in `evaluate`.
     images
-        A tensor or array (N, C, H, W) as the model takes it, normalised; or data as in `evaluate`, where targets are
+        A tensor or array (N, C, H, W), normalised as the model expects. Or data as in `evaluate`, where targets are
         optional.
 
     Raises
     ------
     ValueError
-        There are no images, they do not fit the model, or a value is NaN or infinite.
+        There are no images, they do not fit the model, or a value is NaN or infinite. Or the device is not available,
+        or the precision is unknown.
+    TypeError
+        The images are of an unsupported type.
     """
     place = _move(model, device)
     logits = predict_logits(model, image_batches(images, place), place, precision)
@@ -108,7 +114,7 @@ def predict(
 
 
 def predict_logits(model: nn.Module, batches: Iterable[Tensor], device: torch.device, precision: str) -> Tensor:
-    """Return the logits (N, num_classes) of all images, float32, on the CPU.
+    """Compute the logits (N, num_classes) of all images, as float32 on the CPU.
 
     Raises
     ------
@@ -130,13 +136,13 @@ def predict_logits(model: nn.Module, batches: Iterable[Tensor], device: torch.de
 def predict_logits_and_targets(
     model: nn.Module, source: Source, device: torch.device, precision: str, processes: Processes
 ) -> tuple[Tensor, Tensor]:
-    """Return the logits and targets of a source, on every rank; the ranks share the batches where they can."""
+    """Compute the logits and targets of a source on every rank; the ranks share the batches if the source allows."""
     targets: list[Tensor] = []
     steps = source.evaluation_range(processes.rank, processes.world_size)
 
     def images() -> Iterator[Tensor]:
         for batch in source.batches(0) if steps is None else source.batches(0, steps.start, steps.stop):
-            if not isinstance(source, TensorLoader):  # which is made of uint8 images
+            if not isinstance(source, TensorLoader):  # its images are uint8, so they are finite
                 check_finite(batch.images)
             targets.append(batch.targets)
             yield batch.images
@@ -149,7 +155,7 @@ def predict_logits_and_targets(
 
 
 def _move(model: nn.Module, device: Device) -> torch.device:
-    """Move the model to a device, if one is named; return where it is."""
+    """Move the model to a device, unless it is None; return the model's device."""
     if device is not None:
         place = resolve_device(device)
         model.to(place)
@@ -160,7 +166,7 @@ def _move(model: nn.Module, device: Device) -> torch.device:
 
 @contextlib.contextmanager
 def _evaluation_mode(model: nn.Module) -> Iterator[None]:
-    modes = {module: module.training for module in model.modules()}  # parts of a model can have different modes
+    modes = {module: module.training for module in model.modules()}  # parts of a model may be in different modes
     model.eval()
     try:
         yield

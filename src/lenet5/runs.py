@@ -1,6 +1,6 @@
-"""A run: the settings, a training run by a recipe, and the folder with its results.
+"""A run: the settings, a training run with a recipe, and the folder of its results.
 
-The folder is also a weights folder. Its `config.json` holds the settings too, so that the run can resume.
+The folder is also a weights folder. Its `config.json` holds the settings as well, so that the run can resume.
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ _REPORTED = ("accuracy", "accuracy_interval", "loss", "expected_calibration_erro
 
 @dataclasses.dataclass(frozen=True)
 class RunSettings:
-    """The settings that determine the result of a run, for given versions of the software."""
+    """The settings that determine the result of a run, given the versions of the software."""
 
     data: str
     root: str | None
@@ -42,7 +42,7 @@ class RunSettings:
 
     @classmethod
     def read(cls, folder: Path, root: str | None) -> Self:
-        """Read the settings of the run in a folder; `root` replaces the saved location of the data, if given."""
+        """Read the settings of the run in a folder; `root` replaces the saved data folder, unless it is None."""
         if not (folder / CONFIG).is_file():
             raise FileNotFoundError(f"there is no run in {folder}; expected a folder that lenet5 train wrote")
         saved = WeightsFolder.open(folder).config.get("settings")
@@ -54,12 +54,12 @@ class RunSettings:
             raise ValueError(f"{folder / CONFIG} does not hold the settings of a run: {error}") from error
 
     def overrides(self) -> dict[str, Any]:
-        """Return the settings that replace those of the recipe."""
+        """Return the settings that override the recipe."""
         values = {name: getattr(self, name) for name in ("max_epochs", "batch_size", "lr", "seed")}
         return {name: value for name, value in values.items() if value is not None}
 
     def command(self) -> str:
-        """Return the command that repeats the run; DIR stands for the location of the data."""
+        """Return the command that repeats the run, with DIR for the data folder."""
         flags = {f"--{name.removeprefix('max_').replace('_', '-')}": value for name, value in self.overrides().items()}
         root = {} if self.data == "digits" else {"--root": "DIR"}
         options = {"--data": self.data, **root, "--recipe": self.recipe, **flags}
@@ -67,16 +67,16 @@ class RunSettings:
 
 
 class ErrorCurve(Callback):
-    """Measure the accuracy on the training and the test set after each epoch, as in figure 5 of LeCun et al. 1998.
+    """A callback that measures training and test accuracy after each epoch, as in figure 5 of LeCun et al. 1998.
 
-    Nothing is chosen by it.
+    The values are only recorded. No decision depends on them.
     """
 
     def __init__(self, train: ImageDataset, test: ImageDataset) -> None:
         self.train, self.test = train, test
 
     def on_epoch_end(self, state: TrainingState, row: Row) -> None:
-        """Add both to the metrics of the epoch."""
+        """Add both accuracies to the metrics of the epoch."""
         row["train_accuracy"], row["test_accuracy"] = (
             evaluate(state.model, data, device=state.device, precision=state.config.precision).accuracy
             for data in (self.train, self.test)
@@ -93,7 +93,7 @@ class Run:
     settings
         The settings.
     device
-        Where to train.
+        Name of the device, as in `TrainerConfig`.
 
     Raises
     ------
@@ -140,7 +140,7 @@ class Run:
         return bool(WeightsFolder.open(folder).config.get("settings") == dataclasses.asdict(settings))
 
     def fit(self, resume: str | None = None) -> History:
-        """Train; with `resume="auto"`, continue from the latest checkpoint."""
+        """Train the model; with `resume="auto"`, resume from the latest checkpoint."""
         if resume is None and self.trainer.is_main:  # so that a killed run can resume
             self.folder.mkdir(parents=True, exist_ok=True)
             content = {"settings": dataclasses.asdict(self.settings)}
@@ -148,9 +148,9 @@ class Run:
         return self.trainer.fit(self.loader, self.val, resume=resume)
 
     def report(self) -> Evaluation:
-        """Evaluate on the test set, and write all files of the folder except the checkpoints."""
+        """Evaluate the model on the test set, and write all files of the folder except the checkpoints."""
         meta = {"temperature": self._calibrate()} if self.recipe.calibrate else {}
-        # with cross-entropy, as in `lenet5 evaluate`, whatever the training loss
+        # the loss is cross-entropy, as in `lenet5 evaluate`, regardless of the training loss
         report = evaluate(
             self.model, self.splits.test, device=self.trainer.device, precision=self.trainer.config.precision
         )
@@ -175,7 +175,7 @@ class Run:
         return report
 
     def _calibrate(self) -> float:
-        """Divide the output layer, and so the logits, by the temperature; return the temperature."""
+        """Fit a temperature, divide the output layer and thus the logits by it, and return it."""
         val = self.trainer.evaluate(self.splits.val)
         divisor = temperature(val.targets, val.probabilities)
         with torch.no_grad():

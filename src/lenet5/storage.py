@@ -20,7 +20,7 @@ StrPath: TypeAlias = str | os.PathLike[str]
 
 
 def write_file(path: StrPath, data: bytes) -> None:
-    """Write a file so that a crash leaves the old content or the new one, never a part of it."""
+    """Write a file atomically: a crash leaves the old content or the new one, never a part of it."""
     write_files({Path(path): data})
 
 
@@ -47,8 +47,8 @@ def write_files(contents: Mapping[Path, bytes]) -> None:
 def written_folder(path: StrPath) -> Iterator[Path]:
     """Yield a temporary folder, and rename it to `path` at the end of the block, unless the block raises.
 
-    An existing folder stays until the new one is on disk. No system call exchanges two folders on all platforms, so a
-    kill between two renames can leave the old folder under the name that `recover_folder` looks for.
+    An existing folder stays until the new one is on disk. No system call exchanges two folders on every platform, so a
+    kill between the two renames can leave the old folder set aside. `recover_folder` then restores it.
     """
     path = Path(path)
     recover_folder(path)
@@ -79,12 +79,12 @@ def recover_folder(path: Path) -> None:
 
 
 def json_bytes(value: Any) -> bytes:
-    """Serialise a value as readable JSON, with its keys in order."""
+    """Serialise a value as indented JSON; keys keep their order."""
     return (json.dumps(value, indent=2) + "\n").encode()
 
 
 def write_json(path: StrPath, value: Any) -> None:
-    """Write a value as readable JSON."""
+    """Write a value as indented JSON."""
     write_file(path, json_bytes(value))
 
 
@@ -102,7 +102,7 @@ def read_json(path: StrPath) -> dict[str, Any]:
 
 
 def parse_json(data: bytes, path: StrPath) -> dict[str, Any]:
-    """Parse a JSON object; `path` is named in errors, as in `read_json`."""
+    """Parse a JSON object; errors name `path`, as in `read_json`."""
     try:
         value = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -113,8 +113,8 @@ def parse_json(data: bytes, path: StrPath) -> dict[str, Any]:
 
 
 def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a JSON object with the hash of its content in front, under "digest"."""
-    value = json.loads(json.dumps(value))  # as it will be read: all keys are strings
+    """Return a JSON object with the hash of its content prepended under the key "digest"."""
+    value = json.loads(json.dumps(value))  # as it will be read back: all keys are strings
     return {"digest": _digest(value), **value}
 
 
@@ -160,15 +160,15 @@ def check_hash(data: bytes, expected: str, path: StrPath) -> None:
 
 
 def parse_tensors(data: bytes, path: StrPath) -> dict[str, Tensor]:
-    """Parse the content of a safetensors file; raise ValueError if it is none."""
+    """Parse the content of a safetensors file; raise ValueError if it is not one."""
     try:
         return load(data)
-    except Exception as error:  # the parser documents no base class of its errors
+    except Exception as error:  # the parser documents no base class for its errors
         raise ValueError(f"{path} is not a safetensors file: {error}") from error
 
 
 def flush_folder(path: Path) -> None:
-    """Flush the names in a folder to disk, on systems that can open folders."""
+    """Flush the entries of a folder to disk, on systems that can open folders."""
     with contextlib.suppress(PermissionError, IsADirectoryError):  # Windows cannot
         handle = os.open(path, os.O_RDONLY)
         try:

@@ -175,7 +175,7 @@ def test_loader_rejects_arguments_out_of_range(size: int, batch_size: int, seed:
         TensorLoader(numbered_dataset(size), batch_size=batch_size, seed=seed)
 
 
-def test_loader_rejects_other_datasets() -> None:
+def test_loader_rejects_a_torch_dataset() -> None:
     dataset: Any = torch.utils.data.TensorDataset(torch.zeros(2))
     with pytest.raises(TypeError, match="dataset is TensorDataset; expected an ImageDataset"):
         TensorLoader(dataset, batch_size=1)

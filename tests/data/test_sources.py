@@ -51,7 +51,7 @@ def dataset_source(size: int, batch_size: int, *, shuffle: bool, **_ranks: int) 
 
 
 def loader_source(size: int, batch_size: int, *, shuffle: bool, rank: int = 0, world_size: int = 1) -> Source:
-    """Make the source of one rank; each rank has a loader with a DistributedSampler."""
+    """Make the source of one rank, from a loader with a DistributedSampler."""
     dataset = TensorDataset(pixels(size), torch.arange(size))
     sampler: DistributedSampler[Any] = DistributedSampler(dataset, world_size, rank, shuffle=shuffle, seed=3)
     return as_source(DataLoader(dataset, batch_size // world_size, sampler=sampler), CPU)
@@ -153,7 +153,7 @@ def test_evaluation_ranges_cover_every_step_once(make: MakeSource, size: int, wo
         assert [step for steps in ranges if steps is not None for step in steps] == list(range(len(source)))
 
 
-def test_tensor_loader_is_viewed_and_not_changed() -> None:
+def test_limit_and_device_leave_the_tensor_loader_unchanged() -> None:
     loader = TensorLoader(ImageDataset(pixels(6), torch.arange(6) % 2, classes="ab"), batch_size=2)
     source = as_source(loader, torch.device("meta"), limit=1)
     assert (len(loader), len(source)) == (3, 1)
@@ -198,7 +198,7 @@ def test_source_repr_describes_the_order() -> None:
     assert repr(as_source([(pixels(1), torch.tensor([0]))], CPU)) == "loader of type list"
 
 
-def test_source_is_returned_as_it_is() -> None:
+def test_as_source_returns_a_source_unchanged() -> None:
     for make in (dataset_source, loader_source):
         source = make(4, 2, shuffle=False)
         assert isinstance(source, DatasetSource | LoaderSource)

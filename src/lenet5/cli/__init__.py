@@ -1,4 +1,4 @@
-"""The command line: the only room that prints, and the only one that chooses where files go."""
+"""The command line: `lenet5 train`, `evaluate`, `predict`, `info` and `benchmark`."""
 
 from . import benchmark, inference, info, train
 from .group import main

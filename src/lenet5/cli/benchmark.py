@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     import torch
 
 NUM_IMAGES = 4096
-SECONDS = 0.2  # minimum time of a measurement
-SIZE = 2048  # of the square matrices
+SECONDS = 0.2  # minimum duration of a measurement
+SIZE = 2048  # side of the square matrices
 EXPLANATION = f"""
 All numbers are medians over the rounds. The ratio is the speed of lenet5 relative to PyTorch.
 Matrix-product rate: FLOP/s of a {SIZE}x{SIZE} product. lenet5 can exceed 100 %: it skips gradients that are zero."""
 
 Task: TypeAlias = tuple[str, int, int, Callable[[], Any], Callable[[], Any]]
-"""Title, number of images, cost in forward passes, and the work by lenet5 and by plain PyTorch."""
+"""Title, number of images, cost in forward passes, and one function each for lenet5 and for plain PyTorch."""
 
 
 @main.command()
@@ -64,7 +64,7 @@ def benchmark(rounds: int, device: str) -> None:
 
 
 def _tasks(place: torch.device) -> tuple[int, list[Task]]:
-    """Return the floating-point operations of a forward pass on one image, and the work to measure."""
+    """Return the FLOPs of a forward pass on one image, and the tasks to measure."""
     import torch
     from torch import nn
     from torch.utils.flop_counter import FlopCounterMode
@@ -99,10 +99,10 @@ def _tasks(place: torch.device) -> tuple[int, list[Task]]:
     def predict(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
         return torch.cat([model(batch).argmax(1) for batch in torch.split(images, 256)]).cpu()
 
-    one = images[:1]
+    image = images[:1]
     return counter.get_total_flops(), [
         ("training, batch 64", NUM_IMAGES, 3, partial(fit, 64), partial(train, 64)),
         ("training, batch 256", NUM_IMAGES, 3, partial(fit, 256), partial(train, 256)),
         ("prediction in batches", NUM_IMAGES, 1, lambda: lenet5.predict(ours, images), partial(predict, plain, images)),
-        ("prediction, one image", 1, 1, partial(predict, ours, one), partial(predict, plain, one)),
+        ("prediction, one image", 1, 1, partial(predict, ours, image), partial(predict, plain, image)),
     ]

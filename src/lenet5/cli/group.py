@@ -1,4 +1,4 @@
-"""The command group `lenet5`, with the options and the error handling that its commands share."""
+"""The command group `lenet5`, with the options and the error handling of its commands."""
 
 import signal
 import warnings
@@ -20,23 +20,23 @@ device_option = click.option(
 
 
 class Failure(click.ClickException):
-    """An error message for stderr."""
+    """An expected error, reported on stderr with exit code 2."""
 
     exit_code = 2
 
 
 class Group(click.Group):
-    """Commands whose expected errors are one sentence on stderr and exit code 2."""
+    """A command group that reports expected errors as one sentence on stderr."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command."""
-        warnings.showwarning = _show_warning  # the message alone, without its line of code
+        """Run a command, and convert expected errors to a `Failure`."""
+        warnings.showwarning = _show_warning  # print only the message, without the source line
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:  # before the first training step, or at the second Ctrl-C
             click.echo("interrupted", err=True)
             ctx.exit(128 + signal.SIGINT)
-        except BrokenPipeError:  # the reader has closed the pipe, as `head` does; click exits quietly
+        except BrokenPipeError:  # the reader has closed the pipe, as `head` does; click exits silently
             raise
         except _EXPECTED_ERRORS as error:
             raise Failure(str(error)) from error

@@ -88,7 +88,7 @@ def train(
 
 
 def _run_folder(settings: RunSettings, out: Path | None) -> Path:
-    """Return the folder of a new run, or of the run that torchrun has restarted."""
+    """Return the folder of a new run, or of the run that torchrun restarted."""
     from ..runs import Run
     from ..runtime.distributed import was_restarted
 
@@ -107,7 +107,7 @@ def _run_folder(settings: RunSettings, out: Path | None) -> Path:
 
 
 def _reject_settings(*allowed: str) -> None:
-    """Raise unless only these options were given on the command line."""
+    """Raise UsageError if options other than these were given on the command line."""
     context = click.get_current_context()
     given = click.core.ParameterSource.COMMANDLINE
     extra = [name for name in context.params if context.get_parameter_source(name) is given and name not in allowed]
@@ -117,4 +117,4 @@ def _reject_settings(*allowed: str) -> None:
 
 
 def _silent(*_: Any, **__: Any) -> None:
-    """Print nothing: rank 0 prints."""
+    """Print nothing, because rank 0 prints."""

@@ -1,4 +1,4 @@
-"""Random affine and elastic distortions, independent for each image of a batch."""
+"""Random affine and elastic distortions, drawn independently for each image of a batch."""
 
 import functools
 import math
@@ -14,7 +14,7 @@ from .datasets import check_images
 
 @dataclass(frozen=True)
 class Augment:
-    """Rotate, scale, shear, shift, flip and elastically distort images, on their device.
+    """Random rotation, scaling, shear, translation, flip and elastic distortion of images, on their device.
 
     The parameters of the affine map are drawn uniformly and independently for each image. The elastic distortion adds
     a smooth random displacement field (Simard, Steinkraus and Platt, "Best Practices for Convolutional Neural Networks

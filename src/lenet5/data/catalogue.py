@@ -14,7 +14,7 @@ def _file_names(train: str, test: str, targets: str = "labels-idx1-ubyte") -> tu
 
 @dataclass(frozen=True)
 class IdxFiles:
-    """Dataset stored as four IDX files: training images, training targets, test images, test targets."""
+    """A dataset stored as four IDX files: training images, training targets, test images, test targets."""
 
     folder: str  # torchvision's name: the files are in ROOT/folder/raw
     classes: Sequence[str]

@@ -1,4 +1,4 @@
-"""Datasets in memory: MNIST, datasets in its format, and scikit-learn's digits."""
+"""In-memory datasets: MNIST, datasets in its format, and scikit-learn's digits."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class ImageDataset(Dataset[tuple[Tensor, Tensor]]):
     images
         (N, C, H, W) uint8, an array or a tensor.
     targets
-        (N,) integers, the class of each image, from 0 to `len(classes) - 1`.
+        (N,) integers: the class of each image, from 0 to `len(classes) - 1`.
     classes
-        Names of the classes.
+        Class names.
     transform
-        Callable that takes images (N, C, H, W) uint8 and returns the input of the network, such as a `Preprocess`.
+        Callable that maps images (N, C, H, W) uint8 to the input of the network, such as a `Preprocess`.
 
     Attributes
     ----------
@@ -45,9 +45,9 @@ class ImageDataset(Dataset[tuple[Tensor, Tensor]]):
     targets
         (N,) int64 tensor.
     classes
-        Tuple of names.
+        Tuple of class names.
     mean, std
-        Mean and standard deviation of all pixels, with black 0 and white 1.
+        Mean and standard deviation of all pixels, on a scale from 0 (black) to 1 (white).
 
     Raises
     ------
@@ -92,7 +92,7 @@ class ImageDataset(Dataset[tuple[Tensor, Tensor]]):
         return ImageDataset(images, targets, classes=self.classes, transform=self.transform)
 
     def concat(self, dataset: ImageDataset) -> ImageDataset:
-        """Append a dataset, and keep the transform of this one.
+        """Concatenate with a second dataset; the result has the transform of this one.
 
         Raises
         ------
@@ -123,7 +123,7 @@ class ImageDataset(Dataset[tuple[Tensor, Tensor]]):
 
 
 class DataSplits(NamedTuple):
-    """Training, validation and test sets. Their transforms normalise by the statistics of the training set."""
+    """Training, validation and test sets, as returned by `load_data`."""
 
     train: ImageDataset
     val: ImageDataset
@@ -138,7 +138,9 @@ class DataSplits(NamedTuple):
 def load_data(
     name: str = "mnist", root: str | os.PathLike[str] | None = None, *, download: bool = True, val_size: int = 5000
 ) -> DataSplits:
-    """Load a dataset, and hold out a validation set from its training images (see `stratified_holdout`).
+    """Load a dataset, and split a validation set from its training images (see `stratified_holdout`).
+
+    The transform of each split normalises by the mean and standard deviation of the training set.
 
     Parameters
     ----------
@@ -151,12 +153,12 @@ def load_data(
         - "digits", scikit-learn's 1,797 images of 8x8 pixels, enlarged to 20x20 and centred in 28x28 as in MNIST,
           with 360 images held out for testing.
     root
-        Folder that contains `MNIST/raw` and the like, as in torchvision. The default is `lenet5` in torch's cache,
-        `~/.cache/torch` unless TORCH_HOME is set. "digits" needs no folder.
+        Data folder, with the files of MNIST in `MNIST/raw`, as in torchvision. None for the folder `lenet5` in torch's
+        cache, which is `~/.cache/torch` unless TORCH_HOME is set. "digits" needs no folder.
     download
         Whether to download missing files.
     val_size
-        Number of validation images. For "digits", at most a tenth of the images that are not held out for testing.
+        Number of validation images. For "digits", at most a tenth of the training images.
 
     Returns
     -------
@@ -168,7 +170,7 @@ def load_data(
     ValueError
         `name` is unknown, `val_size` is out of range, or a file is corrupt.
     FileNotFoundError
-        A file is missing, and downloads are off or failed.
+        A file is missing, and `download` is False or every mirror failed.
     """
     if name not in NAMES:
         raise ValueError(f"name is {name!r}; expected one of: {', '.join(NAMES)}")
@@ -205,12 +207,12 @@ def check_targets(targets: Tensor, num_classes: int) -> None:
 
 
 def _as_tensor(values: Tensor | npt.ArrayLike) -> Tensor:
-    """Convert to a tensor that shares memory, unless the array is read-only."""
+    """Convert to a tensor that shares memory, unless the values are a list or a read-only array."""
     return values if isinstance(values, Tensor) else torch.as_tensor(np.require(values, requirements="W"))
 
 
 def _hold_out(dataset: ImageDataset, size: int) -> tuple[ImageDataset, ImageDataset]:
-    """Split a dataset into the remaining and the held-out examples."""
+    """Split a dataset into the remaining examples and `size` held-out ones."""
     held_out = stratified_holdout(dataset.targets.numpy(), size)
     return dataset.select(np.setdiff1d(np.arange(len(dataset)), held_out)), dataset.select(held_out)
 

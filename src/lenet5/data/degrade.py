@@ -14,7 +14,7 @@ from .datasets import check_images
 
 @dataclass(frozen=True)
 class Degrade:
-    """Corrupt random images of a batch, each with random strength.
+    """Random corruptions of random strength, each applied to a random subset of a batch.
 
     The twelve corruptions are typical of photographs and scans of digits: thicker and thinner strokes, outlines, spots,
     lines and bars across the digit, inverted stripes, blur, motion blur, uneven lighting, low contrast and noise. None
@@ -23,7 +23,7 @@ class Degrade:
     Parameters
     ----------
     fraction
-        Fraction of the images that each corruption is applied to, in [0, 1]. With 0.15, about one image in seven
+        Fraction of the images to which each corruption is applied, in [0, 1]. With 0.15, about one image in seven
         stays unchanged.
 
     Raises
@@ -69,12 +69,12 @@ class Degrade:
 
 @dataclass(frozen=True)
 class Compose:
-    """Apply several augmentations in sequence.
+    """Several augmentations, applied in sequence.
 
     Parameters
     ----------
     augmentations
-        Callables that take images (N, C, H, W) uint8 and a generator, and return images of the same shape and dtype.
+        Callables that map images (N, C, H, W) uint8 and a generator to images of the same shape and dtype.
     """
 
     augmentations: tuple[Callable[[Tensor, Generator | None], Tensor], ...]
@@ -103,7 +103,7 @@ class _BatchRng:
         return smooth_noise(self.images, len(self.images), sigma, self.generator)[:, None]
 
     def line(self) -> tuple[Tensor, Tensor]:
-        """Draw a line, and return the coordinates (N, 1, H, W) along it and across it, of order 1 at the edges."""
+        """Draw a random line; return the coordinates (N, 1, H, W) along it and across it, about ±1 at the edges."""
         x, y = pixel_centres(self.images)
         angle = self.uniform(0, 2 * math.pi)
         along = angle.cos() * x + angle.sin() * y
@@ -141,7 +141,7 @@ def _line(x: Tensor, rng: _BatchRng) -> Tensor:
 
 
 def _bar(x: Tensor, rng: _BatchRng) -> Tensor:
-    """Cover the digit with a bar of one grey level."""
+    """Cover part of the digit with a bar of one grey level."""
     _, across = rng.line()
     return torch.where(across.abs() < rng.uniform(0.05, 0.2), rng.uniform(-0.5, 1), x)
 
@@ -183,7 +183,7 @@ def _fade(x: Tensor, rng: _BatchRng) -> Tensor:
 
 
 def _noise(x: Tensor, rng: _BatchRng) -> Tensor:
-    """Add Gaussian noise, for half of the images stronger on ink, and salt-and-pepper noise."""
+    """Add Gaussian noise, stronger on ink in half of the images, and salt-and-pepper noise."""
     noise = torch.randn(x.shape, device=x.device, generator=rng.generator)
     x = x + noise * rng.uniform(0, 0.25) * (0.3 + 0.7 * x.sqrt() * (rng.uniform(0, 1) < 0.5)).clamp_(0.3, 1)
     samples, fraction = rng.uniform(0, 1, *x.shape[1:]), rng.uniform(-0.1, 0.12)

@@ -23,9 +23,9 @@ _DELETE = "delete it to download it again"
 
 
 def ensure_files(source: IdxFiles, root: Path, *, download: bool) -> list[Path]:
-    """Verify the files of a dataset, and download those that are missing.
+    """Download the missing files of a dataset, and verify all files whose hash is in the catalogue.
 
-    A NAME.gz in the folder is unpacked instead of downloaded.
+    If the folder contains NAME.gz, it is unpacked instead of downloaded.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def ensure_files(source: IdxFiles, root: Path, *, download: bool) -> list[Path]:
     Raises
     ------
     FileNotFoundError
-        A file is missing, and downloads are off or failed.
+        A file is missing, and `download` is False or every mirror failed.
     ValueError
         A file has the wrong hash, on disk or on a mirror.
     """
@@ -68,7 +68,7 @@ def read_idx(path: Path) -> Tensor:
     Returns
     -------
     Tensor
-        1 to 3 dimensions. uint8 values stay uint8, all other types become int64.
+        1 to 3 dimensions. uint8 values stay uint8; all other types become int64.
 
     Raises
     ------
@@ -117,7 +117,7 @@ def _obtain(source: IdxFiles, path: Path, download: bool) -> None:
 
 
 def _download(source: IdxFiles, url: str, path: Path) -> None:
-    """Download and unpack one file, or all files if they share an archive."""
+    """Download and unpack one file, or all files if they are in one archive."""
     with tempfile.TemporaryFile(dir=path.parent) as file:
         _fetch(url, file)
         if not source.archive:
@@ -145,7 +145,10 @@ def _fetch(url: str, file: IO[bytes]) -> None:
 
 
 def _unpack(source: IdxFiles, name: str, file: IO[bytes], description: str) -> bytes:
-    """Unpack NAME.gz, and check the hash of the contents or, if it is unknown, of the archive."""
+    """Unpack NAME.gz, and check the hash of its content.
+
+    If that hash is unknown, check torchvision's md5 of NAME.gz instead. A member of a zip file has neither.
+    """
     if not source.sha256 and not source.archive:
         _check_md5(source, f"{name}.gz", file, description)
     try:

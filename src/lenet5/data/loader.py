@@ -1,4 +1,4 @@
-"""Batches of a dataset that lies in memory as one tensor."""
+"""Batch loading for datasets in memory."""
 
 import itertools
 import math
@@ -19,19 +19,19 @@ class Batch(NamedTuple):
 
     images: Tensor  # at least one row
     targets: Tensor
-    num_own: int  # examples of this rank; 0 if the row belongs to a different rank, so that every rank takes the step
-    num_all: int  # examples of the whole batch
+    num_own: int  # rows that count for this rank; 0 if it only has a stand-in row, so that every rank takes the step
+    num_all: int  # rows of the whole batch, over all ranks
 
 
 class IndexedSource:
-    """Batches that depend on (seed, epoch, step) alone: any range of an epoch can be taken, and no state is stored."""
+    """A source whose batches depend on (seed, epoch, step) alone; it can resume at any step without stored state."""
 
     num_examples: int
     batch_size: int
     shuffle: bool
     seed: int
     limit: int | None = None
-    """Batches per epoch if cut short; every epoch then has the same ones."""
+    """Maximum number of batches per epoch. If set, every epoch has the same batches."""
 
     def __len__(self) -> int:
         """Return the number of batches per epoch."""
@@ -46,14 +46,14 @@ class IndexedSource:
         return torch.randperm(self.num_examples, generator=Generator().manual_seed(derive_seed(self.seed, epoch)))
 
     def evaluation_range(self, rank: int, world_size: int) -> range | None:
-        """Return the steps that one rank evaluates; None if it has to evaluate all of them."""
+        """Return the steps that one rank evaluates; None if every rank evaluates all of them."""
         if world_size == 1 or len(self) < world_size:
             return None
         first, last = (number * len(self) // world_size for number in (rank, rank + 1))
         return range(first, last)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return an empty state: none is needed to continue in the middle of an epoch."""
+        """Return an empty state: resuming in the middle of an epoch needs none."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -61,11 +61,11 @@ class IndexedSource:
 
 
 class TensorLoader(IndexedSource):
-    """Batches of an ImageDataset, indexed from one tensor, which is several times as fast as a DataLoader.
+    """Loader of an ImageDataset that indexes whole batches; several times as fast as a DataLoader.
 
-    A batch depends on (seed, epoch, step) alone. No state is needed to continue in the middle of an epoch, and the
-    global random generators are neither used nor changed. Without shuffling, augmentation and transform, a batch is a
-    view of the dataset.
+    A batch depends on (seed, epoch, step) alone. Resuming in the middle of an epoch needs no state, and the global
+    random generators are neither used nor changed. Without shuffling, augmentation and transform, a batch is a view of
+    the dataset.
 
     Parameters
     ----------
@@ -76,9 +76,10 @@ class TensorLoader(IndexedSource):
     shuffle
         Whether to shuffle the images in every epoch.
     augment
-        Called with uint8 images (N, C, H, W) and a generator on their device; returns images of the same kind.
+        Callable that maps images (N, C, H, W) uint8 and a generator on their device to images of the same shape and
+        dtype.
     device
-        Where the dataset is kept and the batches are made; None for the dataset's own device.
+        Device of the images and the batches. None for the dataset's own device.
     seed
         Seed for shuffling and augmentation; not negative.
 
@@ -86,6 +87,8 @@ class TensorLoader(IndexedSource):
     ------
     ValueError
         The dataset is empty, or `batch_size` or `seed` is out of range.
+    TypeError
+        `dataset` is not an ImageDataset.
     """
 
     def __init__(
@@ -114,22 +117,22 @@ class TensorLoader(IndexedSource):
         self.to(device)
 
     def to(self, device: torch.device | str | None) -> Self:
-        """Move the dataset to a device, and make batches there; return self."""
+        """Move the images and targets to a device, where batches are then prepared; return self."""
         self.images, self.targets = self.images.to(device), self.targets.to(device)
         return self
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the next epoch: images (N, C, H, W) as the network takes them, and int64 targets (N,)."""
+        """Iterate over the next epoch: pairs of images (N, C, H, W), transformed, and int64 targets (N,)."""
         epoch, self.epoch = self.epoch, self.epoch + 1
         return ((batch.images, batch.targets) for batch in self.batches(epoch))
 
     def batches(
         self, epoch: int, start: int = 0, stop: int | None = None, *, rank: int = 0, world_size: int = 1
     ) -> Iterator[Batch]:
-        """Yield one rank's rows of the batches of an epoch, from step `start` to before step `stop`.
+        """Yield one rank's rows of each batch, from step `start` to before step `stop`.
 
         Each batch is augmented as a whole, so that the rows do not depend on the world size. Small batches, and batches
-        on an accelerator, are prepared several at a time, because that is faster.
+        on an accelerator, are prepared several at a time, which is faster.
         """
         epoch, end = (epoch if self.limit is None else 0), (len(self) if stop is None else stop)
         device = self.images.device
@@ -156,12 +159,12 @@ class TensorLoader(IndexedSource):
 
 
 def take_rows(rows: Tensor, rank: int, world_size: int) -> Tensor:
-    """Return every `world_size`-th row from `rank` on; if there is none, the first row, which does not count."""
+    """Return every `world_size`-th row from `rank` on. If there is none, return the first row as a stand-in."""
     return rows[rank::world_size] if rank < len(rows) else rows[:1]
 
 
 def derive_seed(*numbers: int) -> int:
-    """Mix non-negative numbers into a 63-bit seed; unlike with a sum, neighbouring numbers give unrelated seeds."""
+    """Mix non-negative integers into a 63-bit seed. Unlike a sum, similar integers give unrelated seeds."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]) >> 1
 
 

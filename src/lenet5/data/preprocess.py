@@ -1,4 +1,4 @@
-"""Preprocessing: convert images of any kind to normalised batches. Pixels are normalised only here."""
+"""Preprocessing of images of any kind to normalised batches. Pixels are normalised only here."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ _CHANNELS = (1, 3, 4)  # greyscale, RGB and RGBA: the sizes that identify a chan
 
 @dataclass(frozen=True)
 class Preprocess:
-    """Resize and normalise images of any kind: `(pixel / 255 - mean) / std`.
+    """Resizing and normalisation of images of any kind: `(pixel / 255 - mean) / std`.
 
     Parameters
     ----------
@@ -29,13 +29,14 @@ class Preprocess:
         Height and width of the output. Images of a different size are padded with black to a square and resized
         (bilinear, antialiased).
     channels
-        1 converts colour to greyscale (ITU-R BT.601), 3 repeats greyscale in three channels. Transparent pixels are
-        composited on black.
+        Channels of the output. 1 converts colour to greyscale (ITU-R BT.601); 3 repeats greyscale in three channels.
+        Transparent pixels are composited on black.
     mean, std
-        Statistics of the training pixels, with black 0 and white 1. The defaults are those of MNIST.
+        Mean and standard deviation of the training pixels, on a scale from 0 (black) to 1 (white). The defaults are
+        MNIST's.
     padding
-        Width of the black border that is part of `image_size`, in pixels. LeCun et al. (1998) place 28x28 images in
-        32x32. Images that already have the size of the output get no border.
+        Width in pixels of the black border, which is included in `image_size`. LeCun et al. (1998) centre 28x28 images
+        in 32x32. Images that already have the size of the output get no border.
 
     Raises
     ------
@@ -70,9 +71,14 @@ class Preprocess:
         Parameters
         ----------
         images
-            Light digits on a dark background, as in MNIST: a PIL image; an array (H, W), (H, W, C), (N, H, W) or
-            (N, H, W, C); a tensor (H, W), (C, H, W) or (N, C, H, W), with 1, 3 or 4 channels; or a sequence of these,
-            of any sizes. Values are uint8, bool, or floating-point in [0, 1].
+            Light digits on a dark background, as in MNIST. One of:
+
+            - a PIL image;
+            - an array (H, W), (H, W, C), (N, H, W) or (N, H, W, C);
+            - a tensor (H, W), (C, H, W) or (N, C, H, W);
+            - a sequence of these, of any sizes.
+
+            C is 1, 3 or 4. Values are uint8, bool, or floating point in [0, 1].
 
         Returns
         -------
@@ -98,7 +104,7 @@ class Preprocess:
         return self.normalize(batch)
 
     def normalize(self, images: Tensor) -> Tensor:
-        """Normalise pixel values in [0, 255], of any shape and dtype, to float32."""
+        """Normalise pixels in [0, 255], of any shape and dtype; return float32."""
         return images.to(torch.float32, copy=True).mul_(1 / (255 * self.std)).sub_(self.mean / self.std)
 
     def _fit(self, images: Tensor) -> Tensor:
@@ -144,7 +150,7 @@ def _pil_to_array(image: object) -> npt.NDArray[Any]:
 
 
 def _channels_first(images: Tensor, *, channels_last: bool) -> Tensor:
-    """Convert to (N, C, H, W). `channels_last` decides if both the first and the last axis could be the channels."""
+    """Convert to (N, C, H, W). If the first and the last axis could both be the channels, `channels_last` decides."""
     shape = tuple(images.shape)
     if not 2 <= len(shape) <= 4 or not all(shape):
         raise ValueError(f"images have shape {shape}; expected 2 to 4 dimensions, none of them empty")

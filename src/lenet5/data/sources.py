@@ -1,4 +1,4 @@
-"""One protocol for every source of batches that training, evaluation and prediction accept."""
+"""The protocol of batch sources for training, evaluation and prediction, and adapters to it."""
 
 import copy
 import itertools
@@ -19,7 +19,7 @@ EVALUATION_BATCH_SIZE = 500  # affects results by rounding only
 
 
 class Source(Protocol):
-    """Batches, epoch by epoch: a TensorLoader, or a view of a dataset or loader."""
+    """A source of batches, epoch by epoch: a TensorLoader, or an adapter of a dataset or loader."""
 
     @property
     def classes(self) -> tuple[str, ...] | None:
@@ -31,13 +31,13 @@ class Source(Protocol):
     def batches(
         self, epoch: int, start: int = 0, stop: int | None = None, *, rank: int = 0, world_size: int = 1
     ) -> Iterator[Batch]:
-        """Yield one rank's rows of each batch from step `start` to before step `stop`."""
+        """Yield one rank's rows of each batch, from step `start` to before step `stop`."""
 
     def evaluation_range(self, rank: int, world_size: int) -> range | None:
-        """Return the steps that one rank evaluates; None if it has to evaluate all of them."""
+        """Return the steps that one rank evaluates; None if every rank evaluates all of them."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state that continuing in the middle of an epoch needs."""
+        """Return the state needed to resume in the middle of an epoch."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the result of `state_dict`."""
@@ -47,7 +47,7 @@ Data: TypeAlias = ImageDataset | TensorLoader | Dataset[Any] | DataLoader[Any] |
 
 
 class DatasetSource(IndexedSource):
-    """Batches of a torch Dataset."""
+    """A source of batches from a torch Dataset."""
 
     classes = None
 
@@ -63,14 +63,14 @@ class DatasetSource(IndexedSource):
         order = self.order(epoch if self.limit is None else 0) if self.shuffle else torch.arange(self.num_examples)
         batches = torch.split(order, self.batch_size)[start : len(self) if stop is None else stop]
         indices = [take_rows(rows, rank, world_size).tolist() for rows in batches]
-        # a generator of its own: the DataLoader draws a seed from it, and must not touch the run's generators
+        # a separate generator, because the DataLoader draws a seed, which must not advance the global generator
         loader = DataLoader(self.dataset, batch_sampler=indices, generator=Generator())
         for rows, batch in zip(batches, loader, strict=True):
             yield Batch(*check_batch(batch), len(range(rank, len(rows), world_size)), len(rows))
 
 
 class LoaderSource:
-    """Batches of a DataLoader or any other sized iterable."""
+    """A source of batches from a DataLoader or any other sized iterable."""
 
     classes = None
 
@@ -92,7 +92,7 @@ class LoaderSource:
         return f"loader of type {type(self.loader).__name__}"
 
     def iterate(self, epoch: int) -> Iterator[Any]:
-        """Iterate over the loader, after telling it and its sampler the epoch."""
+        """Iterate over the loader, after setting the epoch of the loader and its sampler."""
         for part in (self.loader, getattr(self.loader, "sampler", None)):
             if part is not None and hasattr(part, "set_epoch"):
                 part.set_epoch(epoch)
@@ -104,7 +104,7 @@ class LoaderSource:
     def batches(
         self, epoch: int, start: int = 0, stop: int | None = None, *, rank: int = 0, world_size: int = 1
     ) -> Iterator[Batch]:
-        """Yield the batches; a loader that continues in the middle of an epoch knows its place itself.
+        """Yield the batches; a loader that resumes in the middle of an epoch tracks its own position.
 
         Raises
         ------
@@ -158,9 +158,10 @@ def as_source(
     shuffle: bool = False,
     limit: int | None = None,
 ) -> Source:
-    """View data as a source of batches; `batch_size`, `shuffle` and `seed` are for data that is no loader yet.
+    """Adapt data to the `Source` protocol.
 
-    With a limit, every epoch has the same first batches.
+    `batch_size`, `shuffle` and `seed` apply only to data that is not a loader. With a limit, every epoch has the same
+    first batches.
 
     Raises
     ------
@@ -188,7 +189,7 @@ def as_source(
 
 
 def image_batches(data: Tensor | npt.NDArray[Any] | Data, device: torch.device) -> Iterator[Tensor]:
-    """Yield batches of images; targets are optional, and ignored.
+    """Yield batches of images; targets are optional and ignored.
 
     Raises
     ------
@@ -238,7 +239,7 @@ def check_batch(batch: Any) -> tuple[Tensor, Tensor]:
 
 
 def can_continue(source: Source) -> bool:
-    """Return True if an epoch can be continued in the middle."""
+    """Return True if a source can resume in the middle of an epoch."""
     return not isinstance(source, LoaderSource) or source.has_state
 
 

@@ -9,17 +9,17 @@ SPLIT_VERSION = 1  # increases if `stratified_holdout` ever returns different in
 def stratified_holdout(targets: npt.ArrayLike, size: int) -> npt.NDArray[np.int64]:
     """Choose a stratified subset of examples to hold out.
 
-    A class with `n` of the `N` examples contributes `size * n / N` of them. The quotas are rounded by the largest
-    remainder method, with ties going to the smaller label. A class that contributes `k` examples gives those at the
-    positions `floor((i + 1/2) * n / k)`, `i = 0, ..., k - 1`, in the order of the dataset. The rule uses no random
-    numbers, so it can be reproduced in any language.
+    A class with `n` of the `N` examples has a quota of `size * n / N`. The quotas are rounded by the largest remainder
+    method; ties go to the smaller label. A class with a rounded quota of `k` contributes its examples at positions
+    `floor((i + 1/2) * n / k)`, for `i = 0, ..., k - 1`, in the order of the dataset. The rule uses no random numbers,
+    so it can be reproduced in any language.
 
     Parameters
     ----------
     targets
         (N,) class of each example.
     size
-        Number of examples to hold out, from 0 to N - 1.
+        Number of examples to hold out, from 0 to `N - 1`.
 
     Returns
     -------

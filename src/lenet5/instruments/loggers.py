@@ -12,12 +12,12 @@ from ..training.state import TrainingState
 
 
 class CSVLogger(Callback):
-    """Write the history to a CSV file after each epoch; a resumed run rewrites it without duplicate rows.
+    """A callback that writes the history to a CSV file after each epoch, without duplicate rows in a resumed run.
 
     Parameters
     ----------
     path
-        The file; its columns are those of `History.to_frame`.
+        The CSV file, with the columns of `History.to_frame`.
     """
 
     def __init__(self, path: StrPath) -> None:
@@ -31,19 +31,19 @@ class CSVLogger(Callback):
 
 
 class TensorBoardLogger(Callback):
-    """Log to TensorBoard with torch's SummaryWriter: metrics by epoch, the learning rate by step.
+    """A callback that logs to TensorBoard: metrics by epoch, and the learning rate by step.
 
     Parameters
     ----------
     directory
-        Folder for the event files. Steps that a resumed run repeats are hidden.
+        Folder for the event files. TensorBoard hides steps that a resumed run repeats.
     every
-        Number of steps between two values of the learning rate.
+        Number of steps between two values of the learning rate, at least 1.
 
     Raises
     ------
     ImportError
-        tensorboard is not installed; the extra `tensorboard` of this package installs it.
+        TensorBoard is not installed. The extra `tensorboard` of this package installs it.
     """
 
     def __init__(self, directory: StrPath, *, every: int = 50) -> None:

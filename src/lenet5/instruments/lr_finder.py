@@ -1,4 +1,4 @@
-"""The learning-rate range test (Smith, arXiv:1506.01186): raise the rate at each step, and see where the loss falls."""
+"""The learning-rate range test (Smith, arXiv:1506.01186): raise the rate at each step, and record the loss."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ class LRSearch:
     """The smoothed training loss after the step with each rate."""
 
     suggestion: float
-    """The rate at which the loss falls most steeply over the logarithm of the rate, before its minimum."""
+    """The rate at which the loss, plotted over log(lr), falls most steeply before its minimum."""
 
     def plot(self) -> Figure:
-        """Plot the losses by learning rate, and the suggestion."""
+        """Plot the loss by learning rate, and mark the suggestion."""
         from ..plots.figures import plot_lr_search
 
         return plot_lr_search(self.lrs, self.losses, self.suggestion)
 
 
 class _Recorder(Callback):
-    """Record the loss of each step, and stop after the last rate or when the loss diverges."""
+    """A callback that records the loss of each step, and stops after the last rate or when the loss diverges."""
 
     def __init__(self, num_steps: int) -> None:
         self.num_steps = num_steps
@@ -74,7 +74,7 @@ class _Recorder(Callback):
 def find_lr(
     trainer: Trainer, train: Data, *, lowest: float = 1e-6, highest: float = 1.0, num_steps: int = 100
 ) -> LRSearch:
-    """Train a copy of the model with a learning rate that rises by a constant factor at each step.
+    """Find a learning rate: train a copy of the model with a rate that rises by a constant factor at each step.
 
     Parameters
     ----------
@@ -84,15 +84,15 @@ def find_lr(
     train
         Training data, as in `Trainer.fit`.
     lowest, highest
-        The first and the last rate. The search ends early when the loss exceeds four times its minimum.
+        The first and the last rate. The search ends early if the loss exceeds four times its minimum.
     num_steps
-        The number of rates.
+        The number of rates, at least 10.
 
     Raises
     ------
     ValueError
-        An argument is out of range, the optimizer belongs to the model, fewer than 10 rates gave a finite loss, or
-        there are several processes.
+        An argument is out of range, the optimizer of the trainer is not a factory, fewer than 10 rates gave a finite
+        loss, or there are several processes.
     KeyboardInterrupt
         Ctrl-C ended the search.
     """
@@ -115,7 +115,7 @@ def find_lr(
         raise ValueError(f"only {len(lrs)} rates gave a finite loss; expected 10 or more: try a lower `lowest`")
     slopes = np.gradient(np.array(losses), np.log(lrs))
     end = max(int(np.argmin(losses)), 6)
-    steepest = int(slopes[5:end].argmin()) + 5  # the first averages cover few losses, and beyond the minimum is noise
+    steepest = int(slopes[5:end].argmin()) + 5  # the first averages cover few losses; beyond the minimum is noise
     return LRSearch(tuple(lrs), tuple(losses), lrs[steepest])
 
 

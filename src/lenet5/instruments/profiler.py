@@ -1,4 +1,4 @@
-"""Profile training steps."""
+"""Profiling of training steps."""
 
 from pathlib import Path
 
@@ -11,16 +11,21 @@ from ..training.state import TrainingState
 
 
 class Profiler(Callback):
-    """Profile some steps with torch.profiler; write `trace.json` (for ui.perfetto.dev) and `operators.txt`.
+    """A callback that profiles steps with torch.profiler; writes `trace.json` and `operators.txt`.
 
     Parameters
     ----------
     directory
-        Folder for the two files.
+        Folder for the two files. Open `trace.json` at ui.perfetto.dev.
     skip
-        Steps to skip first, so that warm-up is not measured.
+        Number of first steps to skip as warm-up, at least 1.
     steps
-        Steps to profile. A run that ends before the first of them writes no files.
+        Number of steps to profile, at least 1. A run that ends before the first of them writes no files.
+
+    Raises
+    ------
+    ValueError
+        `skip` or `steps` is less than 1.
     """
 
     def __init__(self, directory: StrPath, *, skip: int = 10, steps: int = 10) -> None:

@@ -43,7 +43,8 @@ def accuracy(targets: ArrayOrTensor, predictions: ArrayOrTensor) -> float:
 def error_rate(targets: ArrayOrTensor, predictions: ArrayOrTensor) -> float:
     """Compute the fraction of predictions that differ from their targets.
 
-    Errors are counted. Scikit-learn's `zero_one_loss` subtracts the accuracy from 1 and can differ in the last digit.
+    This function counts errors. Scikit-learn's `zero_one_loss` subtracts the accuracy from 1, which can differ in the
+    last digit.
 
     Parameters
     ----------

@@ -35,7 +35,7 @@ class Evaluation:
     targets
         (N,) integers: the true classes.
     probabilities
-        (N, num_classes): predicted probabilities. The class with the highest is predicted, the first in case of a tie.
+        (N, num_classes): predicted probabilities. The most probable class is predicted; ties go to the lowest index.
     classes
         Class names. None uses the class indices.
     loss
@@ -53,7 +53,8 @@ class Evaluation:
     Raises
     ------
     ValueError
-        The dataset is empty, the shapes do not match, or the class names are not unique.
+        The dataset is empty, the shapes do not match, a target is out of range, a probability is NaN, or the class
+        names are not unique.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class Evaluation:
         summary = f"accuracy {self.accuracy:.2%} of {len(self)} (95 % confidence: {low:.2%} to {high:.2%})"
         loss = "" if self.loss is None else f"\nloss {self.loss:.4f}"
         table = self.to_frame().to_string(float_format="{:.4f}".format)
-        names = [name[:6].rstrip() for name in self.classes]  # ten columns fit on a line of a terminal
+        names = [name[:6].rstrip() for name in self.classes]  # so that ten columns fit on a line of a terminal
         matrix = pd.DataFrame(self.confusion_matrix, names, names).to_string()
         caption = "confusion matrix (rows: true classes, columns: predicted classes)"
         return f"{summary}{loss}\n\n{table}\n\n{caption}\n{matrix}"

@@ -58,8 +58,8 @@ def coverage_curve(targets: ArrayOrTensor, probabilities: ArrayOrTensor) -> Cove
 def abstention(targets: ArrayOrTensor, probabilities: ArrayOrTensor, *, accuracy: float = 0.999) -> Abstention:
     """Find the lowest confidence threshold that reaches an accuracy.
 
-    Choose the threshold on validation data. Its coverage and accuracy there are optimistic, so report them on test
-    data.
+    Choose the threshold on validation data. Report its coverage and accuracy on test data, because they are optimistic
+    on the data used for the choice.
 
     Parameters
     ----------

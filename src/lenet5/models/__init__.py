@@ -1,4 +1,4 @@
-"""The networks, and the folders that they are saved in."""
+"""The networks, and weights folders to save and load them."""
 
 from . import kernels as kernels  # registers the kernels with the networks
 from .caffe import CaffeLeNet as CaffeLeNet

@@ -1,4 +1,4 @@
-"""The network that Caffe's examples call LeNet."""
+"""The LeNet of Caffe's MNIST example."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from .classifier import ImageClassifier
 
 
 class CaffeLeNet(ImageClassifier):
-    """The "LeNet" of Caffe's MNIST example: 20 and 50 maps, 500 units and a single ReLU; 431,080 parameters.
+    """The "LeNet" of Caffe's MNIST example: 20 and 50 feature maps, 500 units, a single ReLU, 431,080 parameters.
 
     Jia et al., "Caffe: Convolutional Architecture for Fast Feature Embedding", arXiv:1408.5093. Studies of pruning and
     quantisation often call this network LeNet-5, although it has seven times the parameters. The layers have Caffe's
@@ -46,5 +46,5 @@ class CaffeLeNet(ImageClassifier):
         return logits
 
     def arguments(self) -> dict[str, Any]:
-        """Return the constructor's arguments in a form that JSON can hold."""
+        """Return the constructor's arguments as JSON-serialisable values."""
         return {"num_classes": self.num_classes}

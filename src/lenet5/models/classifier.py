@@ -1,4 +1,4 @@
-"""The base class of the networks: it checks images and dispatches to kernels, both outside of `forward`."""
+"""The base class of the networks: image checks and kernel dispatch, both outside `forward`."""
 
 import itertools
 from collections import OrderedDict
@@ -13,9 +13,9 @@ from .pretrained import PretrainedModel
 
 
 class Kernel(NamedTuple):
-    """Fast functions that compute the same as the layers of a network.
+    """Fast equivalents of the layers of a network.
 
-    Each returns None where it does not apply, such as on a different device or while the layers are traced.
+    Each function returns None if it does not apply, for example on a different device or during tracing.
     """
 
     logits: Callable[[Any, Tensor], Tensor | None] | None = None
@@ -26,21 +26,21 @@ class Kernel(NamedTuple):
 
 
 KERNELS: dict[Callable[..., Tensor], Kernel] = {}
-"""Kernels by the `forward` that they replace: a subclass with a `forward` of its own has none."""
+"""Kernels by the `forward` that they replace. A subclass that overrides `forward` has none."""
 
 
 class ImageClassifier(PretrainedModel, abstract=True):
     """A network that maps images of one shape to logits.
 
-    Calling the network checks the images and runs a kernel if one applies. Otherwise it calls `forward`, which
-    contains the layers alone, so that tracers see nothing else.
+    A call runs a kernel if one applies. If none does, it checks the images and calls `forward`. `forward` contains the
+    layers alone, so that tracers see nothing else.
 
     Attributes
     ----------
     image_shape
-        (C, H, W) of the images.
+        Shape (C, H, W) of the images.
     num_classes
-        The number of logits.
+        Number of logits.
     """
 
     def __init__(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
@@ -59,7 +59,7 @@ class ImageClassifier(PretrainedModel, abstract=True):
         Returns
         -------
         Tensor
-            (N, num_classes).
+            (N, num_classes) logits.
 
         Raises
         ------
@@ -90,13 +90,13 @@ class ImageClassifier(PretrainedModel, abstract=True):
         -------
         callable or None
             Maps images and targets to the mean loss and sets the gradients of the parameters, which must be None
-            before. Returns None, and changes nothing, for a batch that it does not support.
+            before. For an unsupported batch, it returns None and changes nothing.
         """
         kernel = KERNELS.get(type(self).forward)
         return kernel.gradients(self, loss_fn) if kernel and kernel.gradients else None
 
     def cuda_graph_safe(self) -> bool:
-        """Return True if a CUDA graph can capture the forward pass: all layers are torch's own, and none has hooks."""
+        """Return True if a CUDA graph can capture the forward pass: all layers are torch's own, without hooks."""
         states = [vars(module) for module in self.modules()]
         hooked = any(value for state in states for name, value in state.items() if name.endswith("_hooks"))
         replaced = any("forward" in state for state in states)
@@ -123,7 +123,7 @@ class ImageClassifier(PretrainedModel, abstract=True):
 
 
 def stacked(**modules: nn.Module) -> nn.Sequential:
-    """Return a Sequential of named modules."""
+    """Build a Sequential of named modules."""
     return nn.Sequential(OrderedDict(modules))
 
 

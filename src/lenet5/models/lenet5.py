@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from .classifier import ImageClassifier, stacked
 
-_FIELD = 32  # the paper centres its 28x28 digits in a 32x32 field, so that strokes can end mid receptive field (II.B)
+_FIELD = 32  # the paper centres 28x28 digits in 32x32, so that stroke ends can lie mid receptive field (II.B)
 _SMALLEST = 12  # the smallest image that leaves S4 at least one row
 
 
@@ -26,11 +26,11 @@ class LeNet5(ImageClassifier):
         Channels of the images: 1 for greyscale, 3 for colour.
     image_size
         Height and width of the images in pixels, at least 12. C1 pads images smaller than the paper's 32x32 field by 2
-        pixels, as the paper does with its 28x28 digits. So 28 and 32 give the same 61,706 parameters.
+        pixels on each side, as the paper does with its 28x28 digits. So 28 and 32 give the same 61,706 parameters.
     activation
-        Constructs the activation after C1, C3, C5 and F6.
+        Class of the activation after C1, C3, C5 and F6, or a function that returns a new one.
     pooling
-        "max" or "avg", for S2 and S4.
+        Pooling of S2 and S4: "max" or "avg".
 
     Raises
     ------
@@ -75,7 +75,7 @@ class LeNet5(ImageClassifier):
     def forward(self, images: Tensor) -> Tensor:
         """Map images (N, in_channels, image_size, image_size) to logits (N, num_classes).
 
-        The shapes beside the steps are those of images of 28x28 and 32x32.
+        The shapes in the comments are for images of 28x28 and 32x32.
         """
         x = self.c1(images)  # (N, 6, 28, 28)
         x = self.s2(x)  # (N, 6, 14, 14)
@@ -87,7 +87,13 @@ class LeNet5(ImageClassifier):
         return logits
 
     def arguments(self) -> dict[str, Any]:
-        """Return the constructor's arguments in a form that JSON can hold; the activation by its name in torch.nn."""
+        """Return the constructor's arguments as JSON-serialisable values, with the activation by its name in torch.nn.
+
+        Raises
+        ------
+        ValueError
+            The activation is not a class in torch.nn.
+        """
         name = getattr(self.activation, "__name__", "")
         if getattr(nn.modules.activation, name, None) is not self.activation:
             raise ValueError(

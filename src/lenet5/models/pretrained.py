@@ -1,4 +1,4 @@
-"""Save models to folders, and load them back: `config.json` describes the model, `model.safetensors` holds its tensors.
+"""Weights folders: `config.json` describes a model, and `model.safetensors` holds its tensors.
 
 The bundled weights, `save_pretrained` and the runs of the command line all use this format.
 """
@@ -20,7 +20,7 @@ from ..storage import StrPath
 CONFIG = "config.json"
 TENSORS = "model.safetensors"
 
-_ARCHITECTURES: dict[str, type["PretrainedModel"]] = {}  # the classes that a folder may name
+_ARCHITECTURES: dict[str, type["PretrainedModel"]] = {}  # the classes that a weights folder may name
 
 
 class PretrainedModel(nn.Module):
@@ -38,7 +38,7 @@ class PretrainedModel(nn.Module):
         _ARCHITECTURES[cls.__name__] = cls
 
     def arguments(self) -> dict[str, Any]:
-        """Return the constructor's arguments in a form that JSON can hold."""
+        """Return the constructor's arguments as JSON-serialisable values."""
         raise NotImplementedError(f"{type(self).__name__} does not define arguments(), which saving needs")
 
     @classmethod
@@ -52,9 +52,15 @@ class PretrainedModel(nn.Module):
         Parameters
         ----------
         directory
-            The folder; created if missing. Existing files of these two names are replaced atomically; other files stay.
+            The folder; created if missing. Existing files of these names are replaced atomically. Other files stay.
         extra
-            Additional entries of `config.json`, such as `preprocess=...` or `meta=...`; values must fit in JSON.
+            Additional entries of `config.json`, such as `preprocess=...` or `meta=...`. Values must be
+            JSON-serialisable.
+
+        Raises
+        ------
+        ValueError
+            `directory` is a file, or an argument of the constructor cannot be saved.
         """
         save_model(self, directory, **extra)
 
@@ -65,16 +71,20 @@ class PretrainedModel(nn.Module):
         Parameters
         ----------
         source
-            The name of bundled weights, such as "mnist_v2" (in any case; write "./mnist_v2" for a folder of that name);
-            a folder; a `.safetensors` file with its `config.json` beside it; or a repository on the Hugging Face hub
-            ("owner/name"; needs huggingface_hub, and no local folder "owner").
+            One of:
+
+            - the name of bundled weights in any case, such as "mnist_v2" (write "./mnist_v2" for a folder);
+            - a folder;
+            - a `.safetensors` file with its `config.json` beside it;
+            - a repository "owner/name" on the Hugging Face hub, unless a folder "owner" exists. This needs
+              huggingface_hub.
 
         Raises
         ------
         FileNotFoundError
             The source does not exist.
         ValueError
-            A file is damaged, or holds a different architecture or different tensors. Nothing is loaded partially.
+            A file is damaged, or holds a different architecture or different tensors. Nothing is loaded in part.
         """
         model = load_model(source)
         if not isinstance(model, cls):
@@ -99,7 +109,7 @@ class WeightsFolder:
 
     @classmethod
     def open(cls, source: StrPath) -> Self:
-        """Locate and read the folder; `source` and errors as in `PretrainedModel.from_pretrained`."""
+        """Locate a folder and read its config; `source` and errors are as in `PretrainedModel.from_pretrained`."""
         tensors = _locate(source)
         path = tensors.with_name(CONFIG)
         config = storage.unsealed(storage.read_json(path), path)
@@ -114,7 +124,7 @@ class WeightsFolder:
         return self.tensors.parent
 
     def load(self) -> PretrainedModel:
-        """Build the model, verify the hash of its tensors, and load them; return it in evaluation mode."""
+        """Build the model, verify and load its tensors, and return it in evaluation mode."""
         name, arguments = self.config.get("architecture"), self.config.get("arguments")
         if name is None and "settings" in self.config:
             raise ValueError(
@@ -125,7 +135,7 @@ class WeightsFolder:
             known = ", ".join(sorted(_ARCHITECTURES))
             raise ValueError(f"{self.path / CONFIG} names the architecture {name!r}; expected one of: {known}")
         try:
-            with torch.random.fork_rng(devices=[]):  # the initial weights are overwritten at once
+            with torch.random.fork_rng(devices=[]):  # the initial weights are overwritten
                 model = architecture.from_arguments(arguments).to(_dtype(self.config))
         except (TypeError, ValueError, RuntimeError) as error:
             raise ValueError(f"{self.path / CONFIG} does not describe a {name}: {error}") from error
@@ -139,7 +149,7 @@ def load_model(source: StrPath) -> PretrainedModel:
 
 
 def save_model(model: nn.Module, directory: StrPath, **extra: Any) -> None:
-    """Save any module as `save_pretrained` does; only a PretrainedModel can be rebuilt from the folder alone."""
+    """Save any module as in `save_pretrained`; only a PretrainedModel can be rebuilt from the folder alone."""
     model = getattr(model, "_orig_mod", model)  # unwrap torch.compile
     tensors = storage.tensors_bytes(model.state_dict())
     dtypes = {str(parameter.dtype).removeprefix("torch.") for parameter in model.parameters()}
@@ -163,7 +173,7 @@ def assign_tensors(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) 
     Raises
     ------
     ValueError
-        A name, shape or dtype differs; `path` is named as the origin of the tensors.
+        A name, shape or dtype differs. The message names `path` as the origin of the tensors.
     """
     expected, given = (
         {name: (tuple(t.shape), t.dtype) for name, t in s.items()} for s in (model.state_dict(), tensors)

@@ -1,4 +1,4 @@
-"""Connected components, and which of them form a digit."""
+"""Connected components, and the choice of those that form a digit."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from scipy import ndimage
 from .pixels import Box, Grey, Mask, border, longer_side
 
 CONNECTIVITY = np.ones((3, 3), bool)  # eight neighbours: pixels that touch at a corner are connected
-_MIN_SIDE = 0.05  # of the image's longer side
+_MIN_SIDE = 0.05  # as a fraction of the image's longer side
 
 
 class Candidate(NamedTuple):
@@ -18,8 +18,8 @@ class Candidate(NamedTuple):
     mask: Mask
     polarity: int  # 1 for light ink on dark, -1 for dark ink on light
     score: float
-    plausibility: float  # from 0 to 1: whether the shape consists of strokes
-    num_rivals: int  # similarly plausible components elsewhere
+    plausibility: float  # from 0 to 1: how well the shape fits a drawing of strokes
+    num_rivals: int  # other components that could be digits
 
 
 class _Component(NamedTuple):
@@ -31,7 +31,7 @@ class _Component(NamedTuple):
 
 
 def find_digit(excess: Grey, ink: Mask, polarity: int) -> Candidate | None:
-    """Find the component that most resembles a digit, add components that belong to it, and count its rivals.
+    """Find the component that most resembles a digit, add the components that belong to it, and count its rivals.
 
     Parameters
     ----------
@@ -41,6 +41,11 @@ def find_digit(excess: Grey, ink: Mask, polarity: int) -> Candidate | None:
         (H, W) bool: the pixels to take components from.
     polarity
         1 for light ink on dark, -1 for dark ink on light.
+
+    Returns
+    -------
+    Candidate or None
+        None if there is no component of sufficient size.
     """
     labels, _ = ndimage.label(ink, CONNECTIVITY)
     boxes, areas = ndimage.find_objects(labels), np.bincount(labels.ravel())[1:]
@@ -66,7 +71,7 @@ def _measure(number: int, box: Box, labels: npt.NDArray[np.int32], excess: Grey)
     """Score a component: digits have long thin strokes and high contrast, and lie away from the image's border."""
     mask, edge = labels[box] == number + 1, border(labels)
     area, side, contact = int(mask.sum()), max(mask.shape), int((edge == number + 1).sum())
-    prior = float(np.clip(3 - 5 * (edge > 0).mean(), 0.02, 1))  # most of the image's border is background
+    prior = float(np.clip(3 - 5 * (edge > 0).mean(), 0.02, 1))  # the border of the image is mostly background
     distance = ndimage.distance_transform_edt(np.pad(mask, 1))
     length = area / (4 * distance[distance > 0].mean())  # a bar's mean distance to its edge is a quarter of its width
     thinness = np.clip((0.3 - distance.max() / side) / 0.1, 0.02, 1)
@@ -82,7 +87,7 @@ def _measure(number: int, box: Box, labels: npt.NDArray[np.int32], excess: Grey)
 
 
 def _is_rival(component: _Component, main: _Component, *, near: bool) -> bool:
-    """Return whether a component is a digit of its own: as plausible as the main one, or as tall and beside it."""
+    """Return True if a component is a second digit: similar in score and size or, if near, as tall and beside it."""
     if not near:
         return component.score > 0.35 * main.score and longer_side(component.box) > 0.4 * longer_side(main.box)
     (rows, columns), (main_rows, main_columns) = component.box, main.box

@@ -1,4 +1,4 @@
-"""Pipeline from a photograph of one digit to an image in MNIST's format."""
+"""The pipeline from a photograph of one digit to an image in MNIST's format."""
 
 from os import PathLike, fspath
 
@@ -17,14 +17,14 @@ def load_digit(image: str | PathLike[str] | PIL.Image.Image) -> Tensor:
     """Convert a photograph, scan or drawing of one digit to MNIST's format.
 
     The digit is segmented from the background. It may be dark on light or light on dark, unevenly lit, and on ruled
-    paper. Its strokes are then brought to a width within MNIST's range. The digit is scaled to fit 20x20 pixels, and
-    its centre of mass is placed at the centre of the 28x28 image (LeCun, Bottou, Bengio and Haffner 1998, section
-    III.A). An image that is already in this format is returned unchanged.
+    paper. The width of its strokes is then adjusted to MNIST's range. The digit is scaled to fit 20x20 pixels, and its
+    centre of mass is placed at the centre of the 28x28 image (LeCun, Bottou, Bengio and Haffner 1998, section III.A).
+    An image that is already in this format is returned unchanged.
 
     Parameters
     ----------
     image
-        Path, or a PIL image of any mode and size.
+        A path, or a PIL image of any mode and size.
 
     Returns
     -------
@@ -34,7 +34,7 @@ def load_digit(image: str | PathLike[str] | PIL.Image.Image) -> Tensor:
     Raises
     ------
     ValueError
-        The file is not a readable image, or the image does not show exactly one digit.
+        The file does not exist or is not a readable image, or the image does not show exactly one digit.
     TypeError
         `image` is neither a path nor a PIL image.
     """
@@ -72,7 +72,7 @@ def open_image(path: str | PathLike[str]) -> PIL.Image.Image:
 
 
 def thumbnail(path: str | PathLike[str], side: int = 400) -> npt.NDArray[np.uint8]:
-    """Read an image file as an upright (H, W, 3) uint8 array on white, with sides of at most `side` pixels."""
+    """Read an image file as an upright (H, W, 3) uint8 array on white, at most `side` pixels high and wide."""
     image = PIL.ImageOps.exif_transpose(open_image(path))
     image.thumbnail((side, side))
     layer = image.convert("RGBA")

@@ -1,4 +1,4 @@
-"""MNIST's specification: stroke width, size and position of a digit (LeCun et al. 1998, section III.A)."""
+"""Normalisation of a digit to MNIST's stroke width, size and position (LeCun et al. 1998, section III.A)."""
 
 import numpy as np
 import numpy.typing as npt
@@ -7,14 +7,14 @@ from scipy import ndimage
 
 from .pixels import Grey, Mask, bounding_box, longer_side
 
-_IMAGE = 28  # pixels of the image's side
-_BOX = 20  # pixels of the digit's longer side
-_STROKE_WIDTH = (2.2, 4.0)  # pixels; 90 % of MNIST's training images lie in 1.8 to 4.0, and their median is 2.6
+_IMAGE = 28  # side of the image in pixels
+_BOX = 20  # longer side of the digit in pixels
+_STROKE_WIDTH = (2.2, 4.0)  # in pixels; 90 % of MNIST's training images lie in 1.8 to 4.0, with a median of 2.6
 _PADDING = 96  # pixels around a mask, for thicker strokes
 
 
 def is_normalised(grey: Grey) -> bool:
-    """Return whether an image is in MNIST's format: 28x28, with a centred digit of 20 pixels on black."""
+    """Return True if an image is in MNIST's format: 28x28, with a centred digit of 20 pixels on black."""
     if grey.shape != (_IMAGE, _IMAGE) or grey.max() < 128:
         return False
     offset = np.abs(np.subtract(ndimage.center_of_mass(grey), _IMAGE / 2)).max()

@@ -37,7 +37,7 @@ def otsu(values: Grey) -> float:
     below = np.cumsum(counts)[:-1]  # never 0 and never all, since the outermost bins contain the extremes
     above = counts.sum() - below
     between = below * above * (sums[:-1] / below - (sums[-1] - sums[:-1]) / above) ** 2
-    best = np.flatnonzero(between >= between.max() * (1 - 1e-9))  # several bins if they lie in a gap: take its middle
+    best = np.flatnonzero(between >= between.max() * (1 - 1e-9))  # bins in a gap between the classes tie: average them
     return float(edges[1:][best].mean())
 
 

@@ -11,8 +11,8 @@ from .pixels import Grey, Mask
 Indices: TypeAlias = npt.NDArray[np.int_]
 
 _SLOPES = np.linspace(-0.25, 0.25, 51)  # paper is rarely tilted by more than 14 degrees
-_MIN_COVERAGE = 0.7  # fraction of the image's width that a line crosses; the bar of a digit crosses less
-_MAX_THICKNESS = 0.06  # of the image's longer side
+_MIN_COVERAGE = 0.7  # fraction of the image's width that a line must cover; strokes of a digit cover less
+_MAX_THICKNESS = 0.06  # as a fraction of the image's longer side
 _MAX_LINES = 60  # per direction
 
 
@@ -70,7 +70,7 @@ def _coverage(marked: Mask, paths: Indices) -> Grey:
 
 
 def _erase(excess: Grey, rows: Indices, half: int) -> None:
-    """Erase one line in place, except pixels that are darker than the line or have ink on both sides of it."""
+    """Erase one line in place, except pixels that exceed the line or have ink on both sides of it."""
     height, width = excess.shape
     columns = np.arange(width)
     above, below = (excess[(rows + shift).clip(0, height - 1), columns] for shift in (-half - 1, half + 1))

@@ -10,14 +10,14 @@ from .components import CONNECTIVITY, Candidate, find_digit
 from .pixels import Grey, Mask, border, bounding_box, longer_side, otsu, resize, resize_to
 from .ruling import remove_lines
 
-_LOW_RESOLUTION = (160, 400)  # pixels of the image's longer side, from small drawings to photographs
-_MIN_PHOTOGRAPH = 160  # pixels; a smaller image is a drawing or a scan, and evenly lit
+_LOW_RESOLUTION = (160, 400)  # range of the image's longer side in pixels, from small drawings to photographs
+_MIN_PHOTOGRAPH = 160  # in pixels; a smaller image is a drawing or a scan, which is evenly lit
 _MIN_CONTRAST = 12.0  # of 255
 _MIN_PLAUSIBILITY = 0.03
 _HIGH_PLAUSIBILITY = 0.15  # required in uneven light and at the border of a photograph
-_HIGH_RESOLUTION = 160  # pixels of the digit's longer side, 8 per pixel of MNIST
-_MARGIN = 0.35  # around the digit, of its longer side
-_MIN_SPECK = 0.03  # of the largest component's area; anything smaller is dirt
+_HIGH_RESOLUTION = 160  # longer side of the digit in pixels: 8 per pixel of MNIST
+_MARGIN = 0.35  # around the digit, as a fraction of its longer side
+_MIN_SPECK = 0.03  # as a fraction of the largest component's area; anything smaller is dirt
 
 
 def segment(image: PIL.Image.Image) -> Mask:
@@ -43,7 +43,7 @@ def segment(image: PIL.Image.Image) -> Mask:
     inside = ndimage.distance_transform_edt(seed)
     near = ndimage.distance_transform_edt(~seed) <= 10 + 2 * inside[seed].mean()  # half a stroke and some tolerance
     ink = near
-    for _ in range(2):  # estimate the background without all nearby pixels, then without the ink alone
+    for _ in range(2):  # estimate the background without all nearby pixels, then without only the ink
         background = _inpaint(crop, ndimage.binary_dilation(ink, iterations=4))
         excess = digit.polarity * (crop - background)
         if digit.polarity < 0:
@@ -72,7 +72,7 @@ def _locate(image: PIL.Image.Image) -> Candidate:
 
 
 def _in_even_light(grey: Grey, *, photograph: bool) -> Iterator[Candidate]:
-    """Yield a candidate of each polarity, against the median of the lighter or the darker pixels."""
+    """Yield a candidate of each polarity, relative to the median of the lighter or the darker pixels."""
     if np.ptp(grey) < _MIN_CONTRAST:
         return
     light = grey > otsu(grey)
@@ -90,9 +90,9 @@ def _in_even_light(grey: Grey, *, photograph: bool) -> Iterator[Candidate]:
 
 
 def _in_uneven_light(grey: Grey, even_plausibility: float) -> Iterator[Candidate]:
-    """Yield a candidate of each polarity, against the median of its surroundings.
+    """Yield a candidate of each polarity, relative to the local median.
 
-    A level between the backgrounds of two neighbouring places is the edge of the paper or of a shadow, not ink.
+    A grey level between two neighbouring local medians belongs to the edge of the paper or of a shadow, not to ink.
     """
     small = resize(PIL.Image.fromarray(grey), 64 / max(grey.shape))
     background = ndimage.median_filter(small, 21, mode="nearest")  # a third of the image
@@ -113,7 +113,7 @@ def _find_unruled(excess: Grey, noise: float, polarity: int, *, low: float) -> C
         return ruled
     unruled = find_digit(unruled_excess, _threshold(unruled_excess, noise, low), polarity)
     if ruled and ruled.plausibility > 0.5 and not border(ruled.mask).any():
-        # The line was an upright 1 if the score collapses without it.
+        # If the score collapses without the line, the line was an upright 1.
         return ruled if unruled is None or unruled.score < 0.3 * ruled.score else unruled
     return unruled
 
@@ -128,7 +128,7 @@ def _threshold(excess: Grey, noise: float, low: float) -> Mask:
 
 
 def _noise(residual: Grey) -> float:
-    """Estimate the standard deviation of noise from the median absolute deviation, which ignores ink."""
+    """Estimate the standard deviation of the noise from the median absolute deviation, which is robust to ink."""
     return 1.4826 * float(np.median(np.abs(residual)))
 
 
@@ -138,7 +138,7 @@ def _extent(mask: Mask) -> float:
 
 
 def _fills_image(digit: Candidate) -> bool:
-    """Return whether an image is cropped to its digit."""
+    """Return True if an image is cropped to its digit."""
     return _extent(digit.mask) > 0.9 and digit.mask.mean() > 0.15 and digit.plausibility >= _HIGH_PLAUSIBILITY
 
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 def plot_confusion_matrix(matrix: npt.NDArray[np.int64], classes: Sequence[str]) -> Figure:
     """Plot a confusion matrix: one row per true class, one column per predicted class.
 
-    Cells contain counts. Colour shows each error as a fraction of its true class. The diagonal is left uncoloured, as
-    it would outshine the errors of any accurate classifier.
+    Cells contain counts. Colour shows each error as a fraction of its true class. The diagonal is not coloured, because
+    it would outshine the errors of an accurate classifier.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def plot_errors(frame: pd.DataFrame, published: Mapping[str, tuple[int, int, flo
     frame
         One row per epoch, with the columns `epoch`, `train_accuracy` and `test_accuracy`.
     published
-        First epoch, last epoch and error in percent, by set: "training" or "test".
+        First epoch, last epoch and error in percent, by split: "training" or "test".
     """
     figure, (axes,) = _panels(6, 4)
     for colour, name, column in (("C0", "training", "train_accuracy"), ("C1", "test", "test_accuracy")):
@@ -93,7 +93,7 @@ def plot_errors(frame: pd.DataFrame, published: Mapping[str, tuple[int, int, flo
             label = f"{name}: {percent} % (published)"
             axes.plot([first, last], [percent] * 2, color=colour, linestyle="--", marker="x", label=label)
     errors = 100 * (1 - frame[["train_accuracy", "test_accuracy"]].max(axis=1))
-    top = min(errors.max(), 4 * max(errors.iloc[-1], 1))  # large early errors are cut off to keep the last ones legible
+    top = min(errors.max(), 4 * max(errors.iloc[-1], 1))  # cut off large early errors to keep the last ones legible
     _finish(axes, xlabel="epoch", ylabel="error (%)", ylim=(0, 1.1 * max(top, 0.1)))
     return figure
 
@@ -151,7 +151,7 @@ def _panels(width: float, height: float, num_panels: int = 1) -> tuple[Figure, l
 
 
 def _finish(axes: Axes, **properties: Any) -> None:
-    """Set the properties of a line plot, and add a grid, a legend and integer epochs."""
+    """Set the properties of a line plot, and add a grid, a legend and integer ticks for epochs."""
     axes.set(**properties)
     if axes.get_xlabel() == "epoch":
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -1,7 +1,7 @@
 """The recipes, by name.
 
-Importing this module does not import torch, so that the command line can list the names. `lenet5` here is the lazy
-public face, so that a recipe reads as it would in a user's script.
+Importing this module does not import torch, so that the command line can list the names. The recipes use the lazy
+public names of `lenet5`, as a user's script would.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class PublishedError(NamedTuple):
 
 @dataclass(frozen=True)
 class Recipe:
-    """A network with everything that is needed to train it."""
+    """A network with everything needed to train it."""
 
     config: TrainerConfig
 
@@ -43,10 +43,10 @@ class Recipe:
     """Augmentation of the training images."""
 
     calibrate: bool = False
-    """Apply temperature scaling to the logits after training, fitted on the validation split."""
+    """Apply temperature scaling to the logits after training, with the temperature fitted on the validation split."""
 
     all_images: bool = False
-    """Train on the validation split too. Nothing is left to choose by, so the recipe must be final."""
+    """Train on the validation split too. No data is left for model selection, so the recipe must be final."""
 
     model: Callable[[int], PretrainedModel] = lambda num_classes: lenet5.LeNet5(num_classes)  # noqa: PLW0108 (lazy)
     """Builds the network for a number of classes."""
@@ -64,8 +64,8 @@ class Recipe:
     """Builds callbacks from the training images."""
 
     published: Mapping[str, PublishedError] | None = None
-    """Published error rates by split. If set, training and test error are measured after each epoch and plotted with
-    the published ones."""
+    """Published error rates by split. If set, training and test error are measured after each epoch, and plotted with
+    the published values."""
 
     def __post_init__(self) -> None:
         if self.calibrate and self.all_images:
@@ -105,29 +105,29 @@ def _robust() -> Recipe:
 
 
 class _Recipes(Mapping[str, Recipe]):
-    """The recipes by name; each is built when it is looked up."""
+    """A mapping that builds a recipe when it is looked up."""
 
     _builders: ClassVar[dict[str, Callable[[], Recipe]]] = {
-        # the defaults of TrainerConfig, for a few epochs on 60,000 images
+        # for 60,000 images: the defaults of TrainerConfig
         "standard": lambda: Recipe(TrainerConfig()),
-        # about a thousand images; keeps the last epoch, because 143 validation images cannot rank the epochs
+        # for about 1,000 images; keeps the last epoch, because 143 validation images cannot rank the epochs
         "digits": lambda: Recipe(
             TrainerConfig(max_epochs=30, batch_size=32, restore_best=False),
             lenet5.Augment(degrees=8, scale=0.08, shear=0.1, translate=1),
         ),
-        # 99 % on MNIST in the shortest time
+        # reaches 99 % on MNIST in the shortest time
         "fast": lambda: Recipe(
             TrainerConfig(max_epochs=2, batch_size=256, lr=0.03, warmup=0.3, weight_decay=0.05, label_smoothing=0.05)
         ),
-        # the highest accuracy on MNIST
+        # reaches the highest accuracy on MNIST
         "record": lambda: Recipe(
             replace(_LONG, max_epochs=300),
             lenet5.Augment(degrees=10, scale=0.15, shear=0.15, translate=2, elastic=0.7, interpolation="bicubic"),
             all_images=True,
         ),
-        # corrupted images and digits from outside MNIST; not tuned, but the first that was tried
+        # for corrupted images and digits from outside MNIST; the first settings tried, not tuned
         "robust": _robust,
-        # Fashion-MNIST
+        # for Fashion-MNIST
         "fashion": lambda: Recipe(
             replace(_LONG, max_epochs=100),
             lenet5.Augment(degrees=3, scale=0.05, shear=0.03, translate=1, flip=0.5, interpolation="bicubic"),
@@ -135,7 +135,7 @@ class _Recipes(Mapping[str, Recipe]):
         ),
         # the original network, trained as published: docs/lenet5_1998.md
         "1998": _original,
-        # the same on distorted images, with smaller steps
+        # the same, on distorted images and with lower learning rates
         "1998_distorted": _original_distorted,
         # the recipe of the weights mnist_v1
         "mnist_v1": lambda: Recipe(TrainerConfig(max_epochs=40, lr=0.004, weight_decay=0.05), lenet5.Augment()),
@@ -152,4 +152,4 @@ class _Recipes(Mapping[str, Recipe]):
 
 
 RECIPES: Mapping[str, Recipe] = _Recipes()
-"""The recipes, by name. All settings were chosen on validation data."""
+"""The recipes, by name. No setting was chosen on test data."""

@@ -15,32 +15,32 @@ from ..training.history import Row
 from ..training.state import TrainingState
 
 PUBLISHED_LRS = (5e-4,) * 2 + (2e-4,) * 3 + (1e-4,) * 3 + (5e-5,) * 4 + (1e-5,)
-"""The learning rate of each pass; the last one holds for all later passes (LeCun et al. 1998, section III.B)."""
+"""The learning rate of each epoch; the last applies to all later epochs (LeCun et al. 1998, section III.B)."""
 
 
 class SDLMSchedule(Callback):
-    """Set the learning rate of SDLM and re-estimate its second derivatives before each epoch.
+    """A callback that sets the learning rate of SDLM and estimates its second derivatives before each epoch.
 
     LeCun et al. 1998, section III.B: the estimate uses 500 training patterns before each pass.
 
     Parameters
     ----------
     patterns
-        The dataset to draw the patterns from, anew for each epoch; the draw depends on the seed of the Trainer.
+        The dataset from which new patterns are drawn for each epoch, with the seed of the Trainer.
     lrs
-        The learning rate of each epoch; the last one holds for all later epochs.
+        The learning rate of each epoch; the last applies to all later epochs.
     num_patterns
-        The number of patterns; all, if there are fewer.
+        The number of patterns per estimate. A smaller dataset is used whole.
     loss_fn
-        The loss to differentiate twice; None for the training loss.
+        The loss to differentiate twice. None for the training loss.
 
     Raises
     ------
     ValueError
-        There are no learning rates or no patterns, or a rate is negative. When training starts: the labels are smoothed
-        and `loss_fn` is None, or the run continues one with a different schedule.
+        There are no learning rates or no patterns, or a rate is negative or not finite. In `Trainer.fit`:
+        `label_smoothing` is set and `loss_fn` is None, or the resumed run had a different schedule.
     TypeError
-        When training starts: the optimizer is not SDLM.
+        In `Trainer.fit`: the optimizer is not SDLM.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class SDLMSchedule(Callback):
         self.patterns, self.lrs, self.num_patterns, self.loss_fn = patterns, tuple(lrs), num_patterns, loss_fn
 
     def on_fit_start(self, state: TrainingState) -> None:
-        """Prepare the first epoch; a run that resumes in the middle of an epoch has its estimate in the checkpoint."""
+        """Prepare the first epoch. If a run resumes in the middle of an epoch, the checkpoint has the estimate."""
         if not isinstance(state.optimizer, SDLM):
             raise TypeError(f"the optimizer is {type(state.optimizer).__name__}; expected SDLM")
         if state.config.label_smoothing and self.loss_fn is None:
@@ -75,7 +75,7 @@ class SDLMSchedule(Callback):
             self._prepare(state, row["epoch"])
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the schedule, so that a run can resume with the same one only."""
+        """Return the schedule, so that a run can resume only with the same one."""
         return {"lrs": list(self.lrs), "num_patterns": self.num_patterns}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -105,10 +105,10 @@ def original_network(num_classes: int) -> LeNet5Original:
 
 
 def published_schedule(patterns: ImageDataset) -> list[Callback]:
-    """Return the published learning rates, with second derivatives of the distance to the target prototype alone."""
+    """Return the published schedule, with the second derivatives of `MLELoss`: the distance to the target prototype."""
     return [SDLMSchedule(patterns, PUBLISHED_LRS, loss_fn=MLELoss())]
 
 
 def slow_schedule(patterns: ImageDataset) -> list[Callback]:
-    """Return the published schedule with a fifth of each learning rate, for twice as many epochs."""
+    """Return the published schedule with a fifth of each learning rate, each for twice as many epochs."""
     return [SDLMSchedule(patterns, [lr / 5 for lr in PUBLISHED_LRS for _ in range(2)], loss_fn=MLELoss())]

@@ -1,1 +1,1 @@
-"""What training runs on: the device, random generators, signals, other processes, and CUDA graphs."""
+"""The runtime of training: devices, random generators, signals, process groups, and CUDA graphs."""

@@ -1,4 +1,4 @@
-"""What a model can offer to be trained faster."""
+"""The protocol of models with a fast path for training."""
 
 from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -9,12 +9,12 @@ LossFunction: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """Maps logits and targets to the mean loss over the batch."""
 
 FusedGradients: TypeAlias = Callable[[Tensor, Tensor], Tensor | None]
-"""Maps images and targets to the mean loss, and sets the parameters' gradients; None for an unsupported batch."""
+"""Maps images and targets to the mean loss and sets the gradients. Returns None for an unsupported batch."""
 
 
 @runtime_checkable
 class Accelerated(Protocol):
-    """A model with faster ways to compute its gradients; a model without these methods is trained layer by layer."""
+    """A model with a fast path for gradients. A model without these methods is trained layer by layer."""
 
     def fused_gradients(self, loss_fn: Any) -> FusedGradients | None:
         """Return the fused loss-and-gradient kernel, or None if it does not apply."""

@@ -1,4 +1,4 @@
-"""The device and the precision of a computation."""
+"""Devices and precisions."""
 
 import contextlib
 from typing import TypeAlias
@@ -10,14 +10,14 @@ PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 
 def resolve_device(name: str | torch.device, local_rank: int | None = None) -> torch.device:
-    """Return the device of a name.
+    """Resolve the name of a device, and check that the device is available.
 
     Parameters
     ----------
     name
-        A device as torch spells it, or "auto" for the accelerator that torch finds, else the CPU.
+        A torch device or its name, or "auto" for the accelerator that torch finds, else the CPU.
     local_rank
-        Rank among the processes of this host; the index of the accelerator where the name has none.
+        Rank among the processes of this host. It is the index of an accelerator whose name has no index.
 
     Raises
     ------
@@ -47,7 +47,7 @@ def resolve_device(name: str | torch.device, local_rank: int | None = None) -> t
 
 
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[object]:
-    """Return the context of a forward pass in a precision."""
+    """Return a context manager that runs a forward pass in a precision; raise ValueError if it is unknown."""
     if precision not in PRECISIONS:
         raise ValueError(f"precision is {precision!r}; expected one of {', '.join(PRECISIONS)}")
     if precision in ("bfloat16", "float16"):

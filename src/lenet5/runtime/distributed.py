@@ -1,4 +1,4 @@
-"""The processes that train one model together under torchrun; for a single process everything here is free."""
+"""Distributed training under torchrun; a single process communicates nothing."""
 
 import atexit
 import contextlib
@@ -22,9 +22,10 @@ _VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 class Processes:
-    """The process group, as one of its processes sees it.
+    """The process group, seen from one rank.
 
-    Messages go over gloo, whatever the gradients use, so that they never wait for a GPU.
+    Gradients and buffers use the backend of the device. Everything else goes over gloo, so that it never waits for a
+    GPU.
 
     Attributes
     ----------
@@ -45,14 +46,14 @@ class Processes:
         return self.rank == 0
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """Wrap the model in DistributedDataParallel, which starts all ranks with the weights of rank 0.
+        """Wrap the model in DistributedDataParallel, which broadcasts the initial weights of rank 0.
 
         Source: Li et al., "PyTorch Distributed: Experiences on Accelerating Data Parallel Training", 2020.
         """
         return model if self.world_size == 1 else DistributedDataParallel(model)
 
     def synchronising(self, module: nn.Module, enabled: bool) -> contextlib.AbstractContextManager[None]:
-        """Return the context of a forward and backward pass, with or without an all-reduce of the gradients."""
+        """Return a context manager for a forward and backward pass, with or without an all-reduce of the gradients."""
         if self.world_size == 1 or enabled:
             return contextlib.nullcontext()
         wrapped: Any = getattr(module, "_orig_mod", module)  # unwrap torch.compile
@@ -60,13 +61,13 @@ class Processes:
         return context
 
     def broadcast_buffers(self, model: nn.Module) -> None:
-        """Broadcast the buffers of rank 0, such as batch statistics; each rank has its own until then."""
+        """Broadcast the buffers of rank 0, such as batch statistics, which each rank updates separately."""
         if self.world_size > 1:
             for buffer in model.buffers():
                 dist.broadcast(buffer, 0)
 
     def all_max(self, *numbers: int) -> list[int]:
-        """All-reduce each number by the maximum."""
+        """All-reduce each number with the maximum."""
         if self.world_size == 1:
             return list(numbers)
         highest = torch.tensor(numbers)
@@ -74,14 +75,14 @@ class Processes:
         return [int(number) for number in highest]
 
     def all_sum(self, value: Tensor) -> float:
-        """All-reduce a scalar by the sum."""
+        """All-reduce a scalar with the sum."""
         total = value.detach().cpu().clone()
         if self.world_size > 1:
             dist.all_reduce(total, dist.ReduceOp.SUM, self._group)
         return total.item()
 
     def all_gather(self, tensor: Tensor) -> list[Tensor]:
-        """Gather CPU tensors of all ranks; their first dimensions may differ."""
+        """All-gather CPU tensors whose first dimensions may differ."""
         if self.world_size == 1:
             return [tensor]
         lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self.world_size)]
@@ -93,11 +94,14 @@ class Processes:
         return [rows[: int(length)] for rows, length in zip(gathered, lengths, strict=True)]
 
     def all_gather_bytes(self, data: bytes) -> list[bytes]:
-        """Gather the bytes of all ranks."""
+        """All-gather byte strings."""
         return [bytes(rows.numpy()) for rows in self.all_gather(torch.frombuffer(bytearray(data), dtype=torch.uint8))]
 
     def broadcast_from_main(self, make: Callable[[], bytes]) -> bytes:
-        """Run `make` on rank 0 and broadcast the result; if it fails, every rank raises with that message."""
+        """Run `make` on rank 0 and broadcast the result.
+
+        If `make` fails, rank 0 raises its exception, and every other rank a ValueError with the same message.
+        """
         if self.world_size == 1:
             return make()
         if self.rank:
@@ -114,7 +118,7 @@ class Processes:
         return data
 
     def _broadcast(self, data: bytes) -> bytes:
-        """Broadcast bytes of rank 0, at least one."""
+        """Broadcast a non-empty byte string from rank 0; the argument of the other ranks is ignored."""
         length = torch.tensor([len(data)])
         dist.broadcast(length, 0, self._group)
         content = torch.empty(int(length), dtype=torch.uint8)
@@ -150,7 +154,7 @@ def _gloo_group() -> Any:
 
 
 def is_main_process() -> bool:
-    """Return True on rank 0, and without torchrun; before the process group is joined, its variables tell the rank."""
+    """Return True on rank 0 or without torchrun; read torchrun's variables if no process group has been joined."""
     if _initialized() or int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return Processes().is_main
     return os.environ.get("RANK") == "0"
@@ -168,7 +172,7 @@ def was_restarted() -> bool:
 
 
 def launch_id() -> str | None:
-    """Return an identifier of torchrun's launch, equal across its restarts; None outside torchrun."""
+    """Return the identifier of torchrun's launch, which restarts do not change; None outside torchrun."""
     run = os.environ.get("TORCHELASTIC_RUN_ID")
     if run != "none":
         return run
@@ -177,10 +181,10 @@ def launch_id() -> str | None:
 
 
 def _agree_on_attempt(store: Any, rank: int, world_size: int) -> int:
-    """Return how often these processes have been started, equal on all ranks.
+    """Return how many times these processes have been started; the number is the same on all ranks.
 
-    torchrun keeps one store across restarts, in which a process could read the address of a dead one. Hosts count their
-    restarts separately, so rank 0 counts, and answers the ranks that ask now.
+    torchrun keeps one store across restarts, where a process could read the address of a dead peer. Each host counts
+    its own restarts. Rank 0 therefore counts for all, and answers the ranks that ask.
     """
     if rank:
         question = uuid.uuid4().hex
@@ -195,7 +199,7 @@ def _agree_on_attempt(store: Any, rank: int, world_size: int) -> int:
             raise TimeoutError(f"ranks {sorted(waiting)} of {world_size} processes have not started")
         waiting = {peer for peer in waiting if not store.check([f"heard-{attempt}-{peer}"])}
         for peer in waiting:
-            if store.check([f"question-{peer}"]):  # it may be left from an earlier attempt; then a new one follows
+            if store.check([f"question-{peer}"]):  # if left over from an earlier attempt, a new one follows
                 store.set(f"answer-{store.get(f'question-{peer}').decode()}", str(attempt))
         time.sleep(0.01)
     return attempt

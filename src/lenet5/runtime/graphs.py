@@ -11,31 +11,33 @@ from torch import Tensor, nn
 
 
 class CapturedGradients:
-    """A loss-and-gradient function, captured as a CUDA graph at its second call and replayed afterwards.
+    """A loss-and-gradient function, captured as a CUDA graph and replayed.
+
+    For each shape of the inputs, the first call runs the function, the second captures it, and all later calls replay
+    the graph.
 
     Parameters
     ----------
     compute
-        Takes tensors and returns the loss, a scalar tensor, after adding the gradients to those of the parameters,
-        which are None before. It must run the same operators for all tensors of one shape, and have no side effects
-        except on device tensors.
+        Maps tensors to the loss, a scalar tensor, and sets the gradients of the parameters, which are None before. It
+        must run the same operators for all tensors of one shape, and have no side effects except on device tensors.
     model
-        The model that owns the parameters. Call `refresh` after any change to it other than of values.
+        The model that owns the parameters. Call `refresh` after changing anything but the values of its tensors.
 
     Raises
     ------
     RuntimeError
-        When called: the function synchronises with the device, or does something else that a graph cannot contain.
+        On a call: the function synchronises with the device, or does something else that a graph cannot contain.
     """
 
     def __init__(self, compute: Callable[..., Tensor], model: nn.Module) -> None:
         self.compute, self.model = compute, model
-        self._seen: set[Any] = set()  # shapes for which the libraries have chosen their algorithms
+        self._seen: set[Any] = set()  # shapes called once, for which the CUDA libraries have chosen algorithms
         self._captures: dict[Any, _Capture] = {}
         self._fingerprint: list[Any] = []
 
     def refresh(self) -> None:
-        """Discard all captures if the model's tensors or modes have changed since."""
+        """Discard all captures if the model's parameters, modules or modes have changed since the last call."""
         parameters = [(parameter.data_ptr(), parameter.requires_grad) for parameter in self.model.parameters()]
         fingerprint = [*parameters, *((id(module), module.training) for module in self.model.modules())]
         if fingerprint != self._fingerprint:
@@ -43,7 +45,7 @@ class CapturedGradients:
             self._captures.clear()
 
     def __call__(self, *inputs: Tensor) -> Tensor:
-        """Return the loss of device tensors, and set the gradients of the parameters."""
+        """Return the loss for device tensors, and set the gradients of the parameters."""
         shape = tuple((tensor.shape, tensor.dtype) for tensor in inputs)
         if shape not in self._seen:
             self._seen.add(shape)
@@ -62,7 +64,7 @@ class CapturedGradients:
         static = tuple(tensor.clone() for tensor in inputs)
         graph = torch.cuda.CUDAGraph()
         collecting = gc.isenabled()
-        gc.disable()  # freeing a graph during the capture of another one breaks the capture
+        gc.disable()  # freeing a graph during a capture breaks the capture
         try:
             with torch.cuda.device(static[0].device), torch.cuda.graph(graph):
                 loss = self.compute(*static)
@@ -78,6 +80,6 @@ class CapturedGradients:
 
 class _Capture(NamedTuple):
     graph: torch.cuda.CUDAGraph
-    inputs: tuple[Tensor, ...]  # the graph reads these
-    loss: Tensor  # and writes these
+    inputs: tuple[Tensor, ...]  # static tensors that the graph reads
+    loss: Tensor  # static tensors that the graph writes: this and the gradients
     gradients: list[tuple[nn.Parameter, Tensor]]

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as requests that a training run answers after the current step."""
+"""Ctrl-C and SIGTERM as requests to stop a training run after the current step."""
 
 import contextlib
 import signal
@@ -8,7 +8,7 @@ from types import FrameType
 
 
 class Interrupt:
-    """The last signal received; 0 if none."""
+    """A signal handler that records the last signal: `received` is its number, or 0 if there was none."""
 
     received: int = 0
 
@@ -24,10 +24,11 @@ class Interrupt:
 
 @contextlib.contextmanager
 def interruptible(*, second_raises: bool) -> Iterator[Interrupt]:
-    """Catch SIGINT and SIGTERM during a block. Python allows this in the main thread only.
+    """Record SIGINT and SIGTERM during a block, instead of raising or exiting.
 
-    A signal that is ignored stays ignored; shells ignore SIGINT for background jobs. torchrun forwards the signals that
-    it receives, so that under torchrun a second Ctrl-C may be the first one again.
+    Python allows this in the main thread only; in other threads, nothing is recorded. An ignored signal stays ignored,
+    because shells ignore SIGINT for background jobs. Under torchrun, leave `second_raises` False: torchrun forwards
+    signals, so one Ctrl-C can arrive twice.
     """
     interrupt = Interrupt(second_raises=second_raises)
     if threading.current_thread() is not threading.main_thread():

@@ -46,7 +46,7 @@ def deterministic(enabled: bool) -> Iterator[None]:
 
 
 def random_state(device: torch.device) -> dict[str, Any]:
-    """Return the state of the generators of the host, and of one device under its type."""
+    """Return the states of the generators of the host and, under the device's type, of one device."""
     state = {"python": random.getstate(), "numpy": np.random.get_state(), "torch": torch.get_rng_state()}  # noqa: NPY002
     if device.type != "cpu":
         state[device.type] = torch.get_device_module(device).get_rng_state(*_device_argument(device))

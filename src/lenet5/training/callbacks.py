@@ -1,4 +1,4 @@
-"""Hooks into a training run."""
+"""Callbacks: hooks into a training run."""
 
 import sys
 from typing import Any
@@ -10,24 +10,24 @@ from .state import TrainingState
 class Callback:
     """Base class of callbacks; every hook does nothing by default.
 
-    A callback stops the run after the current step by setting `state.should_stop = True`. Under torchrun every rank
-    calls its own callbacks; only the rank where `state.is_main` is True should write or print.
+    To stop the run after the current optimizer step, set `state.should_stop = True`. Under torchrun, every rank calls
+    its own callbacks, and only the rank where `state.is_main` is True should write or print.
     """
 
     def on_fit_start(self, state: TrainingState) -> None:
-        """Run before the first step, also when a run resumes."""
+        """Run before the first step of a new or resumed run."""
 
     def on_step_end(self, state: TrainingState) -> None:
-        """Run after each batch; `state.step` is the next batch, counted from 0."""
+        """Run after each batch; `state.step` is the number of batches so far in this epoch."""
 
     def on_epoch_end(self, state: TrainingState, row: Row) -> None:
-        """Run after each epoch and its validation, before its checkpoint."""
+        """Run after each epoch and its validation, before its checkpoint is written."""
 
     def on_fit_end(self, state: TrainingState) -> None:
         """Run at the end, also after an interrupt or an error."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state to checkpoint: tensors, numbers, strings, and lists and dicts of these."""
+        """Return the state to checkpoint: tensors, arrays, numbers, strings, None, lists, tuples and dicts of these."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -35,13 +35,13 @@ class Callback:
 
 
 class ProgressBar(Callback):
-    """A progress bar on stderr, and one line per epoch; only the lines if stderr is not a terminal."""
+    """A progress bar on stderr, and one line per epoch. If stderr is not a terminal, only the lines."""
 
     def on_fit_start(self, state: TrainingState) -> None:
         """Create the bar."""
         from tqdm import tqdm
 
-        disable = None if state.is_main else True  # None: if stderr is not a terminal
+        disable = None if state.is_main else True  # None disables it if stderr is not a terminal
         self._bar = tqdm(total=state.num_steps, initial=state.step, unit="step", leave=False, disable=disable)
         self._describe(state)
 

@@ -1,7 +1,7 @@
 """Checkpoints: folders that hold the weights, and everything else that an exact resume needs.
 
-A checkpoint `step-NUMBER` is a weights folder with two more files. `state.json` holds the hashes of the other files,
-and under `digest` its own; `state.safetensors` holds its tensors.
+A checkpoint `step-NUMBER` is a weights folder with two more files. `state.json` holds the state of the run, the hashes
+of the other files and, under `digest`, its own hash. `state.safetensors` holds the tensors of the state.
 """
 
 import hashlib
@@ -40,14 +40,14 @@ class Checkpoint:
     Attributes
     ----------
     state
-        The state that was given to `write_checkpoint`.
+        The state that was passed to `write_checkpoint`.
     tensors
         The tensors of the model.
 
     Raises
     ------
     ValueError
-        A file is damaged or missing, or has a different format.
+        A file is damaged or missing, or has a different format version.
     """
 
     def __init__(self, path: Path, files: dict[str, bytes]) -> None:
@@ -70,7 +70,7 @@ def write_checkpoint(path: StrPath, model: nn.Module, state: dict[str, Any]) -> 
     Raises
     ------
     ValueError
-        The path is a file, or a folder with other files in it, which would be lost.
+        The path is a file, or a folder that holds other files, which would be lost.
     """
     path = Path(path).resolve()
     if path.exists() and not (path.is_dir() and {entry.name for entry in path.iterdir()} <= {*_FILES, STATE}):
@@ -93,7 +93,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     FileNotFoundError
         The folder is not a checkpoint.
     ValueError
-        A file is damaged or missing, or has a different format.
+        A file is damaged or missing, or has a different format version.
     """
     storage.read_file(folder / STATE)
     names = [name for name in (*_FILES, STATE) if (folder / name).is_file()]
@@ -124,15 +124,15 @@ def find_checkpoint(path: Path) -> Checkpoint:
 
 
 def checkpoint_to_resume(resume: StrPath | None, directory: StrPath | None, *, mid_epoch: bool) -> Checkpoint | None:
-    """Return the checkpoint from which `Trainer.fit` starts; None for a fresh start.
+    """Return the checkpoint from which `Trainer.fit` resumes; None to start a new run.
 
     Raises
     ------
     FileNotFoundError
         `resume` names no valid checkpoint.
     ValueError
-        The checkpoint is damaged or holds no training run; it was written in the middle of an epoch and `mid_epoch` is
-        False; `resume` is "auto" and there is no directory; or `resume` is None and the directory has checkpoints.
+        The checkpoint is damaged, holds no training run, or was written in the middle of an epoch while `mid_epoch` is
+        False. Or `resume` is "auto" and `directory` is None, or `resume` is None and `directory` has checkpoints.
     """
     used = directory is not None and any([*Path(directory).glob("step-*"), *Path(directory).glob(".step-*.old")])
     if directory is not None and used and was_restarted():
@@ -159,7 +159,7 @@ def checkpoint_to_resume(resume: StrPath | None, directory: StrPath | None, *, m
 
 
 def add_checkpoint(directory: StrPath, model: nn.Module, state: dict[str, Any], *, keep: int) -> None:
-    """Write `directory/step-NUMBER`; remove older checkpoints but for `keep` and that of the best epoch."""
+    """Write `directory/step-NUMBER`, and remove all but the latest `keep` checkpoints and the one of the best epoch."""
     directory, step = Path(directory), state["epoch"] * state["num_steps"] + state["step"]
     write_checkpoint(directory / f"step-{step:08}", model, state)
     earlier = sorted((path for path in directory.glob("step-*") if _step(path) <= step), key=_step)
@@ -170,7 +170,7 @@ def add_checkpoint(directory: StrPath, model: nn.Module, state: dict[str, Any], 
 
 
 def broadcast_checkpoint(find: Callable[[], Checkpoint | None], processes: Processes) -> Checkpoint | None:
-    """Find a checkpoint on rank 0 and broadcast it; ranks on other hosts may not see its folder."""
+    """Find a checkpoint on rank 0 and broadcast it, because ranks on other hosts may not see its folder."""
     if processes.world_size == 1:
         return find()
 
@@ -189,7 +189,7 @@ def broadcast_checkpoint(find: Callable[[], Checkpoint | None], processes: Proce
 
 
 def encode(value: Any) -> bytes:
-    """Serialise a value for another process; it may hold whatever a checkpoint may hold."""
+    """Serialise a value of any type that a checkpoint can hold, to send it to other ranks."""
     tensors: dict[str, Tensor] = {}
     packed = torch.frombuffer(bytearray(json.dumps(_pack(value, tensors, "value")).encode()), dtype=torch.uint8)
     return storage.tensors_bytes({**tensors, "json": packed})
@@ -202,11 +202,11 @@ def decode(data: bytes) -> Any:
 
 
 def _pack(value: Any, tensors: dict[str, Tensor], path: str) -> Any:
-    """Return a value as JSON from which `_unpack` restores the same types; collect its tensors by name."""
+    """Convert a value to JSON from which `_unpack` restores the same types; collect its tensors in `tensors`."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Tensor | np.ndarray):
-        name = f"{len(tensors)} {path}"  # the number distinguishes equal paths, such as "a.b" from "b" in "a"
+        name = f"{len(tensors)} {path}"  # the number distinguishes equal paths: the key "a.b", and the key "b" in "a"
         tensors[name] = torch.as_tensor(value)
         return {"tensor" if isinstance(value, Tensor) else "array": name}
     if isinstance(value, dict):

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, Union, get_ar
 
 
 class Rule(NamedTuple):
-    """What a setting must be."""
+    """A constraint on the value of a setting."""
 
     expected: str
     holds: Callable[[Any], bool]
@@ -35,7 +35,7 @@ Name: TypeAlias = Annotated[str, Rule("a name", lambda value: isinstance(value, 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainerConfig:
-    """Settings of a Trainer; the defaults are for LeNet-5 on MNIST.
+    """Settings of a Trainer. The defaults are for LeNet-5 on MNIST.
 
     Raises
     ------
@@ -44,10 +44,10 @@ class TrainerConfig:
     """
 
     max_epochs: Count = 10
-    """Passes over the training data."""
+    """Number of passes over the training data."""
 
     batch_size: Count = 64
-    """Examples per optimizer step, divided among all processes. A loader of your own has its own batch size."""
+    """Examples per batch, over all processes. A loader of your own has its own batch size."""
 
     lr: Rate = 0.006
     """Peak learning rate."""
@@ -57,12 +57,13 @@ class TrainerConfig:
 
     - "one_cycle": torch's OneCycleLR, with its momentum cycle (Smith and Topin, arXiv:1708.07120).
     - "cosine": linear warm-up, then cosine decay to 0.
-    - "step": linear warm-up, then a tenth of the rate after half of the steps, a hundredth after three quarters.
-    - "constant": linear warm-up, then no change.
+    - "step": linear warm-up, then decay to a tenth after half of the remaining steps, and to a hundredth after three
+      quarters.
+    - "constant": linear warm-up, then a constant rate.
     """
 
     warmup: Fraction | None = None
-    """Fraction of the optimizer steps in which the learning rate rises; None for 0.3 with "one_cycle", else 0."""
+    """Fraction of the optimizer steps spent on warm-up. None for 0.3 with "one_cycle", and 0 with other schedules."""
 
     weight_decay: NotNegative = 0.01
     """AdamW's decoupled weight decay (Loshchilov and Hutter, arXiv:1711.05101)."""
@@ -71,7 +72,7 @@ class TrainerConfig:
     """Label smoothing of the training loss (Szegedy et al., arXiv:1512.00567). Evaluation does not use it."""
 
     accumulate_steps: Count = 1
-    """Batches per optimizer step. The last step of an epoch may have fewer. The gradient is the mean over all examples
+    """Batches per optimizer step. The last step of an epoch may have fewer. The gradient is the mean over the examples
     of the step."""
 
     max_grad_norm: Positive | None = None
@@ -82,55 +83,57 @@ class TrainerConfig:
     averaged weights. Buffers, such as batch statistics, are not averaged."""
 
     swa_epochs: Count | None = None
-    """Number of final epochs whose weights are averaged after each optimizer step. (Stochastic weight averaging;
-    Izmailov et al., arXiv:1803.05407, average after each epoch.) Validation and the final model use the average."""
+    """Number of final epochs with stochastic weight averaging. The weights are averaged after each optimizer step;
+    Izmailov et al., arXiv:1803.05407, average after each epoch. From then on, validation uses the average. So does the
+    final model, unless `restore_best` gives it the weights of an earlier epoch."""
 
     monitor: Literal["val_accuracy", "val_loss"] = "val_accuracy"
-    """The metric of the best epoch. Equal accuracies are ranked by loss; among equal epochs the first is the best."""
+    """Metric that selects the best epoch. Equal accuracies are ranked by loss; among equal epochs, the first wins."""
 
     restore_best: bool = True
-    """Give the final model the weights of the best epoch, if there is validation data; else those of the last epoch."""
+    """Give the final model the weights of the best epoch instead of the last, if there is validation data."""
 
     patience: Count | None = None
-    """Stop after this many epochs without improvement; needs validation data."""
+    """Stop after this many epochs without improvement. Needs validation data."""
 
     seed: Seed = 0
-    """Seed for shuffling and all randomness in `fit`. It does not affect the initial weights: call `torch.manual_seed`
-    before the model is constructed."""
+    """Seed for shuffling and all randomness in `fit`. It does not affect the initial weights. To fix them, call
+    `torch.manual_seed` before you construct the model."""
 
     device: str = "auto"
-    """"cpu", "cuda", "cuda:1", "mps" and so on; "auto" for the accelerator that torch finds, else the CPU. With several
-    processes, each uses the device of its local rank."""
+    """Name of a torch device, such as "cpu", "cuda:1" or "mps"; "auto" for the accelerator that torch finds, else the
+    CPU. With several processes, each uses the accelerator of its local rank."""
 
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Precision of the forward pass. "auto" is float32. "bfloat16" and "float16" use torch's autocast; "float16" also
     scales the loss."""
 
     deterministic: bool = False
-    """Allow only deterministic algorithms; an operator without one raises an error."""
+    """Allow only deterministic algorithms. An operator without one raises an error."""
 
     compile: Name | None = None
-    """Backend of `torch.compile` for training, such as "inductor"; None to train without it."""
+    """Backend of `torch.compile` for training, such as "inductor". None to train without compilation."""
 
     cuda_graph: bool | None = None
-    """Whether to capture the forward and backward pass as a CUDA graph, which speeds up small networks. None decides by
-    the model's `cuda_graph_safe` and requires the default loss. Needs a TensorLoader and a single process; excludes
-    accumulation, float16 and `compile`. Changes to the model's structure take effect at the next epoch."""
+    """Whether to capture the forward and backward pass as a CUDA graph, which speeds up small networks. None captures
+    it if the model is `cuda_graph_safe` and the loss is cross-entropy. Takes effect only with an ImageDataset or a
+    TensorLoader in a single process, without accumulation, float16 or `compile`. Changes to the structure of the model
+    take effect at the next epoch."""
 
     checkpoint_dir: str | os.PathLike[str] | None = None
-    """Folder for checkpoints, one after each epoch; None for no checkpoints."""
+    """Folder for checkpoints, which are written after each epoch. None for no checkpoints."""
 
     checkpoint_steps: Count | None = None
-    """Also write a checkpoint every so many steps within an epoch."""
+    """Write an additional checkpoint every `checkpoint_steps` steps within an epoch."""
 
     checkpoint_minutes: Positive | None = None
-    """Also write a checkpoint when so many minutes have passed since the last one."""
+    """Write an additional checkpoint when the last one is this many minutes old."""
 
     keep_checkpoints: Count = 2
-    """Number of latest checkpoints to keep, besides that of the best epoch."""
+    """Number of latest checkpoints to keep, in addition to the one of the best epoch."""
 
     overfit_batches: Count | None = None
-    """Train on the first so many batches only, the same in each epoch, to test whether the model can overfit them."""
+    """Train on only this many batches, the same in each epoch, to test whether the model can overfit them."""
 
     fast_dev_run: bool = False
     """Train on two batches, validate on two, and stop, without checkpoints, to test whether everything runs."""
@@ -142,13 +145,13 @@ class TrainerConfig:
             raise ValueError("ema_decay and swa_epochs are both set; expected at most one of them")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the settings in a form that JSON can hold."""
+        """Return the settings as JSON-serialisable values."""
         directory = None if self.checkpoint_dir is None else os.fspath(self.checkpoint_dir)
         return {**asdict(self), "checkpoint_dir": directory}
 
 
 def _check(name: str, value: object, hint: Any) -> None:
-    """Raise ValueError unless a value obeys the rule in a field's type."""
+    """Raise ValueError unless a value satisfies the rule of its field's type."""
     options = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     optional = NoneType in options
     rule = _rule(options[0])

@@ -15,22 +15,22 @@ class Row(TypedDict, total=False):
 
     epoch: int  # counted from 1
     lr: float  # at the last step of the epoch
-    train_loss: float  # mean over the examples of the epoch, each at its own step
+    train_loss: float  # mean over the examples of the epoch, each with the weights of its step
     val_loss: float
     val_accuracy: float
-    train_accuracy: float  # at the end of the epoch; only of recipes that measure it
+    train_accuracy: float  # at the end of the epoch; only in recipes that measure it
     test_accuracy: float  # likewise
 
 
 class History:
-    """The metrics of the epochs, in order.
+    """The metrics of a training run, one row per epoch.
 
     Attributes
     ----------
     rows
         One Row per epoch.
     best_epoch
-        The number of the best epoch, counted from 1; None without validation data.
+        The best epoch, counted from 1; None without validation data.
     interrupted
         Whether Ctrl-C or SIGTERM ended the run early.
     """
@@ -59,7 +59,7 @@ class History:
         return pd.DataFrame(self.rows)
 
     def plot(self) -> Figure:
-        """Plot the losses, and the validation accuracy if there is one.
+        """Plot the losses and, if available, the validation accuracy.
 
         Raises
         ------

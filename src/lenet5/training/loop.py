@@ -28,11 +28,11 @@ class Loop:
     run
         The parts of the run.
     module
-        The model as the run calls it: wrapped for several processes, or compiled.
+        The model to call in training. It may be wrapped in DistributedDataParallel or compiled.
     val
-        The validation data.
+        The validation data, if any.
     interrupt
-        The signal that may end the run.
+        The handler of the signals that stop the run.
     """
 
     def __init__(self, run: Snapshot, module: nn.Module, val: Source | None, interrupt: Interrupt) -> None:
@@ -47,10 +47,10 @@ class Loop:
             self.compute = CapturedGradients(self._compute, run.state.model)
         self.targets_checked = False
         self.saved_at = time.monotonic()
-        self.signal = 0  # the signal that all ranks know of
+        self.signal = 0  # the last signal that is known to all ranks
 
     def run(self) -> None:
-        """Train to the end, or until a stop is requested."""
+        """Train to the end, or until a callback or a signal requests a stop."""
         state = self.state
         self._call("on_fit_start")
         try:
@@ -65,7 +65,7 @@ class Loop:
                 if state.finished or state.step == 0 or can_continue(self.train):
                     self._checkpoint()
         finally:
-            del self.compute  # it refers to this loop, and may hold device memory
+            del self.compute  # it refers back to this loop, and may hold device memory
             self._call("on_fit_end")
 
     def _run_epoch(self) -> None:
@@ -96,7 +96,7 @@ class Loop:
         """Compute the gradients of a batch, and step the optimizer at the end of an accumulation window."""
         state, accumulate = self.state, self.config.accumulate_steps
         complete = (state.step + 1) % accumulate == 0 or state.step + 1 == state.num_steps
-        # Gradients are averaged over the ranks. With accumulation they are sums until the window is complete.
+        # Gradients are averaged over the ranks. With accumulation, they are sums until the window is complete.
         examples = batch.num_own * self.processes.world_size
         weight = examples / batch.num_all if accumulate == 1 else examples
         with self.processes.synchronising(self.module, complete):
@@ -108,7 +108,7 @@ class Loop:
             state.window = 0
 
     def _compute(self, images: Tensor, targets: Tensor, weight: float = 1) -> Tensor:
-        """Return the mean loss of a batch, and add its weighted gradients to those of the parameters."""
+        """Compute the mean loss of a batch, and backpropagate `weight * loss`."""
         if self.fused and weight == 1 and (fused_loss := self.fused(images, targets)) is not None:
             return fused_loss
         with autocast(self.device, self.config.precision):
@@ -120,7 +120,7 @@ class Loop:
         return loss.detach()
 
     def _check_targets(self, targets: Tensor, num_classes: int) -> None:
-        """Check the targets of a batch; of a TensorLoader, check the whole dataset once."""
+        """Check the targets of a batch. With a TensorLoader, check all targets once instead."""
         if isinstance(self.train, TensorLoader):
             if self.targets_checked:
                 return
@@ -145,7 +145,7 @@ class Loop:
         return model.fused_gradients(self.loss_fn)
 
     def _end_epoch(self) -> None:
-        """Validate, and write a checkpoint, unless the final one follows at once."""
+        """Validate, and write a checkpoint unless the final one follows immediately."""
         state, averaged = self.state, self.optimization.averaged
         state.check_weights()
         for model in (state.model, averaged):
@@ -157,7 +157,7 @@ class Loop:
             evaluation = evaluate(averaged, self.val, device=self.device, precision=precision, loss_fn=state.loss_fn)
             assert evaluation.loss is not None
             row["val_loss"], row["val_accuracy"] = evaluation.loss, evaluation.accuracy
-        row = decode(self.processes.broadcast_from_main(lambda: encode(dict(row))))  # so that all ranks decide alike
+        row = decode(self.processes.broadcast_from_main(lambda: encode(dict(row))))  # so that all ranks decide the same
         state.end_epoch(row, averaged)
         self._call("on_epoch_end", row)
         self._sync_requests()
@@ -165,7 +165,7 @@ class Loop:
             self._checkpoint()
 
     def _is_due(self) -> bool:
-        """Return True if the settings ask for a checkpoint within the epoch."""
+        """Return True if a checkpoint within the epoch is due."""
         every, minutes = self.config.checkpoint_steps, self.config.checkpoint_minutes
         steps_due = every is not None and self.state.step % every == 0
         return steps_due or (minutes is not None and time.monotonic() - self.saved_at >= 60 * minutes)

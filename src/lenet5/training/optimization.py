@@ -52,7 +52,7 @@ class Optimization:
 
     @property
     def parts(self) -> dict[str, Any]:
-        """The parts with a `state_dict`, by name."""
+        """The parts that have a `state_dict`, by name."""
         scaler = self.scaler if self.scaler.is_enabled() else None
         parts = {"optimizer": self.optimizer, "scheduler": self.scheduler, "scaler": scaler, "average": self.average}
         return {name: part for name, part in parts.items() if part is not None}
@@ -64,11 +64,11 @@ class Optimization:
 
     @property
     def averaged(self) -> nn.Module:
-        """The model with averaged weights, once there is an average; else the model itself."""
+        """The model with averaged weights; the model itself if nothing has been averaged yet."""
         return self.average.module if self.average is not None and self.average.n_averaged else self.model
 
     def update(self, divisor: float, epoch: int) -> float:
-        """Divide the gradients by `divisor`, clip them, and step; return the learning rate of the step."""
+        """Divide the gradients by `divisor`, clip, and step; return the learning rate of the step."""
         self.scaler.unscale_(self.optimizer)
         if divisor != 1:
             for parameter in self.trained:
@@ -86,7 +86,7 @@ class Optimization:
         return lr
 
     def _step(self) -> None:
-        """Step the optimizer and the schedule; the schedule also if the scaler skips the optimizer's step."""
+        """Step the optimizer and the schedule. The schedule advances even if the scaler skips the optimizer's step."""
         self.scaler.step(self.optimizer)
         with warnings.catch_warnings() if self.scaler.is_enabled() else contextlib.nullcontext():
             if self.scaler.is_enabled():
@@ -99,7 +99,7 @@ class Optimization:
 def make_optimizer(
     model: nn.Module, config: TrainerConfig, num_updates: int, optimizer: AnyOptimizer, scheduler: AnyScheduler
 ) -> tuple[Optimizer, LRScheduler | None]:
-    """Return the given optimizer and scheduler, or call the factories; the default is AdamW with the schedule."""
+    """Return the given optimizer and scheduler, or build them. The default is AdamW with the configured schedule."""
     if optimizer is None:
         optimizer = torch.optim.AdamW(
             model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=_can_fuse(model)
@@ -120,7 +120,7 @@ def make_optimizer(
 
 
 def make_schedule(optimizer: Optimizer, config: TrainerConfig, num_updates: int) -> LRScheduler:
-    """Return the schedule that the settings name."""
+    """Build the configured learning-rate schedule."""
     if config.schedule == "one_cycle":
         pct_start = 0.3 if config.warmup is None else float(config.warmup)
         if pct_start * num_updates == 1:  # torch would divide by zero
@@ -150,6 +150,6 @@ def _make_average(model: nn.Module, config: TrainerConfig) -> AveragedModel | No
 
 
 def _can_fuse(model: nn.Module) -> bool | None:
-    """Return True if AdamW can update all parameters in one call; None leaves the choice to torch."""
+    """Return True if AdamW's fused implementation supports all parameters; else None, which lets torch decide."""
     parameters = list(model.parameters())
     return all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in parameters) or None

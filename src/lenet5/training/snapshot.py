@@ -13,7 +13,7 @@ from .history import History
 from .optimization import Optimization
 from .state import TrainingState
 
-# settings that a resumed run may change: a different device changes results by rounding only
+# settings that may change on resume; a different device changes results by rounding only
 _CHANGEABLE = ("device", "cuda_graph", "checkpoint_dir", "checkpoint_steps", "checkpoint_minutes", "keep_checkpoints")
 _COUNTERS = ("epoch", "step", "finished", "num_seen", "lr")
 
@@ -28,14 +28,14 @@ class Snapshot:
     callbacks: Sequence[Callback]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the state of all parts, the settings, and the state of each rank.
+        """Return the settings, the state of all parts, and the state of each rank.
 
-        Every rank must call it, unless the run is finished.
+        Every rank must call this, unless the run is finished.
 
         Raises
         ------
         ValueError
-            Called in mid-accumulation; partial gradients would be lost.
+            Called in mid-accumulation, where partial gradients would be lost.
         """
         state = self.state
         if state.window:
@@ -77,7 +77,8 @@ class Snapshot:
     def restore(self, saved: dict[str, Any]) -> None:
         """Restore the result of `to_dict`, after `check`.
 
-        If the world size has changed, rank 0 takes over the sums of all ranks, and new ranks draw new random numbers.
+        If the world size has changed, rank 0 takes over the loss sums of all ranks, and added ranks keep the random
+        state of their own seeds.
         """
         state, rank, world_size = self.state, self.state.processes.rank, self.state.processes.world_size
         for name, part in self.optimization.parts.items():

@@ -15,22 +15,23 @@ from .history import History, Row
 
 
 class TrainingState:
-    """The state of one training run, and what callbacks receive.
+    """The state of one training run, which callbacks receive.
 
     Attributes
     ----------
     model, config, device, loss_fn
-        What is trained, how, and where.
+        The model, the settings, the device and the loss function of the run.
     processes
-        The process group; `is_main` is True on rank 0.
+        The process group.
     optimizer
         The optimizer; None before the first `fit`.
     history
         The metrics of the finished epochs.
     best
-        The weights of the best epoch; None without validation data.
+        The `state_dict` of the best epoch; None without validation data.
     epoch, step
-        The next epoch, and the next batch in it, counted from 0.
+        The current epoch, counted from 0, and the number of batches trained in it. In `on_epoch_end`, they already
+        refer to the next epoch.
     num_steps
         Batches per epoch.
     lr
@@ -38,13 +39,13 @@ class TrainingState:
     loss_sum
         Sum of the loss over this rank's examples in this epoch, on the device.
     num_seen
-        Examples in this epoch, over all ranks.
+        Examples trained in this epoch, over all ranks.
     window
         Examples since the last optimizer step, over all ranks.
     finished
-        Whether the run is complete, and the model has its final weights.
+        Whether the run is complete and the model has its final weights.
     should_stop
-        Set to True to stop after the current step.
+        Set to True to stop after the current optimizer step.
     """
 
     def __init__(
@@ -68,18 +69,18 @@ class TrainingState:
 
     @property
     def global_step(self) -> int:
-        """The number of steps since the start of the run."""
+        """The number of batches since the start of the run."""
         return self.epoch * self.num_steps + self.step
 
     @property
     def is_over(self) -> bool:
-        """Whether all epochs are done, or there was no improvement for `patience` epochs."""
+        """Whether the run is finished, all epochs are done, or there was no improvement for `patience` epochs."""
         best_epoch, patience = self.history.best_epoch, self.config.patience
         patient = patience is None or best_epoch is None or self.epoch - best_epoch < patience
         return self.finished or self.epoch == self.config.max_epochs or not patient
 
     def begin(self, num_steps: int) -> None:
-        """Prepare for a run with so many batches per epoch."""
+        """Prepare for a run of `num_steps` batches per epoch."""
         self.num_steps = num_steps
         self.loss_sum = self.loss_sum.to(self.device)
 
@@ -89,10 +90,10 @@ class TrainingState:
         Raises
         ------
         FloatingPointError
-            The loss is NaN or infinite. An accelerator is checked after several steps only, because each check waits
-            for the device.
+            The loss is NaN or infinite. On an accelerator, it is checked only every 100 steps and at the end of an
+            epoch, because each check waits for the device.
         ValueError
-            The loss is NaN or infinite because the images are.
+            The loss is not finite because an image has a value that is not.
         """
         every = loss_check_steps(self.device)
         if every == 1:
@@ -110,12 +111,12 @@ class TrainingState:
         raise self._diverged(f"the loss became NaN or infinite in {place}")
 
     def check_weights(self) -> None:
-        """Raise FloatingPointError if a weight is not finite, so that it is neither validated nor saved."""
+        """Raise FloatingPointError if a weight is NaN or infinite, so that it is neither validated nor saved."""
         if not all(bool(parameter.isfinite().all()) for parameter in self.model.parameters()):
             raise self._diverged(f"a weight became NaN or infinite before epoch {self.epoch + 1}, step {self.step + 1}")
 
     def end_epoch(self, row: Row, weights: nn.Module) -> None:
-        """Add the metrics of an epoch, keep its weights if they are the best, and advance to the next epoch."""
+        """Add the metrics of an epoch, keep its weights if it is the best so far, and advance to the next epoch."""
         self.history.rows.append(row)
         if "val_loss" in row and self._is_best(row):
             self.history.best_epoch = row["epoch"]
@@ -124,7 +125,7 @@ class TrainingState:
         self.loss_sum.zero_()
 
     def finish(self, weights: nn.Module, *, interrupted: bool) -> None:
-        """Set the model to evaluation mode and, unless the run was interrupted, give it its final weights."""
+        """Set the model to evaluation mode and, unless the run was interrupted, load its final weights."""
         self.history.interrupted = interrupted and not self.is_over
         self.finished = not self.history.interrupted
         if self.finished:
@@ -141,10 +142,10 @@ class TrainingState:
             return row["val_accuracy"] > best["val_accuracy"]
         return row["val_loss"] < best["val_loss"]
 
-    def _diverged(self, what: str) -> FloatingPointError:
-        return FloatingPointError(f"{what}; try a lower lr (now {self.lr:.3g}) or a max_grad_norm")
+    def _diverged(self, event: str) -> FloatingPointError:
+        return FloatingPointError(f"{event}; try a lower lr (now {self.lr:.3g}) or a max_grad_norm")
 
 
 def loss_check_steps(device: torch.device) -> int:
-    """Return the number of steps between two checks of the loss."""
+    """Return the number of steps between two checks of the loss on a device."""
     return 1 if device.type == "cpu" else 100

@@ -34,13 +34,13 @@ from .state import TrainingState
 
 
 class Trainer:
-    """Train, evaluate and use a classifier.
+    """Training, evaluation and prediction for a classifier.
 
     Parameters
     ----------
     model
         Any module that maps a batch of images to logits (N, num_classes). `fit`, `evaluate` and `predict` move it to
-        the device.
+        `device`.
     config
         The settings; None for the defaults.
     callbacks
@@ -51,8 +51,8 @@ class Trainer:
         An optimizer of the model's parameters, or a factory that takes the parameters. None for AdamW with the
         configured schedule. Your own optimizer keeps its learning rate unless you pass a scheduler.
     lr_scheduler
-        A scheduler of that optimizer, or a factory that takes the optimizer and the number of optimizer steps. It is
-        stepped after each optimizer step.
+        A scheduler of that optimizer, or a factory that takes the optimizer and the number of optimizer steps. It
+        advances after each optimizer step.
 
     Raises
     ------
@@ -65,9 +65,9 @@ class Trainer:
     Attributes
     ----------
     device
-        Where the model is trained.
+        The device of the model.
     state
-        The state of the latest run; of a new Trainer, that before the first step.
+        The state of the latest run. In a new Trainer, the state before the first step.
     """
 
     def __init__(
@@ -112,33 +112,39 @@ class Trainer:
     def fit(self, train: Data, val: Data | None = None, *, resume: StrPath | None = None) -> History:
         """Train the model, and validate it after each epoch.
 
-        Ctrl-C ends the run after the current step and writes a checkpoint if `checkpoint_dir` is set; a second Ctrl-C
-        raises at once. SIGTERM does the same, and then exits with code 143.
+        Ctrl-C stops the run after the current optimizer step and writes a checkpoint if `checkpoint_dir` is set. A
+        second Ctrl-C raises KeyboardInterrupt at once. SIGTERM stops the run in the same way and then exits with code
+        143.
 
-        Under torchrun, every rank calls `fit` with the same data. The ranks share each batch, so that the settings mean
-        the same for any world size. Each example is validated once. Only rank 0 writes. A process that torchrun
-        restarted continues from the latest checkpoint in `checkpoint_dir`, whatever `resume` says.
+        Under torchrun, every rank must call `fit` with the same data. The ranks share each batch, so that the settings
+        have the same meaning for any world size. Only rank 0 writes. After torchrun restarts the processes, the run
+        resumes from its latest checkpoint in `checkpoint_dir`, regardless of `resume`.
 
         Parameters
         ----------
         train, val
             An ImageDataset, a TensorLoader, a torch Dataset or a DataLoader. Batches are pairs of images, as the model
-            takes them, and int64 targets (N,).
+            expects them, and int64 targets (N,).
         resume
-            A checkpoint, or a folder of checkpoints, to continue from exactly; "auto" for the latest one in
-            `checkpoint_dir`, or a fresh start if there is none.
+            A checkpoint, or a folder of checkpoints, to resume exactly. "auto" for the latest one in `checkpoint_dir`,
+            or a new run if there is none.
 
         Returns
         -------
         History
-            One row per epoch. With validation data, the model has the weights of the best epoch.
+            One row per epoch. After a complete run with validation data, the model has the weights of the best epoch,
+            unless `restore_best` is False.
 
         Raises
         ------
         ValueError
-            The data is empty or does not fit the model, or the checkpoint belongs to a different run.
+            The data is empty or does not fit the model, or the checkpoint is damaged or belongs to a different run.
+        TypeError
+            The data is of an unsupported type.
+        FileNotFoundError
+            There is no valid checkpoint at `resume`.
         FloatingPointError
-            The loss became NaN or infinite; the message names the epoch and the step.
+            The loss or a weight became NaN or infinite. The message names the epoch and the step.
         """
         config, device = self.config, self.device
         if config.fast_dev_run:
@@ -147,7 +153,7 @@ class Trainer:
             raise ValueError(f"patience is {config.patience}, but there is no validation data; expected some")
         processes = join_processes(device)
         seed = config.seed if processes.is_main else derive_seed(config.seed, processes.rank) % 2**32
-        alone = processes.world_size == 1  # torchrun forwards Ctrl-C to processes that have received it already
+        alone = processes.world_size == 1  # torchrun forwards a Ctrl-C that the processes have already received
         self._move()
         with seeded(seed, device), deterministic(config.deterministic), interruptible(second_raises=alone) as interrupt:
             limit, settings = (2 if config.fast_dev_run else None), (config.batch_size, config.seed)
@@ -163,7 +169,7 @@ class Trainer:
         return self.state.history
 
     def _prepare(self, state: TrainingState, train: Source, resume: StrPath | None) -> Snapshot:
-        """Return a run before its first step, or restored from a checkpoint, together with the model's weights."""
+        """Prepare a run; if there is a checkpoint to resume, restore the run and the model's weights from it."""
         config = state.config
         state.begin(len(train))
         num_updates = config.max_epochs * math.ceil(len(train) / config.accumulate_steps)
@@ -182,14 +188,14 @@ class Trainer:
         return run
 
     def _train(self, run: Snapshot, val: Source | None, interrupt: Interrupt) -> None:
-        """Run the loop; the wrapped module is released at its end, because it would delay the exit of other ranks."""
+        """Run the loop. The wrapped module is released afterwards, because it would delay the exit of other ranks."""
         module: Any = run.state.processes.wrap(self.model)
         if self.config.compile is not None:
             module = torch.compile(module, backend=self.config.compile)
         Loop(run, module, val, interrupt).run()
 
     def evaluate(self, data: Data) -> Evaluation:
-        """Compare the predictions of the model with the targets of a whole dataset; see `lenet5.evaluate`."""
+        """Evaluate the model on a whole dataset; see `lenet5.evaluate`."""
         self._move()
         return evaluate(self.model, data, device=self.device, precision=self.config.precision, loss_fn=self.loss_fn)
 
@@ -198,14 +204,14 @@ class Trainer:
         return predict(self.model, images, device=self.device, precision=self.config.precision)
 
     def save(self, path: StrPath) -> None:
-        """Write the model and the state of its run to a folder; an existing checkpoint there is replaced.
+        """Write a checkpoint of the model and its run to a folder; an existing checkpoint there is replaced.
 
-        Under torchrun, rank 0 writes. Until the run has finished, every rank must call it.
+        Under torchrun, rank 0 writes, but every rank must call this until the run has finished.
 
         Raises
         ------
         ValueError
-            Called in mid-accumulation, or the path is something other than a checkpoint.
+            Called in mid-accumulation, or the path exists and is not a checkpoint.
         """
         content = self._loaded
         if self._run is not None and (self.is_main or not self.state.finished):
@@ -217,26 +223,26 @@ class Trainer:
     def load(cls, path: StrPath, *, model: nn.Module | None = None, device: str | None = None, **options: Any) -> Self:
         """Create a Trainer from a checkpoint, ready to evaluate and predict.
 
-        The checkpoint of an unfinished run has the weights as they are trained. Averaged weights are stored beside
-        them, for resuming.
+        From the checkpoint of an unfinished run, the model gets the weights being trained, not their average or the
+        weights of the best epoch.
 
         Parameters
         ----------
         path
-            A checkpoint, or a folder of checkpoints. To continue training, pass it to `fit` as `resume`.
+            A checkpoint, or a folder of checkpoints. To resume training, pass it to `fit` as `resume` instead.
         model
-            A module to load the tensors into; None if the checkpoint holds a model of this package.
+            A module to load the tensors into. None if the checkpoint holds a model of this package.
         device
-            Replaces the device in the saved settings.
+            Replaces the device in the saved settings, unless it is None.
         options
-            As in the constructor: `callbacks`, `loss_fn`, `optimizer`, `lr_scheduler`.
+            Other arguments of the constructor: `callbacks`, `loss_fn`, `optimizer`, `lr_scheduler`.
 
         Raises
         ------
         FileNotFoundError
-            The path does not exist.
+            There is no valid checkpoint at the path.
         ValueError
-            A file is damaged, or the model does not fit.
+            The checkpoint is damaged, or does not fit the model.
         """
         checkpoint = find_checkpoint(Path(path))
         if model is None:

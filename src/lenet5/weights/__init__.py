@@ -1,4 +1,4 @@
-"""Pretrained weights: their catalogue, the builders, the bundle of `load`, and the folders that hold them."""
+"""Pretrained weights: the catalogue, the builders, `load`, and one folder for each set of weights."""
 
 import lazy_loader
 

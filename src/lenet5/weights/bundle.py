@@ -1,4 +1,4 @@
-"""A model with its preprocessing and metadata, read from one weights folder."""
+"""`load`: a model with its preprocessing and metadata from one weights folder."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Pretrained:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The class names; the class numbers if the metadata does not name them."""
+        """The class names; the class indices if the metadata has no names."""
         if categories := self.meta.get("categories"):
             return tuple(categories)
         count = self.model.num_classes if isinstance(self.model, ImageClassifier) else 0
@@ -48,7 +48,7 @@ class Pretrained:
 
     @property
     def threshold(self) -> float | None:
-        """The confidence from which 99.9 % of the predictions on the validation split are correct, if known."""
+        """The confidence threshold for an accuracy of 99.9 % on the validation split; None if unknown."""
         threshold: float | None = (self.meta.get("abstention") or {}).get("threshold")
         return threshold
 
@@ -72,12 +72,15 @@ class Pretrained:
         Parameters
         ----------
         images
-            A photograph, scan or drawing of one digit: a path or a PIL image, which goes through `load_digit`. Or
-            images in MNIST format: a tensor or array, as for `Preprocess`. Or a sequence of either.
+            One of:
+
+            - a photograph, scan or drawing of one digit, as a path or a PIL image, which is converted by `load_digit`;
+            - images in MNIST format, as a tensor or an array; see `Preprocess`;
+            - a sequence of these.
         raw
-            Use paths and PIL images as they are, without `load_digit`; for images already in MNIST format.
+            Skip `load_digit`, for paths and PIL images that are already in MNIST format.
         device
-            Where to compute; the model is moved there. None for where the model is.
+            Device to compute on; the model is moved to it. None for the model's own device.
 
         Raises
         ------
@@ -103,7 +106,7 @@ def load(source: StrPath) -> Pretrained:
     FileNotFoundError
         The source does not exist.
     ValueError
-        A file is damaged, or does not describe the preprocessing.
+        A file is damaged, or `config.json` does not describe the preprocessing.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The bundled weights, and the builders of models with them."""
+"""The bundled weights, and the builders of pretrained models."""
 
 from enum import Enum
 from typing import Any, Self, TypeVar
@@ -13,7 +13,7 @@ Model = TypeVar("Model", LeNet5, LeNet5Original)
 
 
 class PretrainedWeights(Enum):
-    """Bundled weights. The value of a member is the name of its folder; members can be named in any case."""
+    """Bundled weights. The value of a member is the name of its folder. Lookup by name ignores case."""
 
     @classmethod
     def _missing_(cls, value: object) -> Self:
@@ -26,8 +26,8 @@ class PretrainedWeights(Enum):
     def meta(self) -> dict[str, Any]:
         """Metadata of the weights.
 
-        Among its keys are `num_params`, `categories`, `recipe` (the command that trains the weights again), `metrics`
-        (the published metrics, by dataset) and `sha256` (of the safetensors file).
+        The keys include `num_params`, `categories`, `recipe` (the command that reproduces the weights), `metrics` (the
+        published metrics, by dataset) and `sha256` (of the safetensors file).
         """
         config = WeightsFolder.open(self.value).config
         return {**config["meta"], "sha256": config["sha256"]}
@@ -66,17 +66,17 @@ def read_preprocess(folder: WeightsFolder) -> Preprocess:
 
 
 def lenet5(*, weights: LeNet5_Weights | str | None = None, progress: bool = True, **kwargs: Any) -> LeNet5:
-    """Build LeNet-5, by torchvision's convention for model builders.
+    """Build `LeNet5`, following torchvision's convention for model builders.
 
     Parameters
     ----------
     weights
-        A member of LeNet5_Weights or its name in any case, such as "DEFAULT"; None for random weights.
+        A member of LeNet5_Weights, or its name in any case, such as "DEFAULT". None for random weights.
     progress
-        Ignored: the weights are bundled, so nothing is downloaded.
+        Ignored, because the weights are bundled and nothing is downloaded.
     kwargs
         Arguments of LeNet5: `num_classes`, `in_channels`, `image_size`, `activation`, `pooling`. With weights, they
-        must equal those of the weights.
+        must equal the arguments of the saved model.
 
     Returns
     -------
@@ -94,16 +94,16 @@ def lenet5(*, weights: LeNet5_Weights | str | None = None, progress: bool = True
 def lenet5_original(
     *, weights: LeNet5Original_Weights | str | None = None, progress: bool = True, **kwargs: Any
 ) -> LeNet5Original:
-    """Build the original network, by torchvision's convention for model builders.
+    """Build `LeNet5Original`, following torchvision's convention for model builders.
 
     Parameters
     ----------
     weights
-        A member of LeNet5Original_Weights or its name in any case, such as "DEFAULT"; None for random weights.
+        A member of LeNet5Original_Weights, or its name in any case, such as "DEFAULT". None for random weights.
     progress
         Ignored, as in `lenet5`.
     kwargs
-        Arguments of LeNet5Original. With weights, `prototypes` must equal those of the weights, and `init` is an error.
+        Arguments of LeNet5Original. With weights, `prototypes` must equal the saved ones, and `init` is not allowed.
 
     Returns
     -------
@@ -125,7 +125,7 @@ def _build(architecture: type[Model], weights: PretrainedWeights | None, kwargs:
         return architecture(**kwargs)
     folder = WeightsFolder.open(weights.value)
     saved = folder.config["arguments"]
-    with torch.random.fork_rng(devices=[]):  # this model serves to compare the arguments only
+    with torch.random.fork_rng(devices=[]):  # built only to compare its arguments
         requested = architecture(**kwargs).arguments() if kwargs else saved
     differing = {name: value for name, value in requested.items() if value != saved[name]}
     if differing:

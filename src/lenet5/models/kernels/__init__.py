@@ -1,4 +1,4 @@
-"""CPU kernels: C code that computes what the layers of a network compute, used only where nobody could tell."""
+"""CPU kernels: compiled C code that replaces the layers of a network if no hooks, tracing or transforms are active."""
 
 from . import lenet5 as lenet5
 from . import original as original

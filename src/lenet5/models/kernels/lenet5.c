@@ -1,9 +1,12 @@
-/* C1 to S4 of LeNet-5 for one channel of 28x28 or 32x32 pixels: convolution, ReLU and max pooling in one pass.
+/* The kernel of LeNet5 for one channel of 28x28 or 32x32 pixels: C1 to S4 (convolution, ReLU and max pooling) in one
+   pass, forward and backward, and the whole network for small batches.
 
-   Written with the vector types of GCC and Clang, 16 numbers at a time, for processors with AVX-512. Nothing is
-   allocated here; an image is worked on by one thread, and the threads are those of torch. Of the four values in a
-   pooling window only the largest has a gradient, and only if it is positive; its place is kept as 0 to 3, and NONE
-   says that there is no gradient. So the way back does a quarter of the dense work, or less. */
+   The code uses the vector types of GCC and Clang, with 16 floats per vector, and requires AVX-512. It allocates no
+   heap memory. Each image is processed by one thread of torch's OpenMP pool.
+
+   In each pooling window, only the maximum receives a gradient, and only if it is positive. The forward pass stores its
+   position in the window as 0 to 3 in row order, or NONE if it is not positive. The backward pass therefore does at
+   most a quarter of the dense work. */
 
 #include <immintrin.h>
 #include <stdint.h>
@@ -22,10 +25,10 @@ typedef int8_t b16 __attribute__((vector_size(16), aligned(1), may_alias));
 #define LOAD8(p) (*(const v8 *)(p))
 #define LOAD4(p) (*(const v4 *)(p))
 
-/* Of two vectors, lane by lane, the first where the mask has all its bits set. */
+/* Select lane by lane: the first vector where all bits of the mask are set, else the second. */
 #define SELECT(mask, one, other) ((__typeof__(other))(((mask) & (i16)(one)) | (~(mask) & (i16)(other))))
 
-/* Keep the larger of two values and where it came from; a NaN stays, as in torch. */
+/* Update the maximum and its position; NaN propagates, as in torch. */
 #define TAKE_LARGER(best, place, value, number)                  \
     do {                                                         \
         i16 larger = ((value) > (best)) | ((value) != (value));  \
@@ -33,14 +36,14 @@ typedef int8_t b16 __attribute__((vector_size(16), aligned(1), may_alias));
         place = SELECT(larger, (i16){} + (number), (place));     \
     } while (0)
 
-/* ReLU, and NONE for what it makes zero. */
+/* Apply ReLU, and set the position of each value that it zeroes to NONE. */
 INLINE v16 rectify(v16 value, i16 *place) {
     i16 zero = value <= 0.0f;
     *place = SELECT(zero, (i16){} + NONE, *place);
     return SELECT(zero, (v16){}, value);
 }
 
-/* An image in the middle of the field of 32x32, its even and its odd columns apart. */
+/* Centre an image in the 32x32 field, and store its even and odd columns separately. */
 INLINE void split_columns(const float *image, int size, float even[FIELD][COLUMNS], float odd[FIELD][COLUMNS]) {
     int margin = (FIELD - size) / 2; /* 2 or 0 */
     memset(even, 0, sizeof(float) * FIELD * COLUMNS);
@@ -52,7 +55,7 @@ INLINE void split_columns(const float *image, int size, float even[FIELD][COLUMN
         }
 }
 
-/* C1 and S2: the 14 columns of S2 lie in the lanes. s2 (6, 14, 16), place (6, 14, 16); two lanes are not used. */
+/* Compute C1 and S2. The lanes hold the 14 columns of S2; two lanes are unused. s2 and place (6, 14, 16). */
 INLINE void first_stage(const float *image, int size, const float *w, const float *bias, float *s2, int8_t *place) {
     float even[FIELD][COLUMNS], odd[FIELD][COLUMNS];
     split_columns(image, size, even, odd);
@@ -101,14 +104,14 @@ INLINE void first_stage(const float *image, int size, const float *w, const floa
         }
 }
 
-/* (16, 6, 5, 5) as (6, 5, 5, 16). */
+/* Transpose C3's weights from (16, 6, 5, 5) to (6, 5, 5, 16). */
 INLINE void maps_last(const float *w, float *result) {
     for (int i = 0; i < 150; i++)
         for (int k = 0; k < 16; k++) result[i * 16 + k] = w[k * 150 + i];
 }
 
-/* C3 and S4: the 16 maps of C3 lie in the lanes, and the 20 sums for a row of S4 in registers. w (6, 5, 5, 16);
-   s4 (16, 5, 5), place (5, 5, 16). */
+/* Compute C3 and S4. The lanes hold the 16 maps of C3, and 20 registers hold the sums for one row of S4.
+   w (6, 5, 5, 16), s4 (16, 5, 5), place (5, 5, 16). */
 INLINE void second_stage(const float *s2, const float *w, const float *bias, float *s4, int8_t *place) {
     for (int q = 0; q < 5; q++) {
         v16 sum[2][10];
@@ -142,13 +145,14 @@ INLINE void second_stage(const float *s2, const float *w, const float *bias, flo
     }
 }
 
-/* Which of 16 places have a gradient, a bit each. Going from bit to bit leaves less to predict than asking place by
-   place, and a wrong prediction costs as much as the sums. */
+/* Return a bit mask of the lanes that have a gradient. Iterating over set bits causes fewer branch mispredictions than
+   testing each lane, and a misprediction costs as much as the sums. */
 INLINE unsigned alive(const int8_t *place) {
     return _mm_cmpneq_epi8_mask(_mm_loadu_si128((const __m128i *)place), _mm_set1_epi8(NONE));
 }
 
-/* The gradient of C3's weights, (16, 5, 32) as rows of 5 columns by 6 maps and 2 numbers that mean nothing. */
+/* Accumulate the gradients of C3's weights and biases. sum (16, 5, 32): each row of a kernel holds 5 columns of 6 maps
+   and 2 unused values. */
 INLINE void second_weights(const float *maps, const float *gradient, const int8_t *place, float *sum, float *bias) {
     for (int k = 0; k < 16; k++) {
         v16 acc[5][2];
@@ -174,7 +178,8 @@ INLINE void second_weights(const float *maps, const float *gradient, const int8_
     }
 }
 
-/* The gradient of S2, channels last: of each window of S4 the 6x6 places it saw. w (16, 2, 7, 48). */
+/* Compute the gradient of S2, channels last. Each value of S4 adds to its 6x6 receptive field in S2. w (16, 2, 7, 48),
+   see kernels/lenet5.py. */
 INLINE void second_input(const float *w, const float *gradient, const int8_t *place, float *channels_last) {
     memset(channels_last, 0, sizeof(float) * (14 * CL + 16));
     for (int position = 0; position < 25; position++) {
@@ -203,7 +208,8 @@ INLINE void second_input(const float *w, const float *gradient, const int8_t *pl
     }
 }
 
-/* The gradient of C1's weights, (6, 5, 8) with 3 numbers in each row that mean nothing. */
+/* Accumulate the gradients of C1's weights and biases. sum (6, 5, 8): each row of a kernel holds 5 columns and 3 unused
+   values. */
 INLINE void first_weights(const float *field, const float *channels_last, const int8_t *place, float *sum,
                           float *bias) {
     for (int c = 0; c < 6; c++) {
@@ -244,8 +250,8 @@ static void backward(const float *images, int size, const float *w3, const float
     }
 }
 
-/* images (N, 1, size, size), w1 (6, 5, 5), w3 (16, 6, 5, 5); s2 (N, 6, 14, 16), place (N, 1744) and s4 (N, 16, 5, 5)
-   are written. */
+/* Forward pass of C1 to S4. Inputs: images (N, 1, size, size), w1 (6, 5, 5), w3 (16, 6, 5, 5). Outputs:
+   s2 (N, 6, 14, 16), place (N, 1744) for S2 and then S4, and s4 (N, 16, 5, 5). */
 void lenet5_forward(const float *images, int size, const float *w1, const float *b1, const float *w3, const float *b3,
                     float *s2, int8_t *place, float *s4, long count, int threads) {
     float by_input[2400];
@@ -257,8 +263,8 @@ void lenet5_forward(const float *images, int size, const float *w1, const float 
     }
 }
 
-/* The same images backwards. w3 (16, 2, 7, 48), see fused.py. Each thread adds to what is its own of dw1 (T, 6, 5, 8),
-   db1 (T, 6), dw3 (T, 16, 5, 32) and db3 (T, 16). */
+/* Backward pass of C1 to S4. w3 (16, 2, 7, 48), see kernels/lenet5.py. Each of the T threads accumulates into its own
+   part of dw1 (T, 6, 5, 8), db1 (T, 6), dw3 (T, 16, 5, 32) and db3 (T, 16). */
 void lenet5_backward(const float *images, int size, const float *w3, const float *s2, const int8_t *place,
                      const float *gradients, float *dw1, float *db1, float *dw3, float *db3, long count, int threads) {
 #pragma omp parallel for schedule(static, 1) num_threads(threads)
@@ -267,7 +273,8 @@ void lenet5_backward(const float *images, int size, const float *w3, const float
                  count * t / threads, count * (t + 1) / threads);
 }
 
-/* y = relu(W x + b) or W x + b for one example; w (outputs, inputs), inputs a multiple of 4. */
+/* Compute y = W x + b for one example, followed by ReLU if relu is set. w (outputs, inputs); inputs must be a multiple
+   of 4. */
 INLINE void linear(const float *x, const float *w, const float *bias, float *y, int inputs, int outputs, int relu) {
     for (int o = 0; o < outputs; o++, w += inputs) {
         v16 sum = {};
@@ -277,11 +284,11 @@ INLINE void linear(const float *x, const float *w, const float *bias, float *y, 
         v4 four = (LOAD4(lanes) + LOAD4(lanes + 4)) + (LOAD4(lanes + 8) + LOAD4(lanes + 12));
         for (; i < inputs; i += 4) four += LOAD4(w + i) * LOAD4(x + i);
         float total = bias[o] + (four[0] + four[1]) + (four[2] + four[3]);
-        y[o] = relu && total <= 0 ? 0 : total; /* a NaN stays */
+        y[o] = relu && total <= 0 ? 0 : total; /* NaN propagates */
     }
 }
 
-/* The whole network for a few images, of which nothing but the logits (N, classes) is kept. */
+/* Forward pass of the whole network for a few images. Only the logits (N, classes) are stored. */
 void lenet5_logits(const float *images, int size, const float *w1, const float *b1, const float *w3, const float *b3,
                    const float *w5, const float *b5, const float *w6, const float *b6, const float *w7, const float *b7,
                    int classes, float *logits, long count, int threads) {

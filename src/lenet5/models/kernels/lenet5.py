@@ -1,7 +1,7 @@
 """The kernel of `LeNet5`: C1 to S4 in one pass, and all layers in a single call for small batches without gradients.
 
-It applies to one channel of 28x28 or 32x32 pixels in float32, with ReLU and max pooling, on Linux with AVX-512, as long
-as no hooks, tracing or transforms are active. docs/performance.md describes how it works.
+It applies to one channel of 28x28 or 32x32 pixels in float32, with ReLU and max pooling, on Linux with AVX-512, if no
+hooks, tracing or transforms are active. docs/performance.md explains it.
 """
 
 import ctypes
@@ -32,7 +32,7 @@ _SHAPES = [(6, 1, 5, 5), (6,), (16, 6, 5, 5), (16,), (120, 400), (120,), (84, 12
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """Return the compiled functions; None if they are not available, or not supported by this processor."""
+    """Load the compiled functions; return None if they are unavailable or this processor does not support them."""
     if torch.backends.cpu.get_cpu_capability() != "AVX512":
         return None
     maps = Path("/proc/self/maps")
@@ -48,13 +48,13 @@ def library() -> ctypes.CDLL | None:
 
 
 def logits(model: LeNet5, images: Tensor) -> Tensor | None:
-    """Compute logits (N, num_classes); None if the layers have to be called one by one.
+    """Compute logits (N, num_classes); return None if the kernel does not apply.
 
-    The checks run at every call, so any change to the model takes effect. They are written for speed: for one image,
-    they take longer than the arithmetic.
+    The checks run at every call, so that any change to the model takes effect. They are written for speed, because for
+    one image they take longer than the arithmetic.
     """
     size = model.image_size
-    if not _are_supported(images, size) or lib.has_hooks(model):
+    if not _are_supported(images, size) or lib.have_hooks((model,)):
         return None
     layers = model._modules
     if not torch.is_grad_enabled() and images.shape[0] <= lib.FEW:
@@ -77,12 +77,12 @@ def convolutions(images: Tensor, w1: Tensor, b1: Tensor, w3: Tensor, b3: Tensor)
     images
         (N, 1, 28, 28) or (N, 1, 32, 32) float32.
     w1, b1, w3, b3
-        Weight (6, 1, 5, 5) and bias (6,) of C1, weight (16, 6, 5, 5) and bias (16,) of C3.
+        Weights (6, 1, 5, 5) and biases (6,) of C1, weights (16, 6, 5, 5) and biases (16,) of C3.
 
     Returns
     -------
     Tensor
-        The maps of S4: (N, 16, 5, 5).
+        (N, 16, 5, 5): the maps of S4.
     """
     if not torch.is_grad_enabled():
         return _forward(images, w1, b1, w3, b3)[0]
@@ -91,7 +91,7 @@ def convolutions(images: Tensor, w1: Tensor, b1: Tensor, w3: Tensor, b3: Tensor)
 
 
 def layer_by_layer(images: Tensor, w1: Tensor, b1: Tensor, w3: Tensor, b3: Tensor) -> Tensor:
-    """Compute the same as `convolutions` with torch's operators."""
+    """Compute the result of `convolutions` with torch's operators."""
     s2 = nn.functional.max_pool2d(nn.functional.conv2d(images, w1, b1, padding=2 * (images.shape[-1] < 32)).relu(), 2)
     return nn.functional.max_pool2d(nn.functional.conv2d(s2, w3, b3).relu(), 2)
 
@@ -109,7 +109,7 @@ def _small_batch(images: Tensor, parameters: list[Tensor]) -> Tensor:
 
 
 def _forward(images: Tensor, w1: Tensor, b1: Tensor, w3: Tensor, b3: Tensor) -> tuple[Tensor, ...]:
-    """Return the maps of S4, and the tensors that the backward pass needs."""
+    """Compute the maps of S4; return them and the tensors that the backward pass needs."""
     compiled = library()
     assert compiled is not None
     count = len(images)
@@ -140,8 +140,8 @@ class _Convolutions(torch.autograd.Function):
         compiled = library()
         assert compiled is not None
         threads = _num_threads(len(images))
-        # Each kernel row holds 5 columns of 6 maps. It is stored twice, for pooling windows that begin at an even and
-        # at an odd column, with a row of zeros above and below.
+        # Each row of a kernel holds 5 columns of 6 maps. Each kernel is stored twice, for a maximum in the left and in
+        # the right column of a pooling window. Rows of zeros above and below serve its upper and its lower row.
         shifted = w3.new_zeros(16, 2, 7, 48)
         rows = w3.permute(0, 2, 3, 1).reshape(16, 5, 30)
         shifted[:, 0, 1:6, :30] = rows
@@ -156,12 +156,12 @@ class _Convolutions(torch.autograd.Function):
 
 
 def _num_threads(count: int) -> int:
-    """Return the number of threads that have work."""
+    """Return the number of threads: at most one per image."""
     return min(torch.get_num_threads(), count)
 
 
 def _are_supported(images: Tensor, size: int) -> bool:
-    """Return True if C can read the images, and torch neither records nor transforms what is computed with them."""
+    """Return True if C can read the images, they need no gradient, and no tracing or transforms are active."""
     if torch.compiler.is_compiling() or type(images) is not Tensor or size not in _FIRST or not lib.is_unobserved():
         return False
     shape = images.shape
@@ -176,12 +176,12 @@ def _are_supported(images: Tensor, size: int) -> bool:
 
 
 def _parameters(layers: Iterable[Any], types: list[type[nn.Module]], size: int) -> list[Tensor] | None:
-    """Return the parameters of the layers; None if C does not compute the same as the layers, or cannot read them."""
+    """Return the parameters of the layers; None if the kernel cannot replace the layers or read the parameters."""
     parts: list[Any] = []
     for layer in layers:
         parts.append(layer)
         parts += layer._modules.values()
-    if [type(part) for part in parts] != types or any(map(lib.has_hooks, parts)) or not _have_settings(parts, size):
+    if [type(part) for part in parts] != types or lib.have_hooks(parts) or not _have_settings(parts, size):
         return None
     parameters: list[Tensor] = [tensor for part in parts if part._parameters for tensor in part._parameters.values()]
     shapes = _SHAPES[:4]

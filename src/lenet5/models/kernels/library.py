@@ -1,4 +1,4 @@
-"""Load the compiled kernels, and check what a kernel may replace."""
+"""Load the compiled kernels, and check whether a kernel may replace layers."""
 
 import ctypes
 import functools
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as _all_modules
 
 FEW = 8
-"""Batch size up to which a single call of C is faster than torch's separate operators."""
+"""Largest batch size at which a single C call is faster than torch's separate operators."""
 
 _TYPES = {"p": ctypes.c_void_p, "i": ctypes.c_int, "l": ctypes.c_long, "f": ctypes.c_float}
 _PLAIN = {Tensor, nn.Parameter}
@@ -21,7 +21,7 @@ _PLAIN = {Tensor, nn.Parameter}
 
 @functools.cache
 def load(name: str) -> ctypes.CDLL | None:
-    """Load a compiled library; None if it was not built, or if LENET5_KERNELS=none switches the kernels off."""
+    """Load a compiled library; return None if it was not built, or if LENET5_KERNELS=none turns the kernels off."""
     if os.environ.get("LENET5_KERNELS") == "none":
         return None
     try:
@@ -37,7 +37,7 @@ def bind(function: Any, arguments: str, result: str | None = None) -> None:
 
 
 def is_unobserved() -> bool:
-    """Return True if torch neither records, transforms nor traces operators, and no global module hook is set."""
+    """Return True if no autocast, tracing, transform, dispatch mode, forward-mode AD or global hook is active."""
     return bool(
         not torch.is_autocast_enabled("cpu")
         and torch._C._get_tracing_state() is None
@@ -51,19 +51,18 @@ def is_unobserved() -> bool:
     )
 
 
-def has_hooks(module: nn.Module) -> bool:
-    """Return True if a module has hooks, or if its `forward` was replaced on the instance."""
-    return bool(
-        module._forward_hooks
-        or module._forward_pre_hooks
-        or module._backward_hooks
-        or module._backward_pre_hooks
-        or "forward" in module.__dict__
-    )
+def have_hooks(modules: Iterable[nn.Module]) -> bool:
+    """Return True if a module has hooks, or its `forward` is overridden on the instance."""
+    for module in modules:  # a loop is faster than any() here, and runs at every call
+        if module._forward_hooks or module._forward_pre_hooks or "forward" in module.__dict__:
+            return True
+        if module._backward_hooks or module._backward_pre_hooks:
+            return True
+    return False
 
 
 def are_plain(tensors: Iterable[Tensor]) -> bool:
-    """Return True if C can read all tensors: contiguous float32 on the CPU, and no tensor subclass."""
+    """Return True if C can read all tensors: contiguous float32 on the CPU, without subclasses of Tensor."""
     for tensor in tensors:
         if type(tensor) not in _PLAIN or tensor.dtype != torch.float32:
             return False

@@ -1,14 +1,16 @@
-/* The network of 1998, one image at a time: its loss, and the gradient by each parameter.
+/* The kernel of LeNet5Original: the loss and the gradient of each parameter, one image at a time.
 
-   Written with the vector types of GCC and Clang, 16 numbers at a time, and compiled for three generations of
-   processors, of which the loader takes the best. The maps of C1 and S2 have their columns in the lanes, those of C3 and
-   S4 their numbers. Nothing is allocated here but the stack. */
+   The code uses the vector types of GCC and Clang, with 16 floats per vector. It is compiled for three generations of
+   x86-64 processors, and the dynamic loader selects the best version. The lanes hold the columns of the maps in C1 and
+   S2, and the maps in C3 and S4. All memory is on the stack.
+
+   In names, by_x is the gradient of the loss with respect to x. */
 
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
 
-enum { FIELD = 48, CLASSES = 128, F5 = 128, F6 = 96 }; /* a row of the input, and the longest vectors, with padding */
+enum { FIELD = 48, CLASSES = 128, F5 = 128, F6 = 96 }; /* padded lengths of an input row and of the longest vectors */
 
 typedef float v16 __attribute__((vector_size(64), aligned(4), may_alias));
 typedef int32_t i16 __attribute__((vector_size(64)));
@@ -25,12 +27,12 @@ typedef int32_t i16 __attribute__((vector_size(64)));
 
 static const float A = 1.7159f, S = 2.0f / 3.0f;
 
-/* Where the parameters, and their gradients, lie: in the order of the modules. */
+/* Pointers to the parameters or to their gradients, in the order of model.parameters(). */
 typedef struct {
     float *w1, *b1, *coefficient2, *bias2, *w3, *b3, *coefficient4, *bias4, *w5, *b5, *w6, *b6;
 } Parameters;
 
-/* What the layers answer to one image. */
+/* The activations of all layers for one image. sum2 and sum4 are the window sums of S2 and S4. */
 typedef struct {
     float field[32][FIELD];
     float c1[6][28][32];
@@ -46,9 +48,10 @@ INLINE float total(const v16 *x) {
     return sum;
 }
 
-/* A tanh(S a), by e^(-2 S |a|): powers of 2 in the exponent's bits, the rest by Taylor's series. */
+/* Replace a by A tanh(S a), computed from e^(-2 S |a|): a power of 2, set in the exponent bits, times a Taylor
+   series. */
 INLINE void squash(float *place) {
-    const v16 magic = (v16){} + 12582912.0f; /* 1.5 * 2^23: the sum with it is rounded to an integer */
+    const v16 magic = (v16){} + 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
     v16 a = LOAD(place), z = -2 * S * a;
     z = (v16)((i16)z | INT32_MIN); /* -|z| */
     i16 low = z < -80.0f;
@@ -68,7 +71,7 @@ INLINE void squash(float *place) {
     STORE(place) = (v16)((i16)y | ((i16)a & INT32_MIN));
 }
 
-/* The slope of the squashing function, by what it answered. */
+/* Return the derivative of the activation at the input where its output is y. */
 INLINE v16 slope(v16 y) { return S * (A - y * y * (1 / A)); }
 
 INLINE void forward_c1(Answers *x, const float *w, const float *bias) {
@@ -107,7 +110,7 @@ INLINE void forward_s2(Answers *x, const float *coefficient, const float *bias) 
         }
 }
 
-/* kernels (6, 5, 5, 16), with 0 where a map of C3 does not see one of S2. */
+/* kernels (6, 5, 5, 16), 0 where a map of C3 is not connected to a map of S2. */
 INLINE void forward_c3(Answers *x, const float *kernels, const float *bias) {
     for (int y = 0; y < 10; y++) {
         v16 sum[10];
@@ -142,7 +145,7 @@ INLINE void forward_s4(Answers *x, const float *coefficient, const float *bias) 
         }
 }
 
-/* A layer of full connections; length is a multiple of 8, and the answers are padded with 0 to a multiple of 16. */
+/* Compute a fully connected layer and its activation. The outputs are padded with 0 to a multiple of 16. */
 INLINE void forward_full(const float *inputs, int length, const float *w, const float *bias, float *outputs, int count) {
     int padded = (count + 15) / 16 * 16, whole = length / 16 * 16;
     for (int o = 0; o < count; o++) {
@@ -157,8 +160,8 @@ INLINE void forward_full(const float *inputs, int length, const float *w, const 
     for (int o = 0; o < padded; o += 16) squash(outputs + o);
 }
 
-/* The loss, and its gradient by F6: by equation 9 with this j, which may be infinite, or, if j is negative, by
-   equation 8. */
+/* Return the loss, and compute its gradient with respect to F6. A negative j selects equation 8 of the paper, a
+   positive j equation 9, and an infinite j cross-entropy. */
 INLINE float output_layer(const float *f6, const float *prototypes, int classes, int target, float j, float *gradient) {
     float distance[CLASSES], share[CLASSES], nearest = j < 0 ? INFINITY : j, all = 0;
     for (int i = 0; i < classes; i++) {
@@ -179,7 +182,8 @@ INLINE float output_layer(const float *f6, const float *prototypes, int classes,
     return distance[target] + (j < 0 ? 0 : logf(all) - nearest);
 }
 
-/* Turn the gradient by what a full layer answered into that by its inputs; add those by its parameters. */
+/* Backpropagate through a fully connected layer and its activation: compute by_inputs, and accumulate by_w and by_bias.
+   gradient, with respect to the outputs, is overwritten. */
 INLINE void backward_full(const float *inputs, int length, const float *w, const float *outputs, int count,
                           float *gradient, float *by_inputs, float *by_w, float *by_bias) {
     int whole = length / 16 * 16;
@@ -200,7 +204,8 @@ INLINE void backward_full(const float *inputs, int length, const float *w, const
     }
 }
 
-/* From S4's answers to C3's sums; gradient (400) by map, by_c3 (16, 18, 32) in the middle of zeros. */
+/* Backpropagate from the outputs of S4 to the sums of C3, before the activation. gradient (400) is ordered by map.
+   by_c3 (16, 18, 32) is by_sums with the maps first and a border of zeros. */
 INLINE void backward_s4(const Answers *x, const float *coefficient, const float *gradient, float by_c3[16][18][32],
                         float by_sums[10][10][16], float *by_coefficient, float *by_bias) {
     for (int y = 0; y < 5; y++)
@@ -219,7 +224,7 @@ INLINE void backward_s4(const Answers *x, const float *coefficient, const float 
         }
 }
 
-/* The gradient by C3's parameters: of the kernels as (6, 5, 5, 16). */
+/* Compute the gradient of C3's kernels (6, 5, 5, 16), and accumulate the gradient of its biases. */
 INLINE void backward_c3_parameters(const Answers *x, float by_sums[10][10][16], float *by_kernels, float *by_bias) {
     for (int y = 0; y < 10; y++)
         for (int p = 0; p < 10; p++) STORE(by_bias) += LOAD(by_sums[y][p]);
@@ -238,7 +243,7 @@ INLINE void backward_c3_parameters(const Answers *x, float by_sums[10][10][16], 
         }
 }
 
-/* From C3's sums to S2's answers (14, 16) of one map. */
+/* Backpropagate from the sums of C3 to the outputs of one map of S2: by_s2 (14, 16). */
 INLINE void backward_c3_inputs(const float *w, const int32_t *links, int num_links, int map, float by_c3[16][18][32],
                                v16 by_s2[14]) {
     memset(by_s2, 0, 14 * sizeof(v16));
@@ -253,7 +258,8 @@ INLINE void backward_c3_inputs(const float *w, const int32_t *links, int num_lin
     }
 }
 
-/* From the answers of one map of S2 to the sums of C1's; the gradients of both layers' parameters. */
+/* Backpropagate from the outputs of one map of S2 to the sums of its map in C1, and accumulate the gradients of the
+   parameters of both layers. */
 INLINE void backward_first(const Answers *x, int map, v16 by_s2[14], float coefficient, float *by_coefficient,
                            float *by_bias2, float *by_w, float *by_bias1) {
     v16 sums[28][2], coefficients = {}, biases2 = {}, biases1 = {};
@@ -288,10 +294,10 @@ INLINE void backward_first(const Answers *x, int map, v16 by_s2[14], float coeff
     }
 }
 
-/* Return the mean loss of some images (count, 32, 32), and set its gradient by each parameter.
+/* Return the mean loss of images (count, 32, 32), and set its gradient with respect to each parameter.
 
-   links (num_links, 2): of each kernel of C3 its own map and that of S2, in the order of w3. prototypes (classes, 84),
-   at most 128 classes. The gradients lie as the parameters do, one behind another from gradients.w1 on. */
+   links (num_links, 2): the map of C3 and the map of S2 that each kernel of w3 connects. prototypes (classes, 84), for
+   at most 128 classes. The gradients are contiguous in memory, in the order of the struct, from gradients->w1 on. */
 FOR_EACH_PROCESSOR
 float lenet5_original_gradients(const float *images, const int64_t *targets, long count, const Parameters *parameters,
                                 const int32_t *links, int num_links, const float *prototypes, int classes, float j,
@@ -302,7 +308,7 @@ float lenet5_original_gradients(const float *images, const int64_t *targets, lon
     const Parameters *p = parameters, *g = gradients;
     size_t size = (size_t)(g->b6 + 84 - g->w1);
     memset(g->w1, 0, size * sizeof(float));
-    memset(&x, 0, sizeof x); /* also what is only padding */
+    memset(&x, 0, sizeof x); /* including the padding */
     for (int link = 0; link < num_links; link++)
         for (int tap = 0; tap < 25; tap++)
             kernels[(links[2 * link + 1] * 25 + tap) * 16 + links[2 * link]] = p->w3[25 * link + tap];

@@ -1,8 +1,8 @@
 """The kernel of `LeNet5Original`: the loss and all gradients of a small batch in a single call.
 
-The published training takes one image per step, where calling torch's operators costs far more than the arithmetic. The
-kernel applies in float32 on the CPU, on Linux with x86-64, for the paper's losses and cross-entropy, as long as no
-hooks, tracing or transforms are active.
+The published procedure trains on one image per step, where calling torch's operators costs far more than the
+arithmetic. The kernel applies in float32 on the CPU, on Linux with x86-64, for the paper's losses and cross-entropy, if
+no hooks, tracing or transforms are active.
 """
 
 import ctypes
@@ -35,7 +35,7 @@ _LAYERS: list[type[nn.Module]] = [
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """Return the compiled function; None if it is not available."""
+    """Load the compiled function; return None if it is unavailable."""
     compiled = lib.load("original")
     if compiled is not None:
         lib.bind(compiled.lenet5_original_gradients, "pplppipifp", "f")
@@ -43,7 +43,7 @@ def library() -> ctypes.CDLL | None:
 
 
 def gradients(model: LeNet5Original, loss_fn: Any) -> "Gradients | None":
-    """Return the kernel for a model and a loss, or None; see `ImageClassifier.fused_gradients`."""
+    """Return the kernel for a model and a loss, or None if it does not apply; see `ImageClassifier.fused_gradients`."""
     j = _reject_distance(loss_fn)
     parameters, modules = list(model.parameters()), list(model.modules())
     if j is None or library() is None or [type(module) for module in modules[1:]] != _LAYERS:
@@ -59,7 +59,7 @@ def gradients(model: LeNet5Original, loss_fn: Any) -> "Gradients | None":
         or len(prototypes) > _MAX_CLASSES
         or not lib.are_plain([*parameters, prototypes])
         or not all(parameter.requires_grad for parameter in parameters)
-        or any(map(lib.has_hooks, [*modules, loss_fn]))
+        or lib.have_hooks([*modules, loss_fn])
         or any(p._backward_hooks or getattr(p, "_post_accumulate_grad_hooks", None) for p in parameters)
         or not lib.is_unobserved()
     ):
@@ -68,18 +68,18 @@ def gradients(model: LeNet5Original, loss_fn: Any) -> "Gradients | None":
 
 
 class Gradients:
-    """Computes the mean loss of a small batch, and its gradient with respect to each parameter.
+    """The mean loss of a small batch, and its gradient with respect to each parameter.
 
     Parameters
     ----------
     parameters
         The parameters of a `LeNet5Original`, in order.
     table
-        The maps of S2 that each map of C3 sees.
+        The maps of S2 that each map of C3 is connected to.
     prototypes
         (num_classes, 84).
     j
-        As in `MAPLoss`; infinite for cross-entropy, negative for `MLELoss`.
+        As in `MAPLoss`. Infinite for cross-entropy, negative for `MLELoss`.
     """
 
     def __init__(
@@ -94,19 +94,21 @@ class Gradients:
         self._gradient_addresses = lib.addresses(self.gradients)
 
     def __call__(self, images: Tensor, targets: Tensor) -> Tensor | None:
-        """Return the mean loss, and set the gradients, which must be None; the next call overwrites them.
+        """Compute the mean loss, and set the gradients of the parameters, which must be None before.
+
+        The next call overwrites the gradients in place.
 
         Parameters
         ----------
         images
-            (N, 1, 32, 32).
+            (N, 1, 32, 32) float32, with N up to 8.
         targets
             (N,) int64.
 
         Returns
         -------
         Tensor or None
-            The loss. None, with nothing changed, if the layers have to be called.
+            The loss. For an unsupported batch, None, and nothing is changed.
         """
         count, parameters = len(images), self.parameters
         if (
@@ -134,7 +136,7 @@ class Gradients:
 
 
 def _reject_distance(loss_fn: Any) -> float | None:
-    """Return a loss as the `j` that C takes for it; None for an unsupported loss."""
+    """Return the `j` that selects a loss in C; None for an unsupported loss."""
     if type(loss_fn) is MAPLoss:
         return loss_fn.j
     if type(loss_fn) is MLELoss:

@@ -20,28 +20,28 @@ def gauss_newton_diagonal(
 ) -> dict[nn.Parameter, Tensor]:
     """Estimate the second derivative of the mean loss with respect to each parameter.
 
-    The estimate is never negative. LeCun et al. 1998, appendix C: second derivatives are propagated backwards like
-    gradients, but through squared weights and squared slopes. Off-diagonal terms and the curvature of the activations
-    are dropped. A shared weight accumulates the sum over all connections that share it.
+    LeCun et al. 1998, appendix C: second derivatives are backpropagated like gradients, but through squared weights and
+    squared slopes. Off-diagonal terms and the curvature of the activations are dropped. A shared weight accumulates the
+    sum over its connections. For cross-entropy, `MLELoss` and `MAPLoss`, the estimate is never negative.
 
     Parameters
     ----------
     model
         A chain of linear layers, convolutions, layers of `LeNet5Original`, max pooling, and elementwise functions.
     loss_fn
-        Maps logits (N, num_classes) and targets (N,) to the mean over the batch.
+        Maps logits (N, num_classes) and targets (N,) to the mean loss over the batch.
     images, targets
-        The patterns to average over: (N, C, H, W), and int64 (N,).
+        The patterns to average over: (N, C, H, W) and int64 (N,).
 
     Returns
     -------
     dict
-        For each parameter, a tensor of its shape.
+        For each parameter, a tensor of the same shape.
 
     Raises
     ------
     TypeError
-        The model contains a different kind of layer.
+        The model contains any other kind of layer.
     """
     calls: list[tuple[nn.Module, Tensor]] = []  # each layer with its inputs
     leaves = [module for module in model.modules() if not any(True for _ in module.children())]
@@ -56,7 +56,7 @@ def gauss_newton_diagonal(
             hook.remove()
     last, last_inputs = calls.pop()
     curvature = _output_curvature(last, last_inputs, logits, targets, loss_fn)
-    if not isinstance(last, EuclideanRBF):  # for RBF units the curvature is that of their inputs already
+    if not isinstance(last, EuclideanRBF):  # for RBF units, the curvature is already with respect to their inputs
         calls.append((last, last_inputs))
     diagonal: dict[nn.Parameter, Tensor] = {}
     for module, inputs in reversed(calls):
@@ -69,7 +69,7 @@ def gauss_newton_diagonal(
 def _output_curvature(
     last: nn.Module, inputs: Tensor, logits: Tensor, targets: Tensor, loss_fn: LossFunction
 ) -> Tensor:
-    """Differentiate the loss twice with respect to each logit, or to each input of the RBF units."""
+    """Compute the second derivative of the loss for each logit, or for each input of the RBF units."""
     rbf = last if isinstance(last, EuclideanRBF) else None
     x = (inputs if rbf else logits).detach().requires_grad_()
     with torch.enable_grad():
@@ -82,7 +82,7 @@ def _output_curvature(
 
 
 def _parameter_curvature(module: nn.Module, inputs: Tensor, curvature: Tensor) -> dict[nn.Parameter, Tensor]:
-    """Backpropagate to the parameters of a linear layer, as a gradient does, but with squared inputs."""
+    """Backpropagate curvature to the parameters of a linear layer: a gradient, but with squared inputs."""
     parameters = list(module.parameters())
     with torch.enable_grad():
         diagonal = torch.autograd.grad(module(inputs.square()), parameters, curvature)
@@ -90,7 +90,7 @@ def _parameter_curvature(module: nn.Module, inputs: Tensor, curvature: Tensor) -
 
 
 def _input_curvature(module: nn.Module, inputs: Tensor, curvature: Tensor) -> Tensor:
-    """Backpropagate from the outputs of a layer to its inputs."""
+    """Backpropagate curvature from the outputs of a layer to its inputs."""
     inputs = inputs.detach().requires_grad_()
     with torch.enable_grad():
         if isinstance(module, _LINEAR):

@@ -1,4 +1,4 @@
-"""The layers that only the original network has."""
+"""The layers of the original network that torch does not have."""
 
 import math
 from collections.abc import Sequence
@@ -14,8 +14,13 @@ Init: TypeAlias = Literal["paper", "lecun_uniform"]
 def uniform_bound(fan_in: int, init: Init) -> float:
     """Return the bound of the uniform initialisation for `fan_in` inputs.
 
-    "paper" is 2.4 / fan_in (LeCun et al. 1998, appendix A). "lecun_uniform" is the square root of 3 / fan_in, Keras's
-    name: inputs of variance 1 then give a sum of variance 1 (LeCun et al., "Efficient BackProp", 1998, section 4.6).
+    "paper" is 2.4 / fan_in (LeCun et al. 1998, appendix A). "lecun_uniform" is √(3 / fan_in), as in Keras: inputs of
+    variance 1 then give sums of variance 1 (LeCun et al., "Efficient BackProp", 1998, section 4.6).
+
+    Raises
+    ------
+    ValueError
+        `init` is unknown.
     """
     if init not in ("paper", "lecun_uniform"):
         raise ValueError(f"init is {init!r}; expected 'paper' or 'lecun_uniform'")
@@ -23,7 +28,7 @@ def uniform_bound(fan_in: int, init: Init) -> float:
 
 
 def init_uniform(layer: nn.Conv2d | nn.Linear, init: Init) -> nn.Module:
-    """Initialise a layer's weights uniformly and its biases to 0; the paper does not state the initial biases."""
+    """Draw the weights of a layer uniformly, and set its biases to 0, which the paper does not specify."""
     limit = uniform_bound(math.prod(layer.weight.shape[1:]), init)
     nn.init.uniform_(layer.weight, -limit, limit)
     nn.init.zeros_(cast("Tensor", layer.bias))
@@ -33,8 +38,8 @@ def init_uniform(layer: nn.Conv2d | nn.Linear, init: Init) -> nn.Module:
 class ScaledTanh(nn.Module):
     """The activation A tanh(S x), with A = 1.7159 and S = 2/3, so that ±1 maps to ±1.
 
-    LeCun, Bottou, Bengio and Haffner 1998, section II.B and appendix A: curvature is largest at ±1, and targets of ±1
-    lie outside the saturated region.
+    LeCun, Bottou, Bengio and Haffner 1998, section II.B and appendix A: the second derivative is largest in magnitude
+    at ±1, and targets of ±1 lie outside the saturated region.
     """
 
     __constants__: ClassVar = ["amplitude", "slope"]  # for TorchScript
@@ -42,7 +47,7 @@ class ScaledTanh(nn.Module):
     slope = 2 / 3
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map a tensor of any shape, element by element."""
+        """Apply the activation elementwise to a tensor of any shape."""
         return self.amplitude * torch.tanh(self.slope * x)
 
 
@@ -50,15 +55,15 @@ class Subsampling(nn.Module):
     """Trainable subsampling: the sum of each 2x2 window, times one coefficient per map, plus one bias per map.
 
     LeCun et al. 1998, section II.B, layer S2. The paper adds the four inputs; it does not average them. The activation
-    is a separate layer. A last row or column of odd size is ignored.
+    is a separate layer. If a side of the maps is odd, its last row or column is ignored.
 
     Parameters
     ----------
     num_maps
         Number of maps; each has 2 trainable parameters.
     init
-        Initialisation of the coefficients: "paper" draws them with a fan-in of 4, "lecun_uniform" sets them to 1/4, so
-        that the layer starts as a mean.
+        Initialisation of the coefficients. "paper" draws them with a fan-in of 4. "lecun_uniform" sets them to 1/4, so
+        that the layer starts as average pooling.
     """
 
     def __init__(self, num_maps: int, *, init: Init = "paper") -> None:
@@ -87,7 +92,7 @@ class Subsampling(nn.Module):
 
 
 class PartialConv2d(nn.Module):
-    """A convolution whose output maps each see only some of the input maps.
+    """A convolution that connects each output map to only some of the input maps.
 
     LeCun et al. 1998, section II.B and table I, layer C3. Fewer connections break the symmetry between the maps.
 
@@ -104,7 +109,7 @@ class PartialConv2d(nn.Module):
     Raises
     ------
     ValueError
-        The table or one of its rows is empty, or a row is not ascending.
+        The table or a row is empty, a row is not in ascending order or has a negative index, or `init` is unknown.
     """
 
     index: Tensor
@@ -127,7 +132,7 @@ class PartialConv2d(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Initialise the weights by the fan-in of their output map, and set the biases to 0."""
+        """Draw the weights uniformly by the fan-in of their output map, and set the biases to 0."""
         bounds = [uniform_bound(len(row) * self.kernel_size**2, self.init) for row in self.table for _ in row]
         limits = torch.tensor(bounds, dtype=self.weight.dtype, device=self.weight.device)
         with torch.no_grad():
@@ -135,7 +140,7 @@ class PartialConv2d(nn.Module):
         nn.init.zeros_(self.bias)
 
     def dense_weight(self) -> Tensor:
-        """Return the kernels (out_channels, in_channels, kernel_size, kernel_size), 0 where maps are not connected."""
+        """Return dense kernels (out_channels, in_channels, kernel_size, kernel_size), 0 where maps are unconnected."""
         num_outputs, num_inputs, size = self.out_channels, self.in_channels, self.kernel_size
         dense = self.weight.new_zeros(num_outputs * num_inputs, size, size)
         return dense.index_copy(0, self.index, self.weight).view(num_outputs, num_inputs, size, size)
@@ -151,14 +156,14 @@ class PartialConv2d(nn.Module):
 
 
 class EuclideanRBF(nn.Module):
-    """Radial basis functions: the squared Euclidean distance to each prototype.
+    """Radial basis functions (RBF): the squared Euclidean distance to each prototype.
 
     LeCun et al. 1998, section II.B, equation 7: y_i = sum over j of (x_j - w_ij)^2. The prototypes are fixed.
 
     Parameters
     ----------
     prototypes
-        (num_classes, features), floating point. They are a buffer, and are saved with the weights.
+        (num_classes, features), floating point. They are stored in a buffer, so they are saved with the weights.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The losses of the original network, on distances to prototypes."""
+"""The losses of the original network, functions of the distances to the prototypes."""
 
 import math
 
@@ -10,24 +10,25 @@ from torch.nn import functional
 class MLELoss(nn.Module):
     """The mean distance to the prototype of the target class: equation 8 of LeCun et al. 1998.
 
-    The loss does not push the other classes away. With trainable prototypes the network would collapse (section II.C).
+    The loss ignores the distances to the other prototypes. With trainable prototypes, the network would collapse
+    (section II.C).
     """
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Map logits (N, num_classes), i.e. negated distances, and int64 targets (N,) to the mean over the batch."""
+        """Map logits (N, num_classes), the negated distances, and int64 targets (N,) to the mean over the batch."""
         return functional.nll_loss(logits, targets)
 
 
 class MAPLoss(nn.Module):
     """The maximum a posteriori criterion: equation 9 of LeCun et al. 1998, y_c + log(e^-j + sum over i of e^-y_i).
 
-    The paper's y are distances; here they are negated logits. The loss equals cross-entropy with one extra constant
-    logit, -j, for a reject class. So it does not push distances far beyond j.
+    The distances y are the negated logits. The loss equals cross-entropy with one extra constant logit, -j, for a
+    reject class. It does not push distances much further once they exceed j.
 
     Parameters
     ----------
     j
-        The distance of the reject class; positive. The paper does not give its value.
+        The distance of the reject class, above 0. The paper does not give its value.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""LeNet-5 as it was published in 1998."""
+"""LeNet-5 as published in 1998."""
 
 from typing import Any, Self
 
@@ -14,7 +14,7 @@ C3_TABLE = (
     *((0, 1, 3, 4), (1, 2, 4, 5), (0, 2, 3, 5)),
     (0, 1, 2, 3, 4, 5),
 )
-"""The maps of S2 that each map of C3 sees: table I of the paper."""
+"""The maps of S2 that each map of C3 is connected to: table I of the paper."""
 
 _BITMAPS = """
 .#####.  ...##..  .#####.  #######  .#####.  .#####.  ..####.  #######  .#####.  .#####.
@@ -35,7 +35,7 @@ _BITMAPS = """
 def digit_prototypes() -> Tensor:
     """Return the target activations of F6 for each digit: (10, 84), 7x12 bitmaps of 1 (ink) and -1 (background).
 
-    Most ports of the network use these bitmaps. They have not been compared with figure 3 of the paper.
+    These are the bitmaps of most ports of the network. They have not been compared with figure 3 of the paper.
     """
     rows = [line.split() for line in _BITMAPS.split("\n") if line]
     bitmaps = ["".join(row[digit] for row in rows) for digit in range(10)]
@@ -47,16 +47,16 @@ class LeNet5Original(ImageClassifier):
 
     LeCun, Bottou, Bengio and Haffner, "Gradient-Based Learning Applied to Document Recognition", Proc. IEEE 86(11),
     1998, section II.B: 60,000 trainable parameters and 340,908 connections. The layers have the names of the paper; C1
-    to F6 include the activation. Images are 32x32 with a 28x28 digit in the centre, -0.1 for the background and 1.175
-    for ink, as `Preprocess.original()` makes them.
+    to F6 include the activation. Images are 32x32, with a 28x28 image in the centre. The background is -0.1 and ink is
+    1.175, as in the output of `Preprocess.original()`.
 
     Parameters
     ----------
     prototypes
-        (num_classes, 84): the target activations of F6 for each class; `None` for the bitmaps of the ten digits.
+        (num_classes, 84): the target activations of F6 for each class. None for the bitmaps of the ten digits.
     init
         Initialisation of the weights. "paper" is uniform in ±2.4/fan_in. "lecun_uniform" is uniform in ±√(3/fan_in),
-        with subsampling coefficients of 1/4. The published training procedure converges with "lecun_uniform" only
+        with subsampling coefficients of 1/4. The published training procedure converges only with "lecun_uniform"
         (docs/lenet5_1998.md).
 
     Raises
@@ -96,7 +96,7 @@ class LeNet5Original(ImageClassifier):
         return -distances
 
     def arguments(self) -> dict[str, Any]:
-        """Return the constructor's arguments in a form that JSON can hold."""
+        """Return the constructor's arguments as JSON-serialisable values."""
         prototypes = self.output.prototypes.cpu().float()
         default = prototypes.shape == (10, 84) and torch.equal(prototypes, digit_prototypes())
         return {"prototypes": None if default else prototypes.tolist()}

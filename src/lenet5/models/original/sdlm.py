@@ -11,11 +11,11 @@ from .curvature import LossFunction, gauss_newton_diagonal
 
 
 class SDLM(Optimizer):
-    """Stochastic diagonal Levenberg-Marquardt: every parameter has its own step size, lr / (mu + h).
+    """Stochastic diagonal Levenberg-Marquardt: each parameter has its own step size, lr / (mu + h).
 
     LeCun, Bottou, Bengio and Haffner 1998, appendix C, equation 18. h is the second derivative of the loss with respect
-    to the parameter, estimated on a few hundred patterns and kept until the next estimate. So a step costs no more than
-    in plain gradient descent. The paper uses a batch size of 1, mu = 0.02, and 500 patterns before each pass.
+    to the parameter. It is estimated on a few hundred patterns and kept until the next estimate, so a step costs no
+    more than in gradient descent. The paper uses a batch size of 1, mu = 0.02, and 500 patterns before each pass.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ class SDLM(Optimizer):
     lr
         The global learning rate, eta in the paper.
     mu
-        Damping; bounds the step size where the loss is flat.
+        Damping. It bounds the step size where the loss is flat.
 
     Raises
     ------
@@ -38,14 +38,14 @@ class SDLM(Optimizer):
         super().__init__(params, {"lr": lr, "mu": mu})
 
     def estimate(self, model: nn.Module, loss_fn: LossFunction, images: Tensor, targets: Tensor) -> None:
-        """Estimate the second derivatives; the arguments are those of `gauss_newton_diagonal`."""
+        """Estimate the second derivatives; see `gauss_newton_diagonal` for the arguments."""
         diagonal = gauss_newton_diagonal(model, loss_fn, images, targets)
         for group in self.param_groups:
             for parameter in group["params"]:
                 self.state[parameter]["scale"] = 1 / (group["mu"] + diagonal[parameter])
 
     def step_sizes(self) -> dict[Tensor, Tensor]:
-        """Return lr / (mu + h) for each parameter."""
+        """Return the step sizes lr / (mu + h) of each parameter, as a tensor of its shape."""
         return {p: group["lr"] * self.state[p]["scale"] for group in self.param_groups for p in group["params"]}
 
     @torch.no_grad()
