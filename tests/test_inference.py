@@ -227,3 +227,13 @@ def test_model_that_returns_no_logits_is_rejected(use: Callable[..., Any]) -> No
     message = r"the model returned shape \(2, 1, 2, 3\); expected \(2, num_classes\) logits"
     with pytest.raises(ValueError, match=message):
         use(nn.Identity(), [BATCH])
+
+
+def test_a_loader_that_yields_nothing_is_rejected() -> None:
+    class Silent(list[Any]):
+        def __len__(self) -> int:
+            return 3
+
+    for function in (evaluate, predict):
+        with pytest.raises(ValueError, match="the data yielded no batches; expected at least one"):
+            function(make_model(), Silent())

@@ -130,6 +130,8 @@ def predict_logits(model: nn.Module, batches: Iterable[Tensor], device: torch.de
                     f"the model returned shape {tuple(logits.shape)}; expected ({len(images)}, num_classes) logits"
                 )
             rows.append(logits)
+        if not rows:
+            raise ValueError("the data yielded no batches; expected at least one")
         return torch.cat(rows).float().cpu()
 
 

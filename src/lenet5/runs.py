@@ -108,7 +108,9 @@ class Run:
             raise ValueError(f"recipe is {settings.recipe!r}; expected one of: {', '.join(RECIPES)}")
         recipe = RECIPES[settings.recipe]
         if recipe.optimizer is not None and settings.lr is not None:
-            raise ValueError(f"lr is {settings.lr}, but the recipe {settings.recipe} has its own; expected no lr")
+            raise ValueError(
+                f"lr is {settings.lr}, but the recipe {settings.recipe} sets its own learning rates; omit lr"
+            )
         config = dataclasses.replace(
             recipe.config, **settings.overrides(), device=device, checkpoint_dir=folder / "checkpoints"
         )

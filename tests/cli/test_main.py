@@ -38,7 +38,7 @@ def test_info_lists_networks_weights_and_the_device(run: Invoke) -> None:
     ("arguments", "message"),
     [
         (["train", "--epochs", "0"], "max_epochs is 0; expected an integer of at least 1"),
-        (["train", "--recipe", "1998", "--lr", "0.1"], "the recipe 1998 has its own; expected no lr"),
+        (["train", "--recipe", "1998", "--lr", "0.1"], "the recipe 1998 sets its own learning rates; omit lr"),
         (["train", "--recipe", "secret"], "'secret' is not one of 'standard', 'digits'"),
         (["train", "--data", "cifar"], "'cifar' is not one of 'digits', 'mnist'"),
         (["train", "--device", "gpu"], "device 'gpu' is unknown to torch"),

@@ -76,11 +76,7 @@ def test_uint8_and_unit_interval_inputs_agree(case: tuple[str, Pixels], dtype: s
     torch.testing.assert_close(preprocess(floats), preprocess(contain(kind, pixels)), rtol=0, atol=1e-5)
 
 
-@given(
-    pixels=hnp.arrays("uint8", (2, 1, 28, 28)),
-    mean=st.floats(0, 1, width=32),
-    std=st.floats(0.0625, 1, width=32),
-)
+@given(pixels=hnp.arrays("uint8", (2, 1, 28, 28)), mean=st.floats(0, 1, width=32), std=st.floats(0.0625, 1, width=32))
 def test_images_of_output_size_are_only_normalised(pixels: Pixels, mean: float, std: float) -> None:
     expected = torch.from_numpy((pixels / 255 - mean) / std).float()
     batch = Preprocess(mean=mean, std=std)(torch.from_numpy(pixels))

@@ -74,3 +74,8 @@ def test_tensorboard_shows_metrics_and_learning_rate_once_after_a_resume(tiny: T
     assert [event.step for event in events.Scalars("train_loss")] == [4, 8, 12]
     losses = [row["train_loss"] for row in history]
     assert [event.value for event in events.Scalars("train_loss")] == pytest.approx(losses)
+
+
+def test_tensorboard_logger_rejects_a_step_interval_below_1(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="every is 0; expected at least 1"):
+        TensorBoardLogger(tmp_path, every=0)

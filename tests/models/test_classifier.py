@@ -24,7 +24,9 @@ def test_networks_know_their_image_shape_and_number_of_classes() -> None:
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("images", [[[1.0]], None, 3])
 def test_call_rejects_images_that_are_not_a_tensor(network: Callable[[], ImageClassifier], images: object) -> None:
-    with pytest.raises(TypeError, match=f"images are {type(images).__name__}; expected a tensor .Preprocess makes one"):
+    with pytest.raises(
+        TypeError, match=f"images are {type(images).__name__}; expected a tensor .Preprocess converts any image to one"
+    ):
         network()(images)  # type: ignore[arg-type]
 
 

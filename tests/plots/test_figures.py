@@ -12,12 +12,7 @@ from lenet5.plots.figures import plot_confusion_matrix, plot_curves, plot_errors
 
 MATRIX = np.array([[90, 10, 0], [0, 50, 1], [0, 0, 0]])
 FRAME = pd.DataFrame(
-    {
-        "epoch": [1, 2, 3],
-        "train_loss": [0.5, 0.2, 0.1],
-        "val_loss": [0.6, 0.3, 0.35],
-        "val_accuracy": [0.9, 0.96, 0.95],
-    }
+    {"epoch": [1, 2, 3], "train_loss": [0.5, 0.2, 0.1], "val_loss": [0.6, 0.3, 0.35], "val_accuracy": [0.9, 0.96, 0.95]}
 )
 
 
@@ -87,9 +82,7 @@ def test_confusion_matrix_rotates_long_class_names(names: list[str], rotation: i
 
 
 @pytest.mark.parametrize("matrix", [np.diag([3, 4]), np.zeros((2, 2), np.int64), np.array([[7]])])
-def test_confusion_matrix_without_errors_or_counts(
-    matrix: np.ndarray[tuple[int, int], np.dtype[np.int64]],
-) -> None:
+def test_confusion_matrix_without_errors_or_counts(matrix: np.ndarray[tuple[int, int], np.dtype[np.int64]]) -> None:
     figure = plot_confusion_matrix(matrix, ["Ankle boot", "$x"][: len(matrix)])
     render(figure)
     assert not np.asarray(figure.axes[0].images[0].get_array()).any()

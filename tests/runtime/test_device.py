@@ -37,7 +37,7 @@ def test_resolve_device_prefers_the_accelerator(
     [
         (None, "cuda", "device 'cuda' is not available: torch .* found no accelerator; use 'auto' or 'cpu'"),
         ("mps", "cuda", "device 'cuda' is not available: torch .* found mps"),
-        ("cuda", "cuda:7", "device 'cuda:7' is not available: torch found 2, numbered from 0"),
+        ("cuda", "cuda:7", "device 'cuda:7' is not available: torch found 2 accelerators, numbered from 0"),
         (None, "gpu", "device 'gpu' is unknown to torch; expected 'auto', 'cpu'"),
     ],
 )

@@ -89,7 +89,7 @@ def test_resume_auto_starts_afresh_without_checkpoints(tiny: Tiny, tmp_path: Pat
 
 
 def test_resume_auto_requires_checkpoint_dir(tiny: Tiny) -> None:
-    with pytest.raises(ValueError, match="resume is 'auto', but the config has no checkpoint_dir; expected one"):
+    with pytest.raises(ValueError, match="resume is 'auto', but checkpoint_dir is not set; set it in the config"):
         tiny.trainer(tiny.config()).fit(tiny.images(), resume="auto")
 
 
@@ -99,7 +99,7 @@ def test_resume_rejects_a_path_without_checkpoints(tiny: Tiny, tmp_path: Path) -
 
 
 def test_new_run_rejects_the_checkpoints_of_an_earlier_run(tiny: Tiny, stopped: TrainerConfig) -> None:
-    message = "holds checkpoints of an earlier run; expected an empty folder, or resume='auto'"
+    message = "holds checkpoints of an earlier run; use resume='auto' or an empty folder"
     with pytest.raises(ValueError, match=message):
         tiny.trainer(stopped).fit(tiny.images())
 

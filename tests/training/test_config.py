@@ -41,7 +41,7 @@ REJECTED: list[tuple[str, object, str]] = [
     ("seed", 2**32, "an integer from 0 to 2**32 - 1"),
     ("precision", "float8", "one of auto, float32, bfloat16, float16"),
     ("deterministic", None, "True or False"),
-    ("compile", 3, "None or a name"),
+    ("compile", 3, "None or the name of a backend"),
     ("cuda_graph", "yes", "None or True or False"),
     ("checkpoint_steps", 0, f"None or {COUNT}"),
     ("checkpoint_minutes", -1, "None or a number above 0"),

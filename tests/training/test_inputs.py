@@ -99,5 +99,5 @@ def test_fit_rejects_out_of_range_targets_of_a_dataset_before_the_first_step(tin
 
 
 def test_patience_requires_validation_data(tiny: Tiny) -> None:
-    with pytest.raises(ValueError, match="patience is 1, but there is no validation data; expected some"):
+    with pytest.raises(ValueError, match="patience is 1, but there is no validation data; pass val to fit"):
         Trainer(tiny.model(), tiny.config(patience=1)).fit(tiny.examples())

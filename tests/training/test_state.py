@@ -116,7 +116,7 @@ def test_nan_loss_stops_the_run_with_epoch_and_step(tiny: Tiny) -> None:
 
 def test_nan_loss_on_an_accelerator_is_detected_at_the_next_check(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lenet5.training.state.loss_check_steps", lambda _device: 4)
-    message = "NaN or infinite in epoch 1, step 4 of 10, or in one of the 4 steps before; try a lower lr"
+    message = "NaN or infinite in epoch 1, step 4 of 10, or in one of the 4 previous steps; try a lower lr"
     with pytest.raises(FloatingPointError, match=message):
         Trainer(tiny.model(), tiny.config(batch_size=2), loss_fn=NaNLoss(3)).fit(tiny.examples())
 

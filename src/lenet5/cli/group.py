@@ -12,7 +12,7 @@ from ..data.catalogue import NAMES
 _EXPECTED_ERRORS = (ValueError, OSError, FloatingPointError)
 DATA = click.Choice(NAMES)
 root_option = click.option(
-    "--root", type=click.Path(file_okay=False, path_type=Path), help="Data folder, which holds MNIST/raw and the like."
+    "--root", type=click.Path(file_okay=False, path_type=Path), help="Data folder; MNIST's files are in MNIST/raw."
 )
 device_option = click.option(
     "--device", default="auto", show_default=True, help="cpu, cuda, cuda:1 or mps; auto selects an accelerator if any."

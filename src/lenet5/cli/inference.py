@@ -44,7 +44,7 @@ def evaluate(weights: str, data: str, root: Path | None, device: str, as_json: b
     show_default=True,
     help="Name of bundled weights, folder, or .safetensors file.",
 )
-@click.option("--raw", is_flag=True, help="Use images that are already in MNIST format (light on dark) as they are.")
+@click.option("--raw", is_flag=True, help="Use images as they are; for images already in MNIST format (light on dark).")
 @click.option(
     "--show",
     is_flag=False,

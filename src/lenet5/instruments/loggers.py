@@ -49,6 +49,8 @@ class TensorBoardLogger(Callback):
     def __init__(self, directory: StrPath, *, every: int = 50) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
+        if every < 1:
+            raise ValueError(f"every is {every}; expected at least 1")
         self.directory, self.every = os.fspath(directory), every
         self._make_writer: Any = SummaryWriter
         self._writer: Any = None

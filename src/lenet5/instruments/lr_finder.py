@@ -104,7 +104,7 @@ def find_lr(
     if isinstance(trainer.optimizer, Optimizer):
         raise ValueError("the trainer has an optimizer of its model's parameters; expected a factory, or None")
     if (world_size := join_processes(trainer.device).world_size) > 1:
-        raise ValueError(f"there are {world_size} processes; expected one: search before torchrun")
+        raise ValueError(f"there are {world_size} processes; expected one: run find_lr without torchrun")
     recorder = _Recorder(num_steps)
     search = _search_trainer(trainer, recorder, lowest, highest)
     with contextlib.suppress(FloatingPointError):  # the loss has diverged

@@ -101,13 +101,14 @@ class ImageClassifier(PretrainedModel, abstract=True):
         hooked = any(value for state in states for name, value in state.items() if name.endswith("_hooks"))
         replaced = any("forward" in state for state in states)
         layers = itertools.islice(self.modules(), 1, None)
-        own = all(type(layer).__module__.startswith("torch.nn.modules") for layer in layers)
-        return own and not hooked and not replaced
+        known = type(self).forward.__module__.startswith(__package__)
+        known = known and all(type(layer).__module__.startswith("torch.nn.modules") for layer in layers)
+        return known and not hooked and not replaced
 
     def _check(self, images: Tensor) -> None:
         if not isinstance(images, Tensor):
             raise TypeError(
-                f"images are {type(images).__name__}; expected a tensor (Preprocess makes one of any image)"
+                f"images are {type(images).__name__}; expected a tensor (Preprocess converts any image to one)"
             )
         if tuple(images.shape[1:]) != self.image_shape:
             expected = f"(N, {', '.join(map(str, self.image_shape))})"

@@ -116,7 +116,7 @@ def _check_arguments(num_classes: int, in_channels: int, image_size: int, poolin
     values = {"num_classes": num_classes, "in_channels": in_channels, "image_size": image_size}
     for name, value in values.items():
         least = _SMALLEST if name == "image_size" else 1
-        if not isinstance(value, int) or value < least:
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise ValueError(f"{name} is {value!r}; expected an integer of at least {least}")
     if pooling not in ("max", "avg"):
         raise ValueError(f"pooling is {pooling!r}; expected 'max' or 'avg'")

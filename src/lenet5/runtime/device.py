@@ -29,7 +29,7 @@ def resolve_device(name: str | torch.device, local_rank: int | None = None) -> t
         device = torch.device(name) if name != "auto" else accelerator or torch.device("cpu")
     except RuntimeError as error:
         raise ValueError(
-            f"device {name!r} is unknown to torch; expected 'auto', 'cpu', 'cuda', 'cuda:1', 'mps'"
+            f"device {name!r} is unknown to torch; expected 'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'"
         ) from error
     if device.type == "cpu":
         return device
@@ -42,7 +42,7 @@ def resolve_device(name: str | torch.device, local_rank: int | None = None) -> t
         device = torch.device(device.type, local_rank)
     count = torch.accelerator.device_count()
     if device.index is not None and device.index >= count:
-        raise ValueError(f"device {name!r} is not available: torch found {count}, numbered from 0")
+        raise ValueError(f"device {name!r} is not available: torch found {count} accelerators, numbered from 0")
     return device
 
 

@@ -140,10 +140,10 @@ def checkpoint_to_resume(resume: StrPath | None, directory: StrPath | None, *, m
         if latest.state.get("launch") == launch_id():  # written by this run, before torchrun restarted it
             resume = "auto"
     if resume is None and used:
-        raise ValueError(f"{directory} holds checkpoints of an earlier run; expected an empty folder, or resume='auto'")
+        raise ValueError(f"{directory} holds checkpoints of an earlier run; use resume='auto' or an empty folder")
     if resume == "auto":
         if directory is None:
-            raise ValueError("resume is 'auto', but the config has no checkpoint_dir; expected one")
+            raise ValueError("resume is 'auto', but checkpoint_dir is not set; set it in the config")
         resume = directory if used else None
     if resume is None:
         return None

@@ -30,7 +30,7 @@ Rate: TypeAlias = Annotated[float, _number("a finite number above 0", lambda val
 NotNegative: TypeAlias = Annotated[float, _number("a finite number of at least 0", lambda value: 0 <= value < math.inf)]
 Fraction: TypeAlias = Annotated[float, _number("a number from 0 to below 1", lambda value: 0 <= value < 1)]
 Decay: TypeAlias = Annotated[float, _number("a number above 0 and below 1", lambda value: 0 < value < 1)]
-Name: TypeAlias = Annotated[str, Rule("a name", lambda value: isinstance(value, str))]
+Backend: TypeAlias = Annotated[str, Rule("the name of a backend", lambda value: isinstance(value, str))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +111,7 @@ class TrainerConfig:
     deterministic: bool = False
     """Allow only deterministic algorithms. An operator without one raises an error."""
 
-    compile: Name | None = None
+    compile: Backend | None = None
     """Backend of `torch.compile` for training, such as "inductor". None to train without compilation."""
 
     cuda_graph: bool | None = None

@@ -115,7 +115,9 @@ def make_optimizer(
     if scheduler is not None and scheduler.optimizer is not optimizer:
         raise ValueError("lr_scheduler belongs to a different optimizer; expected one of `optimizer`, or a factory")
     if isinstance(scheduler, ReduceLROnPlateau):
-        raise ValueError("lr_scheduler is ReduceLROnPlateau, which needs a metric; expected one that counts steps")
+        raise ValueError(
+            "lr_scheduler is ReduceLROnPlateau, which needs a metric; expected a scheduler that advances by step"
+        )
     return optimizer, scheduler
 
 

@@ -107,7 +107,7 @@ class TrainingState:
             return
         check_finite(batch.images)
         place = f"epoch {self.epoch + 1}, step {self.step} of {self.num_steps}"
-        place += "" if every == 1 else f", or in one of the {every} steps before"
+        place += "" if every == 1 else f", or in one of the {every} previous steps"
         raise self._diverged(f"the loss became NaN or infinite in {place}")
 
     def check_weights(self) -> None:

@@ -150,7 +150,7 @@ class Trainer:
         if config.fast_dev_run:
             config, resume = replace(config, max_epochs=1, checkpoint_dir=None), None
         if config.patience is not None and val is None:
-            raise ValueError(f"patience is {config.patience}, but there is no validation data; expected some")
+            raise ValueError(f"patience is {config.patience}, but there is no validation data; pass val to fit")
         processes = join_processes(device)
         seed = config.seed if processes.is_main else derive_seed(config.seed, processes.rank) % 2**32
         alone = processes.world_size == 1  # torchrun forwards a Ctrl-C that the processes have already received
