@@ -1,4 +1,4 @@
-"""Build hook: compile the CPU kernels if a C compiler is present. Without them the package computes with torch alone."""
+"""Build hook: compile the CPU kernels if a C compiler is present. Without them the package uses torch alone."""
 
 import platform
 import shutil
