@@ -15,6 +15,12 @@ from lenet5.training import TrainingState
 CONFIG = TrainerConfig(max_epochs=2, batch_size=1, device="cpu")
 
 
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    """Use one thread: torch's threads spin between steps of a single image."""
+    torch.set_num_threads(1)
+
+
 def patterns(digits: DataSplits, count: int = 40) -> ImageDataset:
     subset = digits.train.select(slice(count))
     subset.transform = Preprocess.original()
