@@ -122,7 +122,7 @@ def draw_with_mouse(digit: int, random: Random, size: int, width: float, *, smoo
 def print_digit(digit: int, random: Random, size: int) -> Array:
     """Render a digit in a random font."""
     names = ["DejaVuSans", "DejaVuSans-Bold", "DejaVuSerif", "DejaVuSansMono", "STIXGeneral", "cmr10"]
-    font = PIL.ImageFont.truetype(Path(get_data_path(), "fonts/ttf", f"{random.choice(names)}.ttf"), size)
+    font = PIL.ImageFont.truetype(str(Path(get_data_path(), "fonts/ttf", f"{random.choice(names)}.ttf")), size)
     canvas = PIL.Image.new("L", (2 * size, 2 * size))
     PIL.ImageDraw.Draw(canvas).text((size, size), str(digit), 255, font, anchor="mm")
     return np.asarray(canvas, np.float32) / np.float32(255)

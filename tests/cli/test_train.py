@@ -101,7 +101,7 @@ def test_original_recipe_trains_the_original_network_and_plots_its_errors(run: I
     assert "1437 training images, 0 validation images" in result.stdout  # the validation split is trained on too
     model = lenet5.LeNet5Original.from_pretrained(tmp_path / "run")
     assert sum(parameter.numel() for parameter in model.parameters()) == 60_000
-    history = pd.read_csv(tmp_path / "run" / "history.csv")
+    history = pd.read_csv(tmp_path / "run" / "history.csv", float_precision="round_trip")
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     assert list(history["lr"]) == [5e-4, 5e-4]
     assert history["test_accuracy"].iloc[-1] == report["accuracy"]
