@@ -128,3 +128,17 @@ def test_autocast_lowers_the_precision(network: Callable[[], ImageClassifier]) -
     assert logits.isfinite().all()
     if network is not LeNet5Original:  # whose distances autocast computes in float32
         assert logits.dtype == torch.bfloat16
+
+
+def test_compile_in_place_is_not_bypassed_by_the_kernel() -> None:
+    graphs: list[torch.fx.GraphModule] = []
+
+    def backend(graph: torch.fx.GraphModule, _inputs: object) -> torch.fx.GraphModule:
+        graphs.append(graph)
+        return graph
+
+    model = LeNet5().eval()
+    model.compile(backend=backend)
+    with torch.no_grad():
+        model(torch.rand(2, 1, 28, 28))
+    assert graphs

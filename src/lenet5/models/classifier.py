@@ -68,7 +68,7 @@ class ImageClassifier(PretrainedModel, abstract=True):
         ValueError
             The images have the wrong shape or dtype.
         """
-        kernel = KERNELS.get(type(self).forward)
+        kernel = None if self._compiled_call_impl else KERNELS.get(type(self).forward)  # set by model.compile()
         if kernel and kernel.logits and (logits := kernel.logits(self, images)) is not None:
             return logits
         if not _is_traced(images):
