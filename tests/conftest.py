@@ -1,6 +1,6 @@
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import lenet5
+from lenet5 import Callback, TrainingState
 from lenet5.data import DataSplits
 
 hypothesis.settings.register_profile(
@@ -48,3 +49,21 @@ def mnist_root() -> Path:
 @pytest.fixture(scope="session")
 def digits() -> DataSplits:
     return lenet5.load_data("digits")
+
+
+class StopAfter(Callback):
+    """Raise InterruptedError after a number of steps."""
+
+    def __init__(self, num_steps: int) -> None:
+        self.remaining = num_steps
+
+    def on_step_end(self, state: TrainingState) -> None:
+        self.remaining -= 1
+        if self.remaining == 0:
+            raise InterruptedError
+
+
+@pytest.fixture(scope="session")
+def stop_after() -> Callable[[int], Callback]:
+    """The callback that stops a run: `stop_after(6)` raises InterruptedError after six steps."""
+    return StopAfter

@@ -1,5 +1,6 @@
 """Tests that need a CUDA device: `nox -s tests_cuda`."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -74,20 +75,10 @@ def test_trainer_saved_on_cuda_loads_on_the_cpu(digits: DataSplits, tmp_path: Pa
 # Resuming
 
 
-class StopAfter(Callback):
-    """Raise InterruptedError after a number of steps."""
-
-    def __init__(self, num_steps: int) -> None:
-        self.remaining = num_steps
-
-    def on_step_end(self, state: TrainingState) -> None:
-        self.remaining -= 1
-        if self.remaining == 0:
-            raise InterruptedError
-
-
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
-def test_stopped_run_resumes_exactly(digits: DataSplits, precision: Any, tmp_path: Path) -> None:
+def test_stopped_run_resumes_exactly(
+    digits: DataSplits, stop_after: Callable[[int], Callback], precision: Any, tmp_path: Path
+) -> None:
     config = TrainerConfig(
         max_epochs=2,
         batch_size=32,
@@ -108,12 +99,14 @@ def test_stopped_run_resumes_exactly(digits: DataSplits, precision: Any, tmp_pat
     uninterrupted, resumed = make_trainer(replace(config, checkpoint_dir=None)), make_trainer(config)
     uninterrupted.fit(data, digits.val)
     with pytest.raises(InterruptedError):
-        make_trainer(config, StopAfter(51)).fit(data, digits.val)
+        make_trainer(config, stop_after(51)).fit(data, digits.val)
     resumed.fit(data, digits.val, resume="auto")
     assert_equal_runs(resumed, uninterrupted)
 
 
-def test_captured_run_resumes_exactly(digits: DataSplits, tmp_path: Path) -> None:
+def test_captured_run_resumes_exactly(
+    digits: DataSplits, stop_after: Callable[[int], Callback], tmp_path: Path
+) -> None:
     config = TrainerConfig(max_epochs=2, batch_size=32, device="cuda", deterministic=True, checkpoint_steps=4)
 
     def make_trainer(config: TrainerConfig, *callbacks: Callback) -> Trainer:
@@ -124,7 +117,7 @@ def test_captured_run_resumes_exactly(digits: DataSplits, tmp_path: Path) -> Non
     uninterrupted, resumed = make_trainer(config), make_trainer(replace(config, checkpoint_dir=tmp_path))
     uninterrupted.fit(data, digits.val)
     with pytest.raises(InterruptedError):
-        make_trainer(replace(config, checkpoint_dir=tmp_path), StopAfter(51)).fit(data, digits.val)
+        make_trainer(replace(config, checkpoint_dir=tmp_path), stop_after(51)).fit(data, digits.val)
     resumed.fit(data, digits.val, resume="auto")
     assert_equal_runs(resumed, uninterrupted)
 

@@ -5,19 +5,7 @@ import torch
 from torch import Generator, nn
 from torch.utils.data import TensorDataset
 
-from lenet5 import Callback, TrainerConfig, TrainingState
-
-
-class StopAfter(Callback):
-    """Raise InterruptedError after a number of steps."""
-
-    def __init__(self, num_steps: int) -> None:
-        self.remaining = num_steps
-
-    def on_step_end(self, state: TrainingState) -> None:
-        self.remaining -= 1
-        if self.remaining == 0:
-            raise InterruptedError
+from lenet5 import TrainerConfig
 
 
 class Tiny:
@@ -34,10 +22,6 @@ class Tiny:
     def examples(count: int = 20) -> TensorDataset:
         images = torch.randn(count, 1, 2, 3, generator=Generator().manual_seed(1))
         return TensorDataset(images, (images.flatten(1).sum(1) > 0).long())
-
-    @staticmethod
-    def stop_after(num_steps: int) -> Callback:
-        return StopAfter(num_steps)
 
 
 @pytest.fixture

@@ -43,13 +43,13 @@ def test_instruments_write_on_rank_0_only(
     assert any(tmp_path.iterdir()) == is_main
 
 
-def test_csv_file_has_every_epoch_once_after_a_resume(tiny: Tiny, tmp_path: Path) -> None:
+def test_csv_file_has_every_epoch_once_after_a_resume(
+    tiny: Tiny, stop_after: Callable[[int], Callback], tmp_path: Path
+) -> None:
     config = replace(tiny.config, checkpoint_dir=tmp_path / "checkpoints")
     path = tmp_path / "logs" / "history.csv"
     with pytest.raises(InterruptedError):
-        Trainer(tiny.model(), config, callbacks=[CSVLogger(path), tiny.stop_after(6)]).fit(
-            tiny.examples(), tiny.examples(9)
-        )
+        Trainer(tiny.model(), config, callbacks=[CSVLogger(path), stop_after(6)]).fit(tiny.examples(), tiny.examples(9))
     assert pd.read_csv(path)["epoch"].tolist() == [1]
     trainer = Trainer(tiny.model(), config, callbacks=[CSVLogger(path)])
     history = trainer.fit(tiny.examples(), tiny.examples(9), resume="auto")
@@ -57,7 +57,9 @@ def test_csv_file_has_every_epoch_once_after_a_resume(tiny: Tiny, tmp_path: Path
     assert [entry.name for entry in path.parent.iterdir()] == ["history.csv"]
 
 
-def test_tensorboard_shows_metrics_and_learning_rate_once_after_a_resume(tiny: Tiny, tmp_path: Path) -> None:
+def test_tensorboard_shows_metrics_and_learning_rate_once_after_a_resume(
+    tiny: Tiny, stop_after: Callable[[int], Callback], tmp_path: Path
+) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     def logger() -> TensorBoardLogger:
@@ -65,7 +67,7 @@ def test_tensorboard_shows_metrics_and_learning_rate_once_after_a_resume(tiny: T
 
     config = replace(tiny.config, checkpoint_dir=tmp_path / "checkpoints")
     with pytest.raises(InterruptedError):
-        Trainer(tiny.model(), config, callbacks=[logger(), tiny.stop_after(7)]).fit(tiny.examples())
+        Trainer(tiny.model(), config, callbacks=[logger(), stop_after(7)]).fit(tiny.examples())
     history = Trainer(tiny.model(), config, callbacks=[logger()]).fit(tiny.examples(), resume="auto")
     events = EventAccumulator(str(tmp_path / "events"))
     events.Reload()
