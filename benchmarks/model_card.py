@@ -158,10 +158,17 @@ def page(member: PretrainedWeights) -> str:
             f"{100 * floor:.2f} ± {100 * spread:.2f} %"
         ),
     }
+    config = WeightsFolder.open(name).config
+    held_out = ""
+    if RECIPES[config["settings"]["recipe"]].all_images:
+        held_out = (
+            " It was chosen with weights of the same recipe and seed that were trained without that split, because"
+            " these weights were trained on it."
+        )
     parts = [
         f"# {type(member).__name__}.{member.name}",
         (
-            f"`{WeightsFolder.open(name).config['architecture']}`, {meta['num_params']:,} parameters, trained on"
+            f"`{config['architecture']}`, {meta['num_params']:,} parameters, trained on"
             f" {meta['data']}. Selected from {seeds['num']} seeds: {seeds['choice']}. Training command:"
             f"\n\n```shell\n{meta['recipe']}\n```"
         ),
@@ -173,7 +180,7 @@ def page(member: PretrainedWeights) -> str:
         "## Selective classification",
         (
             f"The threshold {abstention['threshold']:.4f} is the lowest that gives {abstention['val_accuracy']:.1%}"
-            f" accuracy on the validation split (`Predictions.abstain`). On the test set,"
+            f" accuracy on the validation split (`Predictions.abstain`).{held_out} On the test set,"
             f" {abstention['coverage']:.2%} of the predictions reach it, and {abstention['accuracy']:.2%} of these are"
             f" correct.\n\n![Accuracy against coverage]({name}_coverage.png)"
         ),

@@ -48,7 +48,7 @@ class Pretrained:
 
     @property
     def threshold(self) -> float | None:
-        """The confidence threshold for an accuracy of 99.9 % on the validation split; None if unknown."""
+        """The confidence threshold for the accuracy in the model card, from the validation split; None if unknown."""
         threshold: float | None = (self.meta.get("abstention") or {}).get("threshold")
         return threshold
 
