@@ -175,9 +175,7 @@ def test_report_lists_missed_targets_and_absent_candidates() -> None:
 
 
 def test_report_reproduces_the_committed_file() -> None:
-    table = pd.read_csv(RESULTS / "results.csv", float_precision="round_trip").astype(
-        {"epochs": "Int64", "runs": "Int64"}
-    )
+    table = pd.read_csv(RESULTS / "results.csv").astype({"epochs": "Int64", "runs": "Int64"})
     environment = json.loads((RESULTS / "environment.json").read_text())
     report = Report(table, environment.pop("absent"), environment)
     assert f"# Benchmark of LeNet-5\n\n{report}\n" == (RESULTS / "report.md").read_text()
