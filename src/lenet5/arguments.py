@@ -1,0 +1,41 @@
+"""Arguments that are numbers: numbers of any type, such as numpy's or a pandas cell, become Python's own."""
+
+import numbers
+
+
+def as_number(value: object) -> int | float | None:
+    """Convert a real number of any type to int or float; return None if the value is none.
+
+    Zero-dimensional arrays and tensors are numbers. True and False are not.
+    """
+    item = getattr(value, "item", None)
+    if callable(item) and not getattr(value, "ndim", 1):  # numpy's and torch's scalars
+        value = item()
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return None
+    return int(value) if isinstance(value, numbers.Integral) else float(value)
+
+
+def as_integer(value: object) -> int | None:
+    """Convert an integer of any type to int; return None if the value is none.
+
+    Floats without a fractional part are integers, because a pandas row of mixed columns has only floats.
+    """
+    number = as_number(value)
+    if isinstance(number, float):
+        return int(number) if number.is_integer() else None
+    return number
+
+
+def check_integer(name: str, value: object, *, least: int) -> int:
+    """Convert an integer argument to int.
+
+    Raises
+    ------
+    ValueError
+        The value is not an integer of at least `least`.
+    """
+    number = as_integer(value)
+    if number is None or number < least:
+        raise ValueError(f"{name} is {value!r}; expected an integer of at least {least}")
+    return number
