@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from .data.datasets import check_targets
 from .data.loader import TensorLoader
 from .data.preprocess import check_finite
-from .data.sources import Data, Source, as_source, image_batches
+from .data.sources import Data, Source, evaluation_source, image_batches
 from .metrics.report import Evaluation
 from .runtime.acceleration import LossFunction
 from .runtime.device import Device, autocast, resolve_device
@@ -62,29 +62,38 @@ def evaluate(
     model
         Maps a batch of images to logits (N, num_classes). It runs in evaluation mode, and its mode is restored.
     data
-        An ImageDataset, a TensorLoader, a torch Dataset or a DataLoader.
+        An ImageDataset, a TensorLoader, a torch or Hugging Face dataset, a DataLoader or any other iterable of batches.
+        Each example counts once, in the order of the data: a loader's `shuffle`, `drop_last` and `augment` serve
+        training alone, and are not used. A DataLoader with a sampler of its own gives the examples that it selects.
     device
         Device to compute on; the model is moved to it. None for the model's own device.
     precision
         Precision of the forward pass. "auto" is float32. "bfloat16" and "float16" use torch's autocast.
     loss_fn
-        Maps logits and targets to the mean loss; None for cross-entropy.
+        Maps logits and targets to the mean loss; None for cross-entropy. Examples whose target is the `ignore_index` of
+        the loss do not count.
 
     Raises
     ------
     ValueError
-        The data is empty, does not fit the model, or holds NaN or infinite values. Or the device is not available, or
-        the precision is unknown.
+        The data is empty, does not fit the model, or holds NaN or infinite values, or targets that name no classes. The
+        model returns NaN or infinite logits. Or the device is not available, or the precision is unknown.
     TypeError
         The data is of an unsupported type.
     """
     place = _move(model, device)
-    source = as_source(data, place)
-    logits, targets = predict_logits_and_targets(model, source, place, precision, join_processes(place))
-    check_targets(targets, logits.shape[1])
-    with torch.inference_mode():
-        loss = (loss_fn or nn.functional.cross_entropy)(logits.to(place), targets.to(place)).item()
-    return Evaluation(targets, logits.double().softmax(1), classes=source.classes, loss=loss)
+    source = evaluation_source(data, place)
+    logits, targets = predict_outputs_and_targets(model, source, place, precision, join_processes(place))
+    _check_logits(logits)
+    counted = not_ignored(targets, loss_fn)
+    if targets.ndim != 1 or targets.is_floating_point():
+        raise ValueError(
+            f"targets have shape {tuple(targets.shape)} and dtype {targets.dtype}, which name no classes; expected"
+            " integers (N,). Trainer.fit reports the validation loss of any targets"
+        )
+    check_targets(targets[counted], logits.shape[1])
+    loss = whole_loss(loss_fn or nn.functional.cross_entropy, logits, targets, place)
+    return Evaluation(targets[counted], logits[counted].double().softmax(1), classes=source.classes, loss=loss)
 
 
 def predict(
@@ -98,47 +107,60 @@ def predict(
         As in `evaluate`.
     images
         A tensor or array (N, C, H, W), normalised as the model expects. Or data as in `evaluate`, where targets are
-        optional.
+        optional. A loader with a sampler of its own is refused, because the predictions would not match the data.
+
+    Returns
+    -------
+    Predictions
+        One for each image, in the order of the data.
 
     Raises
     ------
     ValueError
-        There are no images, they do not fit the model, or a value is NaN or infinite. Or the device is not available,
-        or the precision is unknown.
+        There are no images, they do not fit the model, their order is unknown, or a value or a logit is NaN or
+        infinite. Or the device is not available, or the precision is unknown.
     TypeError
         The images are of an unsupported type.
     """
     place = _move(model, device)
-    logits = predict_logits(model, image_batches(images, place), place, precision)
+    logits = predict_outputs(model, image_batches(images, place), place, precision)
+    _check_logits(logits)
     return Predictions(logits.argmax(1), logits.double().softmax(1).float())
 
 
-def predict_logits(model: nn.Module, batches: Iterable[Tensor], device: torch.device, precision: str) -> Tensor:
-    """Compute the logits (N, num_classes) of all images, as float32 on the CPU.
+def predict_outputs(model: nn.Module, batches: Iterable[Tensor], device: torch.device, precision: str) -> Tensor:
+    """Compute the outputs (N, ...) of all images, as float32 on the CPU.
 
     Raises
     ------
     ValueError
-        The model does not return one row of logits per image.
+        The model does not return one row of finite numbers per image.
     """
     rows = []
     with _evaluation_mode(model), torch.inference_mode(), autocast(device, precision):
         for images in batches:
-            logits = model(images.to(device))
-            if logits.ndim != 2 or len(logits) != len(images):
+            outputs = check_output(model(images.to(device)))
+            if not outputs.ndim or len(outputs) != len(images):
                 raise ValueError(
-                    f"the model returned shape {tuple(logits.shape)}; expected ({len(images)}, num_classes) logits"
+                    f"the model returned shape {tuple(outputs.shape)}; expected ({len(images)}, num_classes) logits"
                 )
-            rows.append(logits)
+            rows.append(outputs)
         if not rows:
             raise ValueError("the data yielded no batches; expected at least one")
-        return torch.cat(rows).float().cpu()
+        outputs = torch.cat(rows).float().cpu()
+    invalid = len(outputs) - int(outputs.reshape(len(outputs), -1).isfinite().all(1).sum())
+    if invalid:
+        raise ValueError(
+            f"the model returned NaN or infinite outputs for {invalid} of {len(outputs)} images; expected finite"
+            " logits: are its weights finite?"
+        )
+    return outputs
 
 
-def predict_logits_and_targets(
+def predict_outputs_and_targets(
     model: nn.Module, source: Source, device: torch.device, precision: str, processes: Processes
 ) -> tuple[Tensor, Tensor]:
-    """Compute the logits and targets of a source on every rank; the ranks share the batches if the source allows."""
+    """Compute the outputs and targets of a source on every rank; the ranks share the batches if the source allows."""
     targets: list[Tensor] = []
     steps = source.evaluation_range(processes.rank, processes.world_size)
 
@@ -149,11 +171,50 @@ def predict_logits_and_targets(
             targets.append(batch.targets)
             yield batch.images
 
-    logits = predict_logits(model, images(), device, precision)
+    outputs = predict_outputs(model, images(), device, precision)
     all_targets = torch.cat(targets).cpu()
     if steps is None:
-        return logits, all_targets
-    return torch.cat(processes.all_gather(logits)), torch.cat(processes.all_gather(all_targets))
+        return outputs, all_targets
+    return torch.cat(processes.all_gather(outputs)), torch.cat(processes.all_gather(all_targets))
+
+
+def check_output(output: object) -> Tensor:
+    """Return the output of a model; raise ValueError if it is not a tensor."""
+    if not isinstance(output, Tensor):
+        raise ValueError(
+            f"the model returned a {type(output).__name__}; expected a tensor of logits (N, num_classes): wrap the"
+            " model in a module that returns the logits alone"
+        )
+    return output
+
+
+def whole_loss(loss_fn: LossFunction, outputs: Tensor, targets: Tensor, device: torch.device) -> float:
+    """Compute the loss of a whole dataset at once, so that class weights and ignored targets count as they should."""
+    with torch.inference_mode():
+        return check_loss(loss_fn(outputs.to(device), targets.to(device))).item()
+
+
+def check_loss(loss: object) -> Tensor:
+    """Return the result of a loss function; raise ValueError if it is not one number."""
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        found = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"a {type(loss).__name__}"
+        raise ValueError(f"loss_fn returned {found}; expected the mean loss of the batch, a scalar tensor")
+    return loss
+
+
+def not_ignored(targets: Tensor, loss_fn: object) -> Tensor:
+    """Return a mask (N,) of the targets (N,) that differ from the `ignore_index` of a loss, if it has one."""
+    index = getattr(loss_fn, "ignore_index", None)
+    if not isinstance(index, int) or targets.ndim != 1:
+        return torch.ones(len(targets), dtype=torch.bool, device=targets.device)
+    return targets != index
+
+
+def _check_logits(outputs: Tensor) -> None:
+    if outputs.ndim != 2:
+        raise ValueError(
+            f"the model returned shape {tuple(outputs.shape)}; expected ({len(outputs)}, num_classes) logits"
+        )
 
 
 def _move(model: nn.Module, device: Device) -> torch.device:

@@ -166,8 +166,8 @@ def test_to_moves_the_data_and_returns_the_loader() -> None:
     ("size", "batch_size", "seed", "message"),
     [
         (0, 1, 0, "the dataset is empty; expected at least one image"),
-        (1, 0, 0, "batch_size is 0 and seed is 0; expected integers, at least 1 and at least 0"),
-        (1, 1, -1, "batch_size is 1 and seed is -1; expected integers, at least 1 and at least 0"),
+        (1, 0, 0, "batch_size is 0; expected an integer of at least 1"),
+        (1, 1, -1, "seed is -1; expected an integer of at least 0"),
     ],
 )
 def test_loader_rejects_arguments_out_of_range(size: int, batch_size: int, seed: int, message: str) -> None:
@@ -186,3 +186,9 @@ def test_derived_seed_has_63_bits_and_never_changes(numbers: list[int]) -> None:
     assert 0 <= derive_seed(*numbers) < 2**63
     assert derive_seed(*numbers) == derive_seed(*numbers)
     assert (derive_seed(0), derive_seed(1, 2, 3)) == (7896617691693857887, 6498626229777268288)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    loader = TensorLoader(numbered_dataset(5), batch_size=np.int64(2), seed=np.uint8(3))  # type: ignore[arg-type]
+    assert repr(loader) == "TensorLoader(batch_size=2, shuffle=False, seed=3)"
+    assert len(loader) == 3

@@ -68,7 +68,7 @@ class WrongLength(list[Any]):
     ("data", "error", "message"),
     [
         ([], ValueError, "the data is empty"),
-        (empty_generator(), TypeError, "data is generator; expected an ImageDataset.*with a length"),
+        (empty_generator(), TypeError, "data is generator without a length; expected an ImageDataset.*with a length"),
         (3, TypeError, "data is int; expected an ImageDataset"),
         ([IMAGES], ValueError, "a batch is a Tensor; expected two tensors, images and targets"),
         ([(IMAGES, [0, 1])], ValueError, "a batch is a tuple of Tensor, list; expected two tensors"),

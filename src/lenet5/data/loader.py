@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
+from ..arguments import check_integer
 from .datasets import ImageDataset
 
 Augmentation: TypeAlias = Callable[[Tensor, Generator], Tensor]
@@ -74,10 +75,10 @@ class TensorLoader(IndexedSource):
     batch_size
         Images per batch; the last batch of an epoch may be smaller.
     shuffle
-        Whether to shuffle the images in every epoch.
+        Whether to shuffle the images in every epoch of training; `evaluate` and `predict` keep their order.
     augment
         Callable that maps images (N, C, H, W) uint8 and a generator on their device to images of the same shape and
-        dtype.
+        dtype. `evaluate` and `predict` do not use it.
     device
         Device of the images and the batches. None for the dataset's own device.
     seed
@@ -105,13 +106,9 @@ class TensorLoader(IndexedSource):
             raise TypeError(f"dataset is {type(dataset).__name__}; expected an ImageDataset")
         if not len(dataset):
             raise ValueError("the dataset is empty; expected at least one image")
-        if not (isinstance(batch_size, int) and isinstance(seed, int) and batch_size >= 1 and seed >= 0):
-            raise ValueError(
-                f"batch_size is {batch_size} and seed is {seed}; expected integers, at least 1 and at least 0"
-            )
         self.dataset, self.num_examples, self.classes = dataset, len(dataset), dataset.classes
-        self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
-        self.augment = augment
+        self.batch_size = check_integer("batch_size", batch_size, least=1)
+        self.shuffle, self.seed, self.augment = shuffle, check_integer("seed", seed, least=0), augment
         self.epoch = 0
         self.images, self.targets = dataset.images, dataset.targets
         self.to(device)

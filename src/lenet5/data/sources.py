@@ -2,20 +2,26 @@
 
 import copy
 import itertools
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Generator, Tensor
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDataset, Subset
 
+from .batches import as_tensor, batch_images, check_batch, collate
 from .datasets import ImageDataset
 from .loader import Batch, IndexedSource, TensorLoader, take_rows
+from .order import in_order
 from .preprocess import check_finite
 
 EVALUATION_BATCH_SIZE = 500  # affects results by rounding only
+_EXPECTED = (
+    "an ImageDataset(images, targets, classes=...), a TensorLoader, a torch or Hugging Face dataset, or a DataLoader or"
+    " other iterable of batches"
+)
 
 
 class Source(Protocol):
@@ -47,7 +53,7 @@ Data: TypeAlias = ImageDataset | TensorLoader | Dataset[Any] | DataLoader[Any] |
 
 
 class DatasetSource(IndexedSource):
-    """A source of batches from a torch Dataset."""
+    """A source of batches from a dataset with a length, whose examples are pairs or dicts: see `check_batch`."""
 
     classes = None
 
@@ -64,22 +70,19 @@ class DatasetSource(IndexedSource):
         batches = torch.split(order, self.batch_size)[start : len(self) if stop is None else stop]
         indices = [take_rows(rows, rank, world_size).tolist() for rows in batches]
         # a separate generator, because the DataLoader draws a seed, which must not advance the global generator
-        loader = DataLoader(self.dataset, batch_sampler=indices, generator=Generator())
+        loader = DataLoader(self.dataset, batch_sampler=indices, collate_fn=collate, generator=Generator())
         for rows, batch in zip(batches, loader, strict=True):
             yield Batch(*check_batch(batch), len(range(rank, len(rows), world_size)), len(rows))
 
 
 class LoaderSource:
-    """A source of batches from a DataLoader or any other sized iterable."""
+    """A source of batches from a DataLoader or any other iterable of batches; only training needs its length."""
 
     classes = None
 
     def __init__(self, loader: Any) -> None:
-        if not isinstance(loader, Iterable) or not isinstance(loader, Sized):
-            raise TypeError(
-                f"data is {type(loader).__name__}; expected an ImageDataset, a TensorLoader, a torch Dataset with a"
-                " length, or a DataLoader or other iterable of batches with a length"
-            )
+        if not isinstance(loader, Iterable) or isinstance(loader, Tensor | np.ndarray | Mapping):
+            raise TypeError(f"data is {_kind(loader)}; expected {_EXPECTED}")
         _require_examples(loader)
         self.loader: Any = loader
         self.has_state = hasattr(loader, "state_dict") and hasattr(loader, "load_state_dict")
@@ -158,7 +161,7 @@ def as_source(
     shuffle: bool = False,
     limit: int | None = None,
 ) -> Source:
-    """Adapt data to the `Source` protocol.
+    """Adapt data to the `Source` protocol, for training.
 
     `batch_size`, `shuffle` and `seed` apply only to data that is not a loader. With a limit, every epoch has the same
     first batches.
@@ -170,6 +173,55 @@ def as_source(
     ValueError
         The data is empty.
     """
+    source = _adapted(data, device, batch_size, seed, shuffle=shuffle, limit=limit)
+    if isinstance(source, LoaderSource) and _length(source.loader) is None:
+        raise TypeError(
+            f"data is {_kind(source.loader)} without a length; expected {_EXPECTED}, with a length, from which the"
+            " learning-rate schedule follows"
+        )
+    return source
+
+
+def evaluation_source(data: Data, device: torch.device, *, limit: int | None = None, repeated: bool = False) -> Source:
+    """Adapt data to the `Source` protocol, for evaluation: each example once, in order where it is known.
+
+    With `repeated`, the source can be read more than once. Errors are as in `as_source` and `in_order`.
+    """
+    if repeated and isinstance(data, Iterator):
+        raise TypeError(f"data is {_kind(data)}, which can be read only once; expected {_EXPECTED}")
+    return _adapted(in_order(data, required=False), device, EVALUATION_BATCH_SIZE, 0, shuffle=False, limit=limit)
+
+
+def image_batches(data: Tensor | npt.NDArray[Any] | Data, device: torch.device) -> Iterator[Tensor]:
+    """Yield batches of images, in the order of the data; targets are optional and ignored.
+
+    Raises
+    ------
+    TypeError
+        The data is of an unsupported type, or a batch has no tensor of images.
+    ValueError
+        There are no images, a value is NaN or infinite, or the order of the data is unknown: see `in_order`.
+    """
+    images, batches = as_tensor(data), None
+    if images is not None:
+        _require_examples(images)
+        batches = torch.split(images, EVALUATION_BATCH_SIZE)
+    for batch in _raw_batches(in_order(data, required=True), device) if batches is None else batches:
+        content = batch_images(batch)
+        check_finite(content)
+        yield content
+
+
+def can_continue(source: Source) -> bool:
+    """Return True if a source can resume in the middle of an epoch."""
+    return not isinstance(source, LoaderSource) or source.has_state
+
+
+def _adapted(
+    data: Any, device: torch.device, batch_size: int, seed: int, *, shuffle: bool, limit: int | None
+) -> Source:
+    if type(data) is Subset and isinstance(data.dataset, ImageDataset):
+        data = data.dataset.select(torch.as_tensor(data.indices))
     if isinstance(data, ImageDataset):
         data = TensorLoader(data, batch_size=batch_size, shuffle=shuffle, seed=seed)
     if isinstance(data, TensorLoader):
@@ -178,8 +230,10 @@ def as_source(
         return loader
     if isinstance(data, DatasetSource | LoaderSource):
         return data
-    if isinstance(data, Dataset) and isinstance(data, Sized):
+    if _is_map_style(data):
         return DatasetSource(data, batch_size, shuffle=shuffle, seed=seed, limit=limit)
+    if isinstance(data, IterableDataset):  # of examples, as in torch
+        data = DataLoader(data, batch_size, collate_fn=collate, generator=Generator())
     source = LoaderSource(data)
     if limit is None:
         return source
@@ -188,61 +242,38 @@ def as_source(
     return first
 
 
-def image_batches(data: Tensor | npt.NDArray[Any] | Data, device: torch.device) -> Iterator[Tensor]:
-    """Yield batches of images; targets are optional and ignored.
+def _raw_batches(data: Any, device: torch.device) -> Iterable[Any]:
+    """Return the batches of data whose targets are optional."""
+    source = _adapted(data, device, EVALUATION_BATCH_SIZE, 0, shuffle=False, limit=None)
+    if isinstance(source, DatasetSource):
+        return DataLoader(source.dataset, source.batch_size, collate_fn=collate, generator=Generator())
+    return source.iterate(0) if isinstance(source, LoaderSource) else source.batches(0)
 
-    Raises
-    ------
-    TypeError
-        The data is of an unsupported type, or a batch has no tensor of images.
-    ValueError
-        There are no images, or a value is NaN or infinite.
+
+def _is_map_style(data: object) -> bool:
+    """Return True for a dataset of examples by index: torch's, Hugging Face's, or any other such object.
+
+    Lists and tuples hold batches.
     """
-    batches: Iterable[Any]
-    if isinstance(data, ImageDataset | TensorLoader):
-        batches = as_source(data, device).batches(0)
-    elif isinstance(data, Tensor | np.ndarray):
-        _require_examples(data)
-        batches = torch.split(torch.as_tensor(data), EVALUATION_BATCH_SIZE)
-    elif isinstance(data, Dataset) and isinstance(data, Sized):
-        _require_examples(data)
-        batches = DataLoader(data, EVALUATION_BATCH_SIZE, generator=Generator())
-    else:
-        batches = LoaderSource(data).iterate(0)
-    for batch in batches:
-        images = batch[0] if isinstance(batch, tuple | list) and batch else batch
-        if not isinstance(images, Tensor):
-            raise TypeError(f"a batch of images is {type(images).__name__}; expected a tensor (N, C, H, W)")
-        check_finite(images)
-        yield images
+    if isinstance(data, Tensor | np.ndarray | list | tuple | str | bytes | Mapping | DataLoader | IterableDataset):
+        return False
+    return hasattr(data, "__getitem__") and hasattr(data, "__len__")
 
 
-def check_batch(batch: Any) -> tuple[Tensor, Tensor]:
-    """Return the images and targets of a batch.
-
-    Raises
-    ------
-    ValueError
-        The batch is not a pair of tensors, is empty, or has unequal lengths.
-    """
-    if not (isinstance(batch, tuple | list) and len(batch) == 2 and all(isinstance(part, Tensor) for part in batch)):
-        content = ""
-        if isinstance(batch, tuple | list):
-            content = f" of {', '.join(type(part).__name__ for part in batch) or 'nothing'}"
-        raise ValueError(f"a batch is a {type(batch).__name__}{content}; expected two tensors, images and targets")
-    images, targets = batch
-    if not len(images) or len(images) != len(targets):
-        raise ValueError(
-            f"a batch has {len(images)} images and {len(targets)} targets; expected equal numbers, above 0"
-        )
-    return images, targets if targets.is_floating_point() else targets.long()
+def _kind(data: object) -> str:
+    """Name the type of data; of arrays, say what to pass instead."""
+    advice = ", which holds images or targets alone" if isinstance(data, Tensor | np.ndarray) else ""
+    return f"{type(data).__name__}{advice}"
 
 
-def can_continue(source: Source) -> bool:
-    """Return True if a source can resume in the middle of an epoch."""
-    return not isinstance(source, LoaderSource) or source.has_state
+def _length(data: object) -> int | None:
+    """Return the length of data, or None if it has none; a DataLoader of an IterableDataset may have none."""
+    try:
+        return len(data)  # type: ignore[arg-type]
+    except TypeError:
+        return None
 
 
-def _require_examples(data: Sized) -> None:
-    if not len(data):
+def _require_examples(data: object) -> None:
+    if _length(data) == 0:
         raise ValueError("the data is empty; expected at least one example")

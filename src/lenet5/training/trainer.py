@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data.loader import derive_seed
-from ..data.sources import Data, Source, as_source, can_continue
+from ..data.sources import Data, Source, as_source, can_continue, evaluation_source
 from ..inference import Predictions, evaluate, predict
 from ..metrics.report import Evaluation
 from ..models.pretrained import assign_tensors, load_model
@@ -158,7 +158,7 @@ class Trainer:
         with seeded(seed, device), deterministic(config.deterministic), interruptible(second_raises=alone) as interrupt:
             limit, settings = (2 if config.fast_dev_run else None), (config.batch_size, config.seed)
             batches = as_source(train, device, *settings, shuffle=True, limit=limit or config.overfit_batches)
-            val_batches = None if val is None else as_source(val, device, limit=limit)
+            val_batches = None if val is None else evaluation_source(val, device, limit=limit, repeated=True)
             if config.checkpoint_dir is not None and not can_continue(batches):
                 _warn_epochs_only(train)
             self._run = self._prepare(self._new_state(config, processes), batches, resume)
