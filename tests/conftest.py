@@ -1,7 +1,9 @@
+import importlib
 import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import hypothesis
 import pytest
@@ -67,3 +69,19 @@ class StopAfter(Callback):
 def stop_after() -> Callable[[int], Callback]:
     """The callback that stops a run: `stop_after(6)` raises InterruptedError after six steps."""
     return StopAfter
+
+
+@pytest.fixture
+def displayed(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """The values that a cell of a notebook displays, each update of a display included."""
+    values: list[object] = []
+
+    def display(value: object, *, display_id: bool) -> SimpleNamespace:
+        assert display_id
+        values.append(value)
+        return SimpleNamespace(update=values.append)
+
+    importlib.import_module("IPython.display")
+    monkeypatch.setattr("IPython.get_ipython", lambda: SimpleNamespace(kernel=object()))
+    monkeypatch.setattr("IPython.display.display", display)
+    return values

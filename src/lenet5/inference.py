@@ -3,12 +3,13 @@
 import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from . import notebook
 from .data.datasets import check_targets
 from .data.loader import TensorLoader
 from .data.preprocess import check_finite
@@ -18,8 +19,11 @@ from .runtime.acceleration import LossFunction
 from .runtime.device import Device, autocast, resolve_device
 from .runtime.distributed import Processes, join_processes
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Predictions:
     """The predictions of a model; both tensors are on the CPU."""
 
@@ -32,10 +36,22 @@ class Predictions:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __repr__(self) -> str:
+        return f"<Predictions: {len(self)} images, {self.probabilities.shape[-1]} classes>"
+
+    def _repr_html_(self) -> str:
+        return notebook.table_html(f"{len(self)} predictions", self.to_frame())
+
     @property
     def confidence(self) -> Tensor:
         """(N,) float32: the probability of the predicted class."""
         return self.probabilities.amax(1)
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Return a table with one row per image: its label and confidence."""
+        import pandas as pd
+
+        return pd.DataFrame({"label": self.labels.cpu(), "confidence": self.confidence.cpu()})
 
     def abstain(self, threshold: float) -> Tensor:
         """Return the labels (N,), with -1 where the confidence is below the threshold.

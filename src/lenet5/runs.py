@@ -17,7 +17,8 @@ from .inference import evaluate
 from .metrics.calibration import temperature
 from .metrics.report import Evaluation
 from .models.pretrained import CONFIG, WeightsFolder
-from .plots.figures import plot_errors, to_png
+from .plots.display import to_png
+from .plots.figures import plot_errors
 from .recipes.catalogue import RECIPES
 from .training.callbacks import Callback, ProgressBar
 from .training.history import History, Row

@@ -102,7 +102,8 @@ def _print_predictions(
 
 def _plot(file: Path, paths: list[Path], batch: Any, probabilities: Any, pretrained: lenet5.Pretrained) -> None:
     from ..photo.digit import thumbnail
-    from ..plots.figures import plot_predictions, to_png
+    from ..plots.display import to_png
+    from ..plots.figures import plot_predictions
     from ..storage import write_file
 
     photographs = [(path.name, thumbnail(path)) for path in paths]

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +15,15 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import Dataset
 
+from .. import notebook
+from ..arguments import check_integer
 from .catalogue import NAMES, SOURCES, IdxFiles
 from .download import ensure_files, read_idx
 from .preprocess import Preprocess
 from .splits import stratified_holdout
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _DIGITS_TEST_SIZE = 360  # one fifth of 1,797
 _PIXEL_VALUES = np.arange(256) / 255
@@ -83,6 +88,28 @@ class ImageDataset(Dataset[tuple[Tensor, Tensor]]):
     def __repr__(self) -> str:
         return f"<ImageDataset: {len(self)} images {tuple(self.images.shape[1:])}, {len(self.classes)} classes>"
 
+    def _repr_png_(self) -> Any:
+        if not len(self):
+            return None  # the text alone
+        figure: Any = self.plot()
+        return figure._repr_png_()
+
+    def plot(self, num_images: int = 20) -> Figure:
+        """Plot the first images with their class names. Notebooks display the figure.
+
+        Raises
+        ------
+        ValueError
+            The dataset is empty, or `num_images` is not a positive integer.
+        """
+        from ..plots.figures import plot_images
+
+        num_images = check_integer("num_images", num_images, least=1)
+        if not len(self):
+            raise ValueError("the dataset is empty; expected at least one image")
+        names = [self.classes[target] for target in self.targets[:num_images].tolist()]
+        return plot_images(self.images[:num_images].cpu().numpy(), names, repr(self).strip("<>"))
+
     def select(self, indices: npt.ArrayLike | Tensor | slice) -> ImageDataset:
         """Return the subset at these indices, with the same classes and transform."""
         if not isinstance(indices, slice):
@@ -128,6 +155,13 @@ class DataSplits(NamedTuple):
     train: ImageDataset
     val: ImageDataset
     test: ImageDataset
+
+    def _repr_html_(self) -> str:
+        import pandas as pd
+
+        columns = ["images", "shape", "classes"]
+        rows = [(len(split), tuple(split.images.shape[1:]), len(split.classes)) for split in self]
+        return notebook.table_html("DataSplits", pd.DataFrame(rows, list(self._fields), columns))
 
     @property
     def preprocess(self) -> Preprocess:

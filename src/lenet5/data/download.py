@@ -15,7 +15,7 @@ from typing import IO
 import torch
 from torch import Tensor
 
-from .. import storage
+from .. import notebook, storage
 from .catalogue import IdxFiles
 
 _TIMEOUT = 30  # seconds
@@ -131,13 +131,11 @@ def _download(source: IdxFiles, url: str, path: Path) -> None:
 
 
 def _fetch(url: str, file: IO[bytes]) -> None:
-    """Download into an open file, with a progress bar on stderr if it is a terminal."""
-    from tqdm import tqdm
-
+    """Download into an open file, with a progress bar on a terminal or in a notebook."""
     with urllib.request.urlopen(url, timeout=_TIMEOUT) as response:  # noqa: S310 (the mirrors are HTTPS)
         length = int(response.headers.get("Content-Length") or 0)
         options = {"total": length or None, "desc": url.rpartition("/")[2], "leave": False, "disable": None}
-        with tqdm.wrapattr(response, "read", **options) as body:
+        with notebook.progress_bars().wrapattr(response, "read", **options) as body:
             shutil.copyfileobj(body, file)
     if length and file.tell() != length:
         raise ValueError(f"the download has {file.tell()} bytes; expected {length}")

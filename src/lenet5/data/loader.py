@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
+from .. import notebook
 from ..arguments import check_integer
 from .datasets import ImageDataset
 
@@ -112,6 +113,21 @@ class TensorLoader(IndexedSource):
         self.epoch = 0
         self.images, self.targets = dataset.images, dataset.targets
         self.to(device)
+
+    def _repr_html_(self) -> str:
+        return notebook.fields_html(
+            type(self).__name__,
+            {
+                "dataset": repr(self.dataset),
+                "batch_size": self.batch_size,
+                "batches per epoch": len(self),
+                "shuffle": self.shuffle,
+                "augment": self.augment,
+                "transform": self.dataset.transform,
+                "device": self.images.device,
+                "seed": self.seed,
+            },
+        )
 
     def to(self, device: torch.device | str | None) -> Self:
         """Move the images and targets to a device, where batches are then prepared; return self."""

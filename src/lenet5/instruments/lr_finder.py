@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import torch
@@ -23,13 +23,14 @@ from ..training.state import TrainingState
 from ..training.trainer import Trainer
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _SMOOTHING = 0.9  # decay of the moving average of the loss
 _DIVERGED = 4  # stop when the smoothed loss exceeds its minimum by this factor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LRSearch:
     """The result of `find_lr`."""
 
@@ -42,11 +43,34 @@ class LRSearch:
     suggestion: float
     """The rate at which the loss, plotted over log(lr), falls most steeply before its minimum."""
 
-    def plot(self) -> Figure:
-        """Plot the loss by learning rate, and mark the suggestion."""
+    def __repr__(self) -> str:
+        return f"<LRSearch: {len(self.lrs)} rates, suggestion {self.suggestion:.2g}>"
+
+    def _repr_png_(self) -> Any:
+        figure: Any = self.plot()
+        return figure._repr_png_()
+
+    @overload
+    def plot(self) -> Figure: ...
+    @overload
+    def plot(self, *, ax: Axes) -> Axes: ...
+    def plot(self, *, ax: Axes | None = None) -> Figure | Axes:
+        """Plot the loss by learning rate, and mark the suggestion.
+
+        Parameters
+        ----------
+        ax
+            Axes of your own; None for a new figure.
+
+        Returns
+        -------
+        Figure or Axes
+            The new figure, which notebooks display, or `ax`.
+        """
         from ..plots.figures import plot_lr_search
 
-        return plot_lr_search(self.lrs, self.losses, self.suggestion)
+        figure = plot_lr_search(self.lrs, self.losses, self.suggestion, ax)
+        return figure if ax is None else ax
 
 
 class _Recorder(Callback):

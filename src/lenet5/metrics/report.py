@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
 
+from .. import notebook
 from . import functions
 from .functions import ArrayOrTensor
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -84,14 +86,21 @@ class Evaluation:
     def __str__(self) -> str:
         import pandas as pd
 
-        low, high = self.accuracy_interval
-        summary = f"accuracy {self.accuracy:.2%} of {len(self)} (95 % confidence: {low:.2%} to {high:.2%})"
         loss = "" if self.loss is None else f"\nloss {self.loss:.4f}"
         table = self.to_frame().to_string(float_format="{:.4f}".format)
         names = [name[:6].rstrip() for name in self.classes]  # so that ten columns fit on a line of a terminal
         matrix = pd.DataFrame(self.confusion_matrix, names, names).to_string()
         caption = "confusion matrix (rows: true classes, columns: predicted classes)"
-        return f"{summary}{loss}\n\n{table}\n\n{caption}\n{matrix}"
+        return f"{self._summary}{loss}\n\n{table}\n\n{caption}\n{matrix}"
+
+    def _repr_html_(self) -> str:
+        loss = "" if self.loss is None else f", loss {self.loss:.4f}"
+        return notebook.table_html(f"{self._summary}{loss}", self.to_frame())
+
+    @property
+    def _summary(self) -> str:
+        low, high = self.accuracy_interval
+        return f"accuracy {self.accuracy:.2%} of {len(self)} (95 % confidence: {low:.2%} to {high:.2%})"
 
     @cached_property
     def accuracy(self) -> float:
@@ -155,8 +164,24 @@ class Evaluation:
         """Return `to_dict` as JSON text."""
         return json.dumps(self.to_dict(), indent=2) + "\n"
 
-    def plot(self) -> Figure:
-        """Plot the confusion matrix."""
+    @overload
+    def plot(self) -> Figure: ...
+    @overload
+    def plot(self, *, ax: Axes) -> Axes: ...
+    def plot(self, *, ax: Axes | None = None) -> Figure | Axes:
+        """Plot the confusion matrix.
+
+        Parameters
+        ----------
+        ax
+            Axes of your own; None for a new figure.
+
+        Returns
+        -------
+        Figure or Axes
+            The new figure, which notebooks display, or `ax`.
+        """
         from ..plots.figures import plot_confusion_matrix
 
-        return plot_confusion_matrix(self.confusion_matrix, self.classes)
+        figure = plot_confusion_matrix(self.confusion_matrix, self.classes, ax)
+        return figure if ax is None else ax

@@ -9,6 +9,7 @@ import torch
 import torch.fx
 from torch import Tensor, nn
 
+from .. import notebook
 from .pretrained import PretrainedModel
 
 
@@ -47,6 +48,21 @@ class ImageClassifier(PretrainedModel, abstract=True):
         super().__init__()
         self.image_shape = image_shape
         self.num_classes = num_classes
+
+    def _repr_html_(self) -> str:
+        """Return one row per layer of the paper: what it consists of, and its number of parameters."""
+        import pandas as pd
+
+        rows = [
+            (
+                ", ".join(repr(part) for part in layer.modules() if not any(part.children())),
+                sum(parameter.numel() for parameter in layer.parameters()),
+            )
+            for layer in self.children()
+        ]
+        names = [name for name, _ in self.named_children()]
+        caption = f"{type(self).__name__}, {sum(count for _, count in rows):,} parameters, images {self.image_shape}"
+        return notebook.table_html(caption, pd.DataFrame(rows, names, ["layers", "parameters"]))
 
     def __call__(self, images: Tensor) -> Tensor:
         """Map images to logits.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +12,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from .display import AnyAxes, new_figure, panels
+
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def plot_confusion_matrix(matrix: npt.NDArray[np.int64], classes: Sequence[str]) -> Figure:
+def plot_confusion_matrix(matrix: npt.NDArray[np.int64], classes: Sequence[str], ax: Axes | None = None) -> Figure:
     """Plot a confusion matrix: one row per true class, one column per predicted class.
 
     Cells contain counts. Colour shows each error as a fraction of its true class. The diagonal is not coloured, because
@@ -28,9 +30,11 @@ def plot_confusion_matrix(matrix: npt.NDArray[np.int64], classes: Sequence[str])
         (num_classes, num_classes) counts.
     classes
         Class names.
+    ax
+        Axes to plot on; None for a new figure.
     """
     size, total, num_correct = len(classes), matrix.sum(), np.trace(matrix)
-    figure, (axes,) = _panels(2 + 0.45 * size, 1.6 + 0.45 * size)
+    figure, (axes,) = panels(2 + 0.45 * size, 1.6 + 0.45 * size, ax=ax)
     errors = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     np.fill_diagonal(errors, 0)
     largest = max(float(errors.max()), 0.01)
@@ -41,8 +45,9 @@ def plot_confusion_matrix(matrix: npt.NDArray[np.int64], classes: Sequence[str])
             weight = "bold" if row == column else "normal"
             axes.text(column, row, str(count), ha="center", va="center", color=colour, weight=weight, fontsize=8)
     rotation, alignment = (45, "right") if max(map(len, classes)) > 3 else (0, "center")
-    axes.set_xticks(range(size), classes, rotation=rotation, ha=alignment)
-    axes.set_yticks(range(size), classes)
+    names = [_literal(name) for name in classes]
+    axes.set_xticks(range(size), names, rotation=rotation, ha=alignment)
+    axes.set_yticks(range(size), names)
     title = f"{num_correct} of {total} correct ({num_correct / max(total, 1):.2%})"
     axes.set(xlabel="predicted class", ylabel="true class", title=title)
     percent = PercentFormatter(1, decimals=1)
@@ -50,7 +55,7 @@ def plot_confusion_matrix(matrix: npt.NDArray[np.int64], classes: Sequence[str])
     return figure
 
 
-def plot_curves(frame: pd.DataFrame, best_epoch: int | None = None) -> Figure:
+def plot_curves(frame: pd.DataFrame, best_epoch: int | None = None, ax: AnyAxes | None = None) -> Figure:
     """Plot the loss and, if available, the validation accuracy by epoch.
 
     Parameters
@@ -59,15 +64,18 @@ def plot_curves(frame: pd.DataFrame, best_epoch: int | None = None) -> Figure:
         One row per epoch, as returned by `History.to_frame`.
     best_epoch
         Epoch to mark.
+    ax
+        Axes for the losses, or two for the losses and the accuracy; None for a new figure.
     """
     validated, epochs = "val_accuracy" in frame, frame["epoch"]
-    figure, panels = _panels(9 if validated else 5, 3.6, 2 if validated else 1)
-    panels[0].plot(epochs, frame["train_loss"], marker=".", label="training")
+    figure, both = panels(9 if validated else 5, 3.6, 2 if validated else 1, ax)
+    both[0].plot(epochs, frame["train_loss"], marker=".", label="training")
     if validated:
-        panels[0].plot(epochs, frame["val_loss"], marker=".", label="validation")
-        panels[1].plot(epochs, 100 * frame["val_accuracy"], marker=".", color="C1", label="validation")
+        both[0].plot(epochs, frame["val_loss"], marker=".", label="validation")
+    if len(both) > 1:
+        both[1].plot(epochs, 100 * frame["val_accuracy"], marker=".", color="C1", label="validation")
     scale = "log" if (frame["train_loss"] > 0).all() else "linear"
-    for axes, ylabel, yscale in zip(panels, ("loss", "accuracy (%)"), (scale, "linear"), strict=False):
+    for axes, ylabel, yscale in zip(both, ("loss", "accuracy (%)"), (scale, "linear"), strict=False):
         if best_epoch is not None:
             axes.axvline(best_epoch, color="grey", linestyle=":", label=f"best: epoch {best_epoch}")
         _finish(axes, xlabel="epoch", ylabel=ylabel, yscale=yscale)
@@ -84,7 +92,7 @@ def plot_errors(frame: pd.DataFrame, published: Mapping[str, tuple[int, int, flo
     published
         First epoch, last epoch and error in percent, by split: "training" or "test".
     """
-    figure, (axes,) = _panels(6, 4)
+    figure, (axes,) = panels(6, 4)
     for colour, name, column in (("C0", "training", "train_accuracy"), ("C1", "test", "test_accuracy")):
         error = 100 * (1 - frame[column])
         axes.plot(frame["epoch"], error, marker=".", color=colour, label=f"{name}: {error.iloc[-1]:.2f} % (final)")
@@ -98,9 +106,9 @@ def plot_errors(frame: pd.DataFrame, published: Mapping[str, tuple[int, int, flo
     return figure
 
 
-def plot_lr_search(lrs: Sequence[float], losses: Sequence[float], suggestion: float) -> Figure:
+def plot_lr_search(lrs: Sequence[float], losses: Sequence[float], suggestion: float, ax: Axes | None = None) -> Figure:
     """Plot the loss by learning rate, and mark the suggested learning rate."""
-    figure, (axes,) = _panels(5, 3.6)
+    figure, (axes,) = panels(5, 3.6, ax=ax)
     axes.plot(lrs, losses)
     axes.axvline(suggestion, color="grey", linestyle=":", label=f"steepest: {suggestion:.2g}")
     _finish(axes, xscale="log", xlabel="learning rate", ylabel="loss (smoothed)")
@@ -126,7 +134,7 @@ def plot_predictions(
     classes
         Class names.
     """
-    figure = Figure(figsize=(8, 2.3 * len(images)), layout="constrained")
+    figure = new_figure(8, 2.3 * len(images))
     rows = figure.subplots(len(images), 3, squeeze=False, width_ratios=[1, 1, 1.5])
     for (left, middle, right), (name, image), pixels, row in zip(rows, images, inputs, probabilities, strict=True):
         left.imshow(image)
@@ -144,10 +152,33 @@ def plot_predictions(
     return figure
 
 
-def _panels(width: float, height: float, num_panels: int = 1) -> tuple[Figure, list[Axes]]:
-    """Create a figure, sized in inches, with panels side by side."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, list(figure.subplots(1, num_panels, squeeze=False)[0])
+def plot_images(images: npt.NDArray[np.uint8], labels: Sequence[str], title: str) -> Figure:
+    """Plot images on a grid, each with its label.
+
+    Parameters
+    ----------
+    images
+        (N, C, H, W). Images of three channels are colour; of others, the first channel is shown.
+    labels
+        N labels.
+    title
+        Title of the figure.
+    """
+    num_columns = min(len(images), 10)
+    num_rows = math.ceil(len(images) / num_columns)
+    figure = new_figure(0.8 * max(num_columns, 5), 0.4 + num_rows)
+    figure.suptitle(title, fontsize=9)
+    for axes in figure.subplots(num_rows, num_columns, squeeze=False).flat:
+        axes.set_axis_off()
+    for axes, image, label in zip(figure.axes, images, labels, strict=False):
+        axes.imshow(image.transpose(1, 2, 0) if len(image) == 3 else image[0], cmap="gray", vmin=0, vmax=255)
+        axes.set_title(_literal(label), fontsize=8)
+    return figure
+
+
+def _literal(text: str) -> str:
+    """Escape the dollars of a name, which would make it a formula."""
+    return text.replace("$", r"\$")
 
 
 def _finish(axes: Axes, **properties: Any) -> None:
@@ -157,10 +188,3 @@ def _finish(axes: Axes, **properties: Any) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.legend()
-
-
-def to_png(figure: Figure, *, dpi: int = 120) -> bytes:
-    """Render a figure as PNG."""
-    png = io.BytesIO()
-    figure.savefig(png, dpi=dpi)
-    return png.getvalue()

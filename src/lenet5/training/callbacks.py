@@ -3,6 +3,7 @@
 import sys
 from typing import Any
 
+from .. import notebook
 from .history import Row
 from .state import TrainingState
 
@@ -35,14 +36,19 @@ class Callback:
 
 
 class ProgressBar(Callback):
-    """A progress bar on stderr, and one line per epoch. If stderr is not a terminal, only the lines."""
+    """A progress bar on stderr, and one line per epoch. If stderr is not a terminal, only the lines.
+
+    In a notebook, a table with one row per epoch takes the place of the lines. The bar is a widget, which needs
+    ipywidgets.
+    """
 
     def on_fit_start(self, state: TrainingState) -> None:
-        """Create the bar."""
-        from tqdm import tqdm
-
+        """Create the bar and, in a notebook, the table."""
         disable = None if state.is_main else True  # None disables it if stderr is not a terminal
-        self._bar = tqdm(total=state.num_steps, initial=state.step, unit="step", leave=False, disable=disable)
+        self._bar = notebook.progress_bars()(
+            total=state.num_steps, initial=state.step, unit="step", leave=False, disable=disable
+        )
+        self._table = notebook.display(state.history) if state.is_main and notebook.in_notebook() else None
         self._describe(state)
 
     def on_step_end(self, state: TrainingState) -> None:
@@ -51,21 +57,24 @@ class ProgressBar(Callback):
 
     def on_epoch_end(self, state: TrainingState, row: Row) -> None:
         """Print the epoch summary and reset the bar."""
-        text = f"epoch {row['epoch']}/{state.config.max_epochs}  loss {row['train_loss']:.4f}"
-        if "val_loss" in row:
-            text += f"  val_loss {row['val_loss']:.4f}  val_accuracy {row['val_accuracy']:.4f}"
         if not state.is_main:
             return
-        if self._bar.disable:
-            sys.stderr.write(f"{text}\n")
+        if self._table:
+            self._table.update(state.history)
         else:
-            self._bar.write(text, file=sys.stderr)
-            self._bar.reset()
+            self._write(state, row)
+        self._bar.reset()
         self._describe(state)
 
     def on_fit_end(self, state: TrainingState) -> None:
         """Remove the bar."""
         self._bar.close()
+
+    def _write(self, state: TrainingState, row: Row) -> None:
+        text = f"epoch {row['epoch']}/{state.config.max_epochs}  loss {row['train_loss']:.4f}"
+        if "val_loss" in row:
+            text += f"  val_loss {row['val_loss']:.4f}  val_accuracy {row['val_accuracy']:.4f}"
+        self._bar.write(text, file=sys.stderr)
 
     def _describe(self, state: TrainingState) -> None:
         self._bar.set_description(f"epoch {state.epoch + 1}/{state.config.max_epochs}", refresh=False)

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, fields
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, Union, get_args, get_origin
 
+from .. import notebook
+
 
 class Rule(NamedTuple):
     """A constraint on the value of a setting."""
@@ -143,6 +145,9 @@ class TrainerConfig:
             _check(field.name, getattr(self, field.name), field.type)
         if self.ema_decay is not None and self.swa_epochs is not None:
             raise ValueError("ema_decay and swa_epochs are both set; expected at most one of them")
+
+    def _repr_html_(self) -> str:
+        return notebook.fields_html(type(self).__name__, asdict(self))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as JSON-serialisable values."""

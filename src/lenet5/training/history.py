@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, TypedDict, TypeVar, overload
+
+from .. import notebook
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+
+    from ..plots.display import AnyAxes
+
+GivenAxes = TypeVar("GivenAxes", bound="AnyAxes")
 
 
 class Row(TypedDict, total=False):
@@ -58,16 +64,36 @@ class History:
 
         return pd.DataFrame(self.rows)
 
-    def plot(self) -> Figure:
+    @overload
+    def plot(self) -> Figure: ...
+    @overload
+    def plot(self, *, ax: GivenAxes) -> GivenAxes: ...
+    def plot(self, *, ax: GivenAxes | None = None) -> Figure | GivenAxes:
         """Plot the losses and, if available, the validation accuracy.
+
+        Parameters
+        ----------
+        ax
+            Axes of your own: one for the losses, or two for the losses and the accuracy. None for a new figure.
+
+        Returns
+        -------
+        Figure or Axes
+            The new figure, which notebooks display, or `ax`.
 
         Raises
         ------
         ValueError
-            The history is empty.
+            The history is empty, or `ax` is no such axes.
         """
         from ..plots.figures import plot_curves
 
         if not self.rows:
             raise ValueError("the history is empty; call Trainer.fit first")
-        return plot_curves(self.to_frame(), self.best_epoch)
+        figure = plot_curves(self.to_frame(), self.best_epoch, ax)
+        return figure if ax is None else ax
+
+    def _repr_html_(self) -> str:
+        best = "" if self.best_epoch is None else f", best epoch {self.best_epoch}"
+        frame = self.to_frame()
+        return notebook.table_html(f"{len(self)} epochs{best}", frame.set_index("epoch") if len(self) else frame)

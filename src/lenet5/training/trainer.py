@@ -1,5 +1,6 @@
 """The Trainer: `fit` prepares a run and hands it to the loop; `evaluate` and `predict` delegate to `inference`."""
 
+import html
 import math
 import signal
 import warnings
@@ -98,6 +99,14 @@ class Trainer:
         self.state = self._new_state(self.config, Processes())
         self._run: Snapshot | None = None
         self._loaded: dict[str, Any] = {"config": self.config.to_dict(), "rows": [], "best_epoch": None}
+
+    def __repr__(self) -> str:
+        progress = f"{len(self.history)} of {self.config.max_epochs} epochs"
+        return f"<Trainer: {type(self.model).__name__} on {self.device}, {progress}>"
+
+    def _repr_html_(self) -> str:
+        content = self.history if len(self.history) else self.config
+        return f"<p>{html.escape(repr(self).strip('<>'))}</p>{content._repr_html_()}"
 
     @property
     def history(self) -> History:

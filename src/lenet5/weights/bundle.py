@@ -17,7 +17,7 @@ from ..models.classifier import ImageClassifier
 from ..models.pretrained import PretrainedModel, WeightsFolder
 from ..runtime.device import Device
 from ..storage import StrPath
-from .catalogue import LeNet5_Weights, read_preprocess
+from .catalogue import LeNet5_Weights, meta_html, read_preprocess
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Input: TypeAlias = "Images | StrPath | PIL.Image.Image | Sequence[Input]"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Pretrained:
     """A model with its preprocessing and metadata."""
 
@@ -37,6 +37,12 @@ class Pretrained:
 
     meta: dict[str, Any]
     """Metadata of the weights: `categories`, `metrics`, `recipe`, `sha256` and more; see `LeNet5_Weights.meta`."""
+
+    def __repr__(self) -> str:
+        return f"<Pretrained: {type(self.model).__name__}, {len(self.classes)} classes>"
+
+    def _repr_html_(self) -> str:
+        return meta_html(repr(self).strip("<>"), self.meta)
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -1,10 +1,12 @@
 """The bundled weights, and the builders of pretrained models."""
 
+from collections.abc import Mapping
 from enum import Enum
 from typing import Any, Self, TypeVar
 
 import torch
 
+from .. import notebook
 from ..data.preprocess import Preprocess
 from ..models import LeNet5, LeNet5Original
 from ..models.pretrained import WeightsFolder
@@ -12,7 +14,15 @@ from ..models.pretrained import WeightsFolder
 Model = TypeVar("Model", LeNet5, LeNet5Original)
 
 
-class PretrainedWeights(Enum):
+class _Displayed:
+    """The display of members in notebooks. It is a base class because Enum reserves names such as `_repr_html_`."""
+
+    def _repr_html_(self) -> str:
+        weights: Any = self
+        return meta_html(str(weights), weights.meta)
+
+
+class PretrainedWeights(_Displayed, Enum):
     """Bundled weights. The value of a member is the name of its folder. Lookup by name ignores case."""
 
     @classmethod
@@ -52,6 +62,17 @@ class LeNet5Original_Weights(PretrainedWeights):  # noqa: N801 (torchvision's co
 
     MNIST_V1 = "original_mnist_v1"
     DEFAULT = MNIST_V1
+
+
+def meta_html(caption: str, meta: Mapping[str, Any]) -> str:
+    """Render the main entries of the metadata for a notebook; what is missing is left out."""
+    accuracies = {
+        f"accuracy on {data}": f"{metrics['accuracy']:.2%}"
+        for data, metrics in (meta.get("metrics") or {}).items()
+        if "accuracy" in metrics
+    }
+    entries = {name: meta[name] for name in ("num_params", "categories", "recipe", "sha256") if name in meta}
+    return notebook.fields_html(caption, {**accuracies, **entries})
 
 
 def read_preprocess(folder: WeightsFolder) -> Preprocess:

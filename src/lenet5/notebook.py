@@ -1,0 +1,58 @@
+"""How notebooks show objects: tables as HTML, displays and progress bars."""
+
+from __future__ import annotations
+
+import html
+import sys
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_MAX_ROWS = 20
+_MAX_CHARACTERS = 200  # of one cell
+
+
+def in_notebook() -> bool:
+    """Return True in the kernel of a notebook; False in scripts and in IPython's terminal."""
+    ipython = sys.modules.get("IPython")
+    return getattr(ipython and ipython.get_ipython(), "kernel", None) is not None
+
+
+def display(value: object) -> Any:
+    """Display a value in the notebook, and return the handle whose `update` replaces it."""
+    import IPython.display
+
+    show: Any = IPython.display.display  # which has no types
+    return show(value, display_id=True)
+
+
+def progress_bars() -> Any:
+    """Return tqdm's class of progress bars: widgets in a notebook that has ipywidgets, text elsewhere."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tqdm recommends ipywidgets, but tables show the progress without
+        from tqdm.auto import tqdm
+    return tqdm
+
+
+def table_html(caption: str, frame: pd.DataFrame) -> str:
+    """Render a table as HTML, escaped, and cut to its first and last rows; the notebook's own style applies."""
+    return _render(caption, frame, max_rows=_MAX_ROWS)
+
+
+def fields_html(caption: str, fields: Mapping[str, object]) -> str:
+    """Render names and values as HTML, escaped; values are shown as text."""
+    import pandas as pd
+
+    return _render(caption, pd.DataFrame({"": [str(value) for value in fields.values()]}, list(fields)), header=False)
+
+
+def _render(caption: str, frame: pd.DataFrame, **options: Any) -> str:
+    import pandas as pd
+
+    with pd.option_context("display.max_colwidth", _MAX_CHARACTERS):
+        table = frame.to_html(border=0, float_format="{:.4g}".format, **options)
+    ignore = "tex2jax_ignore mathjax_ignore"  # the dollars of a class name are no formula
+    return f'<div class="{ignore}"><p>{html.escape(caption)}</p>{table}</div>'

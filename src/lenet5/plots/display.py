@@ -1,0 +1,84 @@
+"""Figures that notebooks display, independent of pyplot."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from matplotlib import figure
+from matplotlib.axes import Axes
+from matplotlib.backend_bases import FigureManagerBase
+
+from .. import notebook
+
+AnyAxes: TypeAlias = Axes | Sequence[Axes]
+
+
+class Figure(figure.Figure):
+    """A matplotlib figure that notebooks display, with and without `%matplotlib inline`."""
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+        """Render at twice the displayed size, for screens of high resolution."""
+        width, height = self.get_size_inches() * self.dpi
+        return to_png(self, dpi=round(2 * self.dpi)), {"width": round(width), "height": round(height)}
+
+    def show(self, warn: bool = True) -> None:
+        """Show the figure in the notebook, or else in a window of pyplot.
+
+        Parameters
+        ----------
+        warn
+            Whether to warn if matplotlib's backend opens no windows.
+        """
+        if notebook.in_notebook():
+            notebook.display(self)
+            return
+        import matplotlib.pyplot as plt
+
+        if self.canvas.manager is None or not plt.fignum_exists(self.canvas.manager.num):
+            this: Any = lambda **_: self  # noqa: E731 (stands for a class, whose new figure gets a window)
+            plt.figure(FigureClass=this)
+        manager = self.canvas.manager
+        if manager is not None and type(manager).show is not FigureManagerBase.show:
+            plt.show()
+            return
+        plt.close(self)
+        if warn:
+            text = (
+                f'matplotlib\'s backend {plt.get_backend()!r} opens no windows; save with figure.savefig("figure.png")'
+            )
+            warnings.warn(text, stacklevel=2)
+
+
+def new_figure(width: float, height: float) -> figure.Figure:
+    """Create a figure, sized in inches."""
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def panels(
+    width: float, height: float, num_panels: int = 1, ax: AnyAxes | None = None
+) -> tuple[figure.Figure, list[Axes]]:
+    """Create a figure, sized in inches, with panels side by side. Or return the given axes, and their figure.
+
+    Raises
+    ------
+    ValueError
+        More axes are given than there are panels, or none.
+    """
+    if ax is None:
+        new = new_figure(width, height)
+        return new, list(new.subplots(1, num_panels, squeeze=False)[0])
+    axes = np.ravel(np.asarray(ax, object)).tolist()
+    if not 1 <= len(axes) <= num_panels or not all(isinstance(item, Axes) for item in axes):
+        raise ValueError(f"ax is {ax!r}; expected matplotlib Axes, {num_panels} at most")
+    return axes[0].figure, axes
+
+
+def to_png(figure: figure.Figure, *, dpi: int = 120) -> bytes:
+    """Render a figure as PNG."""
+    png = io.BytesIO()
+    figure.savefig(png, dpi=dpi)
+    return png.getvalue()

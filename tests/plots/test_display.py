@@ -1,0 +1,147 @@
+"""Figures as notebooks, windows and the axes of others show them."""
+
+import io
+from types import SimpleNamespace
+from typing import Any
+
+import IPython
+import IPython.core.formatters
+import IPython.core.pylabtools
+import matplotlib as mpl
+import numpy as np
+import PIL.Image
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.backend_bases import FigureManagerBase
+from matplotlib.figure import Figure
+
+from lenet5 import Evaluation, History, LRSearch
+from lenet5.plots.display import panels
+from lenet5.plots.figures import plot_images
+
+HISTORY = History([{"epoch": 1, "train_loss": 0.5, "val_loss": 0.4, "val_accuracy": 0.9}], best_epoch=1)
+SEARCH = LRSearch((0.1, 1.0), (2.0, 1.0), 0.5)
+REPORT = Evaluation([0, 1, 1], np.eye(2)[[0, 1, 0]], classes=["$a$", r"$\foo$"])
+
+
+def bundle(value: object, formatter: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what IPython sends to the notebook for the last line of a cell: content and metadata by type."""
+    formatter = formatter or IPython.core.formatters.DisplayFormatter()
+    content, metadata = formatter.format(value)
+    return content, metadata
+
+
+@pytest.mark.parametrize("result", [HISTORY, SEARCH, REPORT], ids=["History", "LRSearch", "Evaluation"])
+def test_figure_is_displayed_by_a_notebook_without_pyplot(result: Any) -> None:
+    figure = result.plot()
+    assert isinstance(figure, Figure)
+    content, metadata = bundle(figure)
+    assert set(content) == {"text/plain", "image/png"}
+    size = metadata["image/png"]
+    assert content["text/plain"].startswith(f"<Figure size {size['width']}x{size['height']} with ")
+    image = PIL.Image.open(io.BytesIO(content["image/png"]))
+    assert image.size == (2 * size["width"], 2 * size["height"])
+
+
+def test_inline_backend_displays_the_figure_once() -> None:
+    formatter = IPython.core.formatters.DisplayFormatter()
+    shell = SimpleNamespace(display_formatter=formatter)
+    select: Any = IPython.core.pylabtools.select_figure_formats  # what %matplotlib inline calls
+    select(shell, {"png"})
+    content, _ = bundle(HISTORY.plot(), formatter)
+    assert set(content) == {"text/plain", "image/png"}
+
+
+def test_show_displays_the_figure_in_a_notebook(displayed: list[object]) -> None:
+    figure = HISTORY.plot()
+    figure.show()
+    assert displayed == [figure]
+
+
+def test_show_warns_where_no_window_can_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    import matplotlib.pyplot as plt
+
+    before = plt.get_fignums()
+    figure = HISTORY.plot()
+    with pytest.warns(UserWarning, match=r"'agg' opens no windows; save with figure.savefig") as record:
+        figure.show()
+    assert record[0].filename == __file__
+    figure.show(warn=False)
+    assert plt.get_fignums() == before
+    monkeypatch.setattr("IPython.get_ipython", SimpleNamespace)  # IPython's terminal has no kernel
+    figure.show(warn=False)
+    figure.savefig(io.BytesIO())
+
+
+def test_show_opens_the_figure_in_a_window_of_pyplot(monkeypatch: pytest.MonkeyPatch) -> None:
+    import matplotlib.pyplot as plt
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    class Window(FigureManagerBase):
+        def show(self) -> None:
+            shown.append(self.canvas.figure)
+
+    shown: list[Figure] = []
+    monkeypatch.setattr(FigureCanvasAgg, "manager_class", Window)
+    figure = HISTORY.plot()
+    figure.show()
+    figure.show()
+    assert shown == [figure, figure]
+    assert len(plt.get_fignums()) == 1
+    plt.close("all")
+    figure.show()
+    assert shown == [figure] * 3
+    plt.close("all")
+
+
+@pytest.mark.parametrize("result", [SEARCH, REPORT], ids=["LRSearch", "Evaluation"])
+def test_plot_draws_on_the_given_axes(result: Any) -> None:
+    figure = Figure()
+    ax = figure.subplots()
+    assert result.plot(ax=ax) is ax
+    assert ax.has_data()
+    assert ax.get_xlabel()
+    figure.savefig(io.BytesIO())
+
+
+def test_history_plots_losses_on_one_axes_and_accuracy_on_a_second() -> None:
+    ax: Any = Figure().subplots()
+    assert HISTORY.plot(ax=ax) is ax
+    assert [line.get_label() for line in ax.lines] == ["training", "validation", "best: epoch 1"]
+    both: Any = Figure().subplots(1, 2)
+    assert HISTORY.plot(ax=both) is both
+    assert [ax.get_ylabel() for ax in both] == ["loss", "accuracy (%)"]
+
+
+@pytest.mark.parametrize("ax", ["left", 3, [], [None], Figure().subplots(3)])
+def test_plot_rejects_what_is_no_axes_or_more_than_its_panels(ax: Any) -> None:
+    with pytest.raises(ValueError, match="expected matplotlib Axes, 2 at most"):
+        HISTORY.plot(ax=ax)
+
+
+def test_panels_of_a_subfigure() -> None:
+    subfigures: Any = Figure().subfigures(1, 2)
+    subfigure = subfigures[0]
+    ax: Axes = subfigure.subplots()
+    assert panels(1, 1, ax=ax) == (subfigure, [ax])
+    REPORT.plot(ax=ax)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_images_of_any_number_of_channels_have_their_labels_as_titles(channels: int) -> None:
+    images = np.arange(12 * channels * 36, dtype=np.uint8).reshape(12, channels, 6, 6)
+    figure = plot_images(images, [f"$x_{n}$" for n in range(12)], "title")
+    figure.savefig(io.BytesIO())
+    assert [axes.get_title() for axes in figure.axes if axes.images] == [rf"\$x_{n}\$" for n in range(12)]
+    shown = np.asarray(figure.axes[11].images[0].get_array())
+    assert (shown == (images[11].transpose(1, 2, 0) if channels == 3 else images[11, 0])).all()
+
+
+def test_class_names_are_no_formulas() -> None:
+    REPORT.plot().savefig(io.BytesIO())
+
+
+def test_figures_need_no_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(mpl.rcParams, "backend", "module://not_installed")
+    HISTORY.plot().savefig(io.BytesIO())
+    assert "image/png" in bundle(HISTORY.plot())[0]
