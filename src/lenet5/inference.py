@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from . import notebook
 from .data.datasets import check_targets
+from .data.images import check_finite
 from .data.loader import TensorLoader
-from .data.preprocess import check_finite
 from .data.sources import Data, Source, evaluation_source, image_batches
 from .metrics.report import Evaluation
 from .runtime.acceleration import LossFunction

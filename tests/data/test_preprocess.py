@@ -1,7 +1,11 @@
+import dataclasses
+import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import PIL.Image
 import pytest
 import torch
@@ -20,60 +24,56 @@ def random_pixels(*shape: int) -> Pixels:
     return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
 
 
-def containers() -> st.SearchStrategy[str]:
-    return st.sampled_from(
-        ["HW", "HWC", "NHW", "NHWC", "NCHW", "tensor HW", "tensor CHW", "tensor NCHW", "tensor HWC", "PIL", "list"]
-    )
+KINDS = ["HW", "CHW", "HWC", "NHW", "NHWC", "NCHW", "PIL", "list"]
+FORMS: list[Callable[[Pixels], Any]] = [np.asarray, torch.from_numpy]
 
 
 @st.composite
 def images_in_containers(draw: st.DrawFn) -> tuple[str, Pixels]:
     """Draw a container type and its images (N, C, H, W)."""
-    kind = draw(containers())
-    batched = "N" in kind or kind == "list"
-    grey = "C" not in kind and kind not in {"PIL", "list"}
-    count = draw(st.integers(1, 3)) if batched else 1
-    channels = 1 if grey else draw(st.sampled_from([1, 3, 4]))
+    kind = draw(st.sampled_from(KINDS))
+    count = draw(st.sampled_from([2, 5])) if kind[0] in "Nl" else 1
+    channels = 1 if kind in {"HW", "NHW", "CHW"} else draw(st.sampled_from([1, 3, 4]))
     height, width = draw(st.integers(5, 40)), draw(st.integers(5, 40))
     return kind, draw(hnp.arrays("uint8", (count, channels, height, width), fill=st.integers(0, 255)))
 
 
-def contain(kind: str, pixels: npt.NDArray[Any]) -> Any:
+def contain(kind: str, pixels: npt.NDArray[Any], form: Callable[[Any], Any] = np.asarray) -> Any:
     """Convert (N, C, H, W) to a container type."""
-    last = pixels.transpose(0, 2, 3, 1)
+    last = np.ascontiguousarray(pixels.transpose(0, 2, 3, 1))
     if kind == "PIL":
-        return PIL.Image.fromarray(last[0, :, :, 0] if last.shape[3] == 1 else np.ascontiguousarray(last[0]))
+        return PIL.Image.fromarray(last[0, :, :, 0] if last.shape[3] == 1 else last[0])
     if kind == "list":
-        return [torch.from_numpy(pixels[:1]), *last[1:]]
-    return {
-        "HW": pixels[0, 0],
-        "HWC": last[0],
-        "NHW": pixels[:, 0],
-        "NHWC": last,
-        "NCHW": pixels,
-        "tensor HW": torch.from_numpy(pixels)[0, 0],
-        "tensor CHW": torch.from_numpy(pixels)[0],
-        "tensor NCHW": torch.from_numpy(pixels),
-        "tensor HWC": torch.from_numpy(np.ascontiguousarray(last[0])),
-    }[kind]
+        return [form(pixels[:1]), *map(form, last[1:])]
+    return form(
+        {"HW": pixels[0, 0], "CHW": pixels[0], "HWC": last[0], "NHW": pixels[:, 0], "NHWC": last, "NCHW": pixels}[kind]
+    )
 
 
-@given(case=images_in_containers(), size=st.integers(1, 33), channels=st.sampled_from([1, 3]))
-def test_all_container_types_give_the_same_batch(case: tuple[str, Pixels], size: int, channels: int) -> None:
+@given(
+    case=images_in_containers(), form=st.sampled_from(FORMS), size=st.integers(1, 33), channels=st.sampled_from([1, 3])
+)
+def test_one_image_gives_chw_and_a_batch_gives_nchw_for_tensors_and_arrays(
+    case: tuple[str, Pixels], form: Callable[[Any], Any], size: int, channels: int
+) -> None:
     kind, pixels = case
     preprocess = Preprocess(image_size=size, channels=channels)
-    batch = preprocess(contain(kind, pixels))
-    assert batch.shape == (len(pixels), channels, size, size)
-    assert batch.dtype == torch.float32
-    assert torch.equal(batch, preprocess(torch.from_numpy(pixels)))
+    result = preprocess(contain(kind, pixels, form))
+    assert result.dtype == torch.float32
+    expected = preprocess(torch.from_numpy(pixels))
+    assert expected.shape == (len(pixels), channels, size, size)
+    assert torch.equal(result, expected if kind[0] in "Nl" else expected[0])
 
 
 @given(case=images_in_containers(), dtype=st.sampled_from(["float32", "float64"]), size=st.integers(1, 33))
 def test_uint8_and_unit_interval_inputs_agree(case: tuple[str, Pixels], dtype: str, size: int) -> None:
     kind, pixels = case
-    preprocess = Preprocess(image_size=size)
-    floats = contain("NCHW" if kind == "PIL" else kind, pixels.astype(dtype) / np.array(255, dtype))
-    torch.testing.assert_close(preprocess(floats), preprocess(contain(kind, pixels)), rtol=0, atol=1e-5)
+    kind = "HWC" if kind == "PIL" else kind
+    preprocess = Preprocess(image_size=size, **PLAIN)
+    difference = preprocess(contain(kind, pixels.astype(dtype) / np.array(255, dtype))) - preprocess(
+        contain(kind, pixels)
+    )
+    assert difference.abs().max() <= 0.501 / 255  # uint8 images are rounded when they are resized
 
 
 @given(pixels=hnp.arrays("uint8", (2, 1, 28, 28)), mean=st.floats(0, 1, width=32), std=st.floats(0.0625, 1, width=32))
@@ -86,46 +86,43 @@ def test_images_of_output_size_are_only_normalised(pixels: Pixels, mean: float, 
 
 def test_defaults_are_the_statistics_of_mnist() -> None:
     assert Preprocess() == Preprocess(image_size=28, channels=1, mean=0.1307, std=0.3081)
-    black, white = Preprocess()(np.array([[0, 255]], np.uint8).repeat(28, 0).repeat(14, 1))[0, 0, 0, [0, 27]].tolist()
+    black, white = Preprocess()(np.array([[0, 255]], np.uint8).repeat(28, 0).repeat(14, 1))[0, 0, [0, 27]].tolist()
     assert (black, white) == pytest.approx((-0.1307 / 0.3081, 0.8693 / 0.3081), abs=1e-6)
 
 
 @given(pixels=hnp.arrays("uint8", st.tuples(st.just(9), st.just(9), st.just(3))))
 def test_greyscale_conversion_matches_pil(pixels: Pixels) -> None:
-    grey = Preprocess(image_size=9, **PLAIN)(pixels)[0, 0].numpy() * 255
+    grey = Preprocess(image_size=9, **PLAIN)(pixels)[0].numpy() * 255
     expected = np.asarray(PIL.Image.fromarray(pixels).convert("L"), np.float32)
     assert np.abs(grey - expected).max() <= 1
 
 
 def test_greyscale_is_repeated_in_three_channels() -> None:
-    batch = Preprocess(channels=3, **PLAIN)(random_pixels(28, 28))
-    assert torch.equal(batch, batch[:, :1].expand(1, 3, 28, 28))
-    colours = random_pixels(28, 28, 3)
-    assert torch.equal(Preprocess(channels=3)(colours), Preprocess(channels=3)(colours.transpose(2, 0, 1)[None]))
+    image = Preprocess(channels=3, **PLAIN)(random_pixels(28, 28))
+    assert torch.equal(image, image[:1].expand(3, 28, 28))
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV"])
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "LAB"])
 def test_every_8_bit_pil_mode_is_converted_as_in_pil(mode: str) -> None:
     image = PIL.Image.fromarray(random_pixels(9, 9, 3)).convert("RGBA" if mode == "PA" else "RGB").convert(mode)
     batch = Preprocess(image_size=9, **PLAIN)(image)
-    assert batch.shape == (1, 1, 9, 9)
+    assert batch.shape == (1, 9, 9)
     expected = np.asarray(image.convert("RGB").convert("L"), np.float32)
-    assert np.abs(batch[0, 0].numpy() * 255 - expected).max() <= 1
+    assert np.abs(batch[0].numpy() * 255 - expected).max() <= 1
 
 
 def test_transparent_pixels_are_composited_on_black() -> None:
     clear, half, opaque = 0, 51, 255
-    pixels = np.full((1, 3, 4), 200, np.uint8)
-    pixels[0, :, 3] = clear, half, opaque
+    pixels = np.full((5, 5, 4), 200, np.uint8)
+    pixels[2, 1:4, 3] = clear, half, opaque
     palette = PIL.Image.new("P", (3, 3), 1)
     palette.putpalette([0, 0, 0, 200, 200, 200, 200, 200, 200])
     palette.putpixel((1, 1), 2)
     palette.info["transparency"] = 1
-    preprocess = Preprocess(image_size=3, **PLAIN)
     for image in (pixels, PIL.Image.fromarray(pixels), PIL.Image.fromarray(pixels).convert("LA")):
-        row = preprocess(image)[0, 0, 1] * 255
+        row = Preprocess(image_size=5, **PLAIN)(image)[0, 2, 1:4] * 255
         assert row.tolist() == pytest.approx([0, 40, 200], abs=1)
-    assert (preprocess(palette)[0, 0] * 255).round().tolist() == [[0, 0, 0], [0, 200, 0], [0, 0, 0]]
+    assert (Preprocess(image_size=3, **PLAIN)(palette)[0] * 255).round().tolist() == [[0, 0, 0], [0, 200, 0], [0, 0, 0]]
 
 
 @pytest.mark.parametrize(("height", "width"), [(4, 8), (8, 4), (7, 8), (8, 5), (1, 8)])
@@ -134,24 +131,24 @@ def test_non_square_image_is_centred_on_black(height: int, width: int) -> None:
     expected = torch.zeros(8, 8)
     top, left = (8 - height) // 2, (8 - width) // 2
     expected[top : top + height, left : left + width] = 1
-    assert torch.equal(batch[0, 0], expected)
+    assert torch.equal(batch[0], expected)
 
 
 def test_resizing_matches_antialiased_bilinear_in_pil() -> None:
     blocks = random_pixels(7, 7)
     reduced = Preprocess(image_size=7, **PLAIN)(blocks.repeat(4, 0).repeat(4, 1)) * 255
     expected = PIL.Image.fromarray(blocks.repeat(4, 0).repeat(4, 1)).resize((7, 7), PIL.Image.Resampling.BILINEAR)
-    assert np.abs(reduced[0, 0].numpy() - np.asarray(expected, np.float32)).max() <= 1
+    assert np.abs(reduced[0].numpy() - np.asarray(expected, np.float32)).max() < 1.5
     enlarged = Preprocess(image_size=28, **PLAIN)(blocks) * 255
     expected = PIL.Image.fromarray(blocks).resize((28, 28), PIL.Image.Resampling.BILINEAR)
-    assert np.abs(enlarged[0, 0].numpy() - np.asarray(expected, np.float32)).max() <= 1
+    assert np.abs(enlarged[0].numpy() - np.asarray(expected, np.float32)).max() < 1.5
 
 
 def test_sequence_of_mixed_sizes_and_types_becomes_one_batch() -> None:
     pixels = [random_pixels(28, 28), random_pixels(5, 60), random_pixels(30, 30, 3), random_pixels(2, 10, 10)]
     mixed: Any = [pixels[0], PIL.Image.fromarray(pixels[1]), torch.from_numpy(pixels[2]), (pixels[3],)]
     batch = Preprocess()(mixed)
-    assert torch.equal(batch, torch.cat([Preprocess()(image) for image in pixels]))
+    assert torch.equal(batch, torch.cat([Preprocess()([image]) for image in pixels]))
     assert len(batch) == 5
 
 
@@ -170,14 +167,6 @@ def test_normalize_accepts_any_shape_and_does_not_modify_its_input() -> None:
     normalised = Preprocess(mean=0.5, std=0.25).normalize(pixels)
     torch.testing.assert_close(normalised, torch.tensor([-2.0, 0.0, 2.0]))
     assert pixels.tolist() == [0, 127.5, 255]
-
-
-def test_bool_float16_and_strided_images_are_accepted() -> None:
-    pixels = random_pixels(9, 9) > 127
-    expected = Preprocess()(pixels.astype(np.uint8) * 255)
-    for images in (pixels, torch.from_numpy(pixels), pixels.astype(np.float16), torch.from_numpy(pixels).bfloat16()):
-        assert torch.equal(Preprocess()(images), expected)
-    assert torch.equal(Preprocess()(pixels[:, ::-1]), Preprocess()(np.ascontiguousarray(pixels[:, ::-1])))
 
 
 @pytest.mark.parametrize("kind", ["PIL", "array"])
@@ -214,30 +203,20 @@ def test_non_finite_values_are_rejected_with_their_count(values: list[float], co
         (np.zeros((28, 0, 3), np.uint8), r"shape \(28, 0, 3\); .* none of them empty"),
         (np.zeros((0, 28), np.uint8), r"shape \(0, 28\); .* none of them empty"),
         (np.zeros((0, 0), np.uint8), r"shape \(0, 0\); .* none of them empty"),
-        (torch.zeros(2, 28, 28), r"images have shape \(2, 28, 28\); expected 1, 3 or 4 channels .*\[:, None\]"),
         (torch.zeros(2, 2, 28, 28), r"images have shape \(2, 2, 28, 28\); expected 1, 3 or 4 channels"),
         (np.zeros((5, 28, 28, 2), np.uint8), r"images have shape \(5, 28, 28, 2\); expected 1, 3 or 4 channels"),
-        (np.zeros((28, 28), np.int64), "images have dtype torch.int64; expected uint8, or floating point in"),
-        (np.zeros((28, 28), np.complex64), "images have dtype torch.complex64; expected uint8"),
+        (np.zeros((28, 28), np.complex64), "images have dtype complex64; expected uint8"),
+        (torch.zeros(28, 28, dtype=torch.complex64), "images have dtype torch.complex64; expected uint8"),
+        (np.full((28, 28), "0"), "images have dtype <U1; expected uint8"),
         (np.full((28, 28), 1.5), r"images lie in \[1.5, 1.5\]; expected \[0, 1\], not normalised \(or pass uint8\)"),
         (torch.tensor([[-0.5, 1]]), r"images lie in \[-0.5, 1\]; expected \[0, 1\], not normalised"),
         ([], "no images were given; expected at least one"),
-        (PIL.Image.new("I", (28, 28)), "the image has mode 'I', of more than 8 bits; convert it to 'L' first"),
-        (PIL.Image.new("I;16", (28, 28)), "the image has mode 'I;16', of more than 8 bits"),
-        (PIL.Image.new("F", (28, 28)), "the image has mode 'F', of more than 8 bits"),
     ],
     ids=lambda value: "" if isinstance(value, str) else None,
 )
 def test_preprocess_rejects_wrong_shapes_dtypes_and_values(images: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Preprocess()(images)
-
-
-def test_16_bit_image_with_transparency_is_rejected() -> None:
-    image = PIL.Image.new("I;16", (9, 9))
-    image.info["transparency"] = 0
-    with pytest.raises(ValueError, match="the image has mode 'I;16', of more than 8 bits"):
-        Preprocess()(image)
 
 
 @pytest.mark.parametrize(
@@ -252,7 +231,7 @@ def test_preprocess_rejects_wrong_types(images: Any, name: str) -> None:
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"image_size": 0}, "image_size is 0; expected at least 1"),
+        ({"image_size": 0}, "image_size is 0; expected an integer of at least 1"),
         ({"channels": 2}, "channels is 2; expected 1 or 3"),
         ({"mean": -0.1}, r"mean is -0.1 and std is 0.3081; expected them in \[0, 1\], and std above 0"),
         ({"mean": float("nan")}, "mean is nan and std is 0.3081; expected"),
@@ -274,5 +253,32 @@ def test_padding_is_added_unless_the_image_has_the_output_size() -> None:
 
 @pytest.mark.parametrize("padding", [-1, 14])
 def test_preprocess_rejects_padding_without_room_for_the_image(padding: int) -> None:
-    with pytest.raises(ValueError, match=f"padding is {padding}; expected at least 0, and less than half of 28"):
+    with pytest.raises(
+        ValueError, match=f"padding is {padding}; expected an integer of at least 0, and less than half of 28"
+    ):
         Preprocess(padding=padding)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("image_size", 28.5), ("image_size", "28"), ("padding", 0.5), ("mean", "0")]
+)
+def test_preprocess_rejects_parameters_that_are_no_numbers(name: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"{name} is {value}|{name} is '{value}'"):
+        Preprocess(**{name: value})  # type: ignore[arg-type]
+
+
+def test_numbers_of_any_type_become_numbers_that_json_can_hold() -> None:
+    fields: dict[str, Any] = {"image_size": np.int64(32), "channels": torch.tensor(1), "padding": pd.Series([2])[0]}
+    fields |= {"mean": np.float32(0.5), "std": np.float64(0.25)}
+    preprocess = Preprocess(**fields)
+    assert preprocess == Preprocess(image_size=32, channels=1, padding=2, mean=0.5, std=0.25)
+    assert Preprocess(**json.loads(json.dumps(dataclasses.asdict(preprocess)))) == preprocess
+
+
+@given(size=st.integers(1, 40), channels=st.sampled_from([1, 3]), padding=st.integers(0, 2))
+def test_preprocessing_what_resize_returned_only_normalises_it(size: int, channels: int, padding: int) -> None:
+    preprocess = Preprocess(image_size=size + 4, channels=channels, padding=padding)
+    image = PIL.Image.fromarray(random_pixels(23, 37, 3))
+    resized = preprocess.resize(image)
+    assert (resized.dtype, resized.shape) == (torch.uint8, (channels, size + 4, size + 4))
+    assert torch.equal(preprocess(resized[None])[0], preprocess(image))

@@ -193,17 +193,17 @@ def test_missing_file_is_named(folder: Path, name: str) -> None:
         torch.randint(0, 256, (3, 1, 28, 28), dtype=torch.uint8),
         torch.rand(3, 1, 28, 28),
         torch.randint(0, 256, (28, 28), dtype=torch.uint8),
-        np.random.default_rng(0).integers(0, 256, (3, 28, 28), dtype=np.uint8),
+        np.random.default_rng(0).integers(0, 256, (5, 28, 28), dtype=np.uint8),
         np.random.default_rng(0).random((40, 30)),
     ],
     ids=["uint8 tensor", "float tensor", "single tensor", "uint8 array", "larger array"],
 )
 def test_tensors_and_arrays_are_preprocessed(mnist: Pretrained, images: Any) -> None:
-    assert_equal(mnist.predict(images), lenet5.predict(mnist.model, mnist.preprocess(images)))
+    assert_equal(mnist.predict(images), lenet5.predict(mnist.model, mnist.preprocess([images])))
 
 
 def test_photograph_goes_through_load_digit(mnist: Pretrained, photograph: PIL.Image.Image, paths: list[Path]) -> None:
-    expected = lenet5.predict(mnist.model, mnist.preprocess(load_digit(photograph)))
+    expected = lenet5.predict(mnist.model, mnist.preprocess([load_digit(photograph)]))
     assert expected.labels.tolist() == [7]
     for image in (photograph, paths[0], str(paths[0])):
         assert_equal(mnist.predict(image), expected)
@@ -227,7 +227,7 @@ def test_tuple_of_paths_is_a_sequence(mnist: Pretrained, paths: list[Path]) -> N
 def test_raw_images_skip_load_digit(mnist: Pretrained, tmp_path: Path, photograph: PIL.Image.Image) -> None:
     path = tmp_path / "photograph.png"
     photograph.save(path)
-    expected = lenet5.predict(mnist.model, mnist.preprocess(photograph))
+    expected = lenet5.predict(mnist.model, mnist.preprocess([photograph]))
     for image in (photograph, path, str(path)):
         assert_equal(mnist.predict(image, raw=True), expected)
     assert not torch.equal(mnist.predict(photograph).probabilities, expected.probabilities)
@@ -238,7 +238,7 @@ def test_prepare_returns_the_batch_of_the_model(mnist: Pretrained, photograph: P
     batch: Tensor = mnist.prepare([photograph, torch.zeros(28, 28, dtype=torch.uint8)])
     assert batch.shape == (2, 1, 28, 28)
     assert batch.dtype == torch.float32
-    torch.testing.assert_close(batch[:1], mnist.preprocess(load_digit(photograph)))
+    torch.testing.assert_close(batch[0], mnist.preprocess(load_digit(photograph)))
 
 
 def test_device_can_be_named(mnist: Pretrained) -> None:

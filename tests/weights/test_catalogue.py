@@ -100,7 +100,7 @@ def test_bundled_configuration_contains_no_path(weights: PretrainedWeights) -> N
     ("preprocess", "message"),
     [
         (None, "does not describe its preprocessing; expected 'preprocess' in its config.json"),
-        ({"image_size": 0}, "does not describe its preprocessing: image_size is 0; expected at least 1"),
+        ({"image_size": 0}, "does not describe its preprocessing: image_size is 0; expected an integer of at least 1"),
         ({"colour": True}, "does not describe its preprocessing: .*colour"),
     ],
 )

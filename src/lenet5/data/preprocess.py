@@ -2,21 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import Self
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-if TYPE_CHECKING:
-    import PIL.Image
-
-Images: TypeAlias = "Tensor | npt.NDArray[Any] | PIL.Image.Image | Sequence[Images]"
+from ..arguments import as_integer, as_number, check_integer
+from .images import Images, as_pixels
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in PIL and torchvision
-_CHANNELS = (1, 3, 4)  # greyscale, RGB and RGBA: the sizes that identify a channel axis
 
 
 @dataclass(frozen=True)
@@ -27,7 +22,7 @@ class Preprocess:
     ----------
     image_size
         Height and width of the output. Images of a different size are padded with black to a square and resized
-        (bilinear, antialiased).
+        (bilinear, antialiased). Pixels are rounded to 256 levels, unless the images are floating point.
     channels
         Channels of the output. 1 converts colour to greyscale (ITU-R BT.601); 3 repeats greyscale in three channels.
         Transparent pixels are composited on black.
@@ -51,14 +46,24 @@ class Preprocess:
     padding: int = 0
 
     def __post_init__(self) -> None:
-        if self.image_size < 1:
-            raise ValueError(f"image_size is {self.image_size}; expected at least 1")
-        if self.channels not in (1, 3):
+        padding, mean, std = as_integer(self.padding), as_number(self.mean), as_number(self.std)
+        image_size = check_integer("image_size", self.image_size, least=1)
+        if as_integer(self.channels) not in (1, 3):
             raise ValueError(f"channels is {self.channels}; expected 1 or 3")
-        if not 0 <= 2 * self.padding < self.image_size:
-            raise ValueError(f"padding is {self.padding}; expected at least 0, and less than half of {self.image_size}")
-        if not (0 <= self.mean <= 1 and 0 < self.std <= 1):
+        if padding is None or not 0 <= 2 * padding < image_size:
+            raise ValueError(
+                f"padding is {self.padding}; expected an integer of at least 0, and less than half of {image_size}"
+            )
+        if mean is None or std is None or not (0 <= mean <= 1 and 0 < std <= 1):
             raise ValueError(f"mean is {self.mean} and std is {self.std}; expected them in [0, 1], and std above 0")
+        fields = {
+            "image_size": image_size,
+            "channels": int(self.channels),
+            "padding": padding,
+            "mean": mean,
+            "std": std,
+        }
+        vars(self).update(fields)  # Python's own numbers, which can be saved as JSON
 
     @classmethod
     def original(cls) -> Self:
@@ -66,24 +71,35 @@ class Preprocess:
         return cls(image_size=32, padding=2, mean=0.1 / 1.275, std=1 / 1.275)
 
     def __call__(self, images: Images) -> Tensor:
-        """Convert images to a normalised batch.
+        """Convert an image or a batch of images to the input of the network.
+
+        One image gives (channels, image_size, image_size); a batch gives (N, channels, image_size, image_size). This is
+        torchvision's convention, so a `Preprocess` can be the transform of a torchvision dataset.
 
         Parameters
         ----------
         images
-            Light digits on a dark background, as in MNIST. One of:
+            Light digits on a dark background, as in MNIST. C is 1, 3 or 4. Tensors and arrays follow the same rule.
 
-            - a PIL image;
-            - an array (H, W), (H, W, C), (N, H, W) or (N, H, W, C);
-            - a tensor (H, W), (C, H, W) or (N, C, H, W);
-            - a sequence of these, of any sizes.
+            - A PIL image of any mode is one image. It is turned upright as its EXIF data says.
+            - (H, W) is one greyscale image.
+            - (1, H, W), (`channels`, H, W) and (H, W, C) are one image.
+            - (N, C, H, W) is a batch, and so is (N, H, W, C) if its second axis is not 1, 3 or 4.
+            - (N, H, W) is a batch of greyscale images, unless N is 1, 3 or 4.
+            - A sequence of these, of any sizes, is a batch.
 
-            C is 1, 3 or 4. Values are uint8, bool, or floating point in [0, 1].
+            A first axis of 3 or 4 that is not `channels` is ambiguous and refused, as it could hold the channels of one
+            image or several greyscale images. So is a first axis of 1, 3 or 4 if the last axis could be the channels.
+            `images[None]` is one image (C, H, W); `images[:, None]` are greyscale images.
+
+            The range depends on the dtype: bool, False to True; uint8, 0 to 255; uint16, 0 to 65535; other integers,
+            0 to 255; floating point, 0 to 1. For PIL, it depends on the mode: I;16, 0 to 65535; I, 0 to 255 if no
+            value is higher, else 0 to 65535; F, 0 to 1 if no value is higher, else 0 to 255; other modes have 8 bits.
 
         Returns
         -------
         Tensor
-            (N, channels, image_size, image_size) float32, on the device of the images.
+            float32, on the device of the images.
 
         Raises
         ------
@@ -92,16 +108,32 @@ class Preprocess:
         TypeError
             The images are not a PIL image, an array, a tensor, or a sequence of these.
         """
+        return self.normalize(self.resize(images))
+
+    def resize(self, images: Images) -> Tensor:
+        """Convert images to the shape of the output, without normalising them.
+
+        Parameters
+        ----------
+        images
+            As in `__call__`, with the same errors.
+
+        Returns
+        -------
+        Tensor
+            Pixels from 0 to 255, in the shape of the output. uint8, rounded, unless the images are floating point.
+        """
         if isinstance(images, Sequence) and not isinstance(images, str):
             if not images:
                 raise ValueError("no images were given; expected at least one")
-            return torch.cat([self(image) for image in images])
-        batch = _as_batch(images)
-        if batch.dtype != torch.uint8:
-            batch = _unit_interval(batch).mul(255)
-        if batch.shape[1:] != (self.channels, self.image_size, self.image_size):
-            batch = self._fit(batch.float())
-        return self.normalize(batch)
+            return torch.cat([as_batch(self.resize(image)) for image in images])
+        pixels = as_pixels(images, self.channels)
+        if pixels.shape[-3:] == (self.channels, self.image_size, self.image_size):
+            return pixels
+        resized = self._fit(as_batch(pixels).float())
+        if not pixels.is_floating_point():
+            resized = resized.round().to(torch.uint8)
+        return resized if pixels.ndim == 4 else resized[0]
 
     def normalize(self, images: Tensor) -> Tensor:
         """Normalise pixels in [0, 255], of any shape and dtype; return float32."""
@@ -123,57 +155,6 @@ class Preprocess:
         return functional.pad(images, (self.padding,) * 4)
 
 
-def check_finite(images: Tensor) -> None:
-    """Raise ValueError if a value is NaN or infinite."""
-    if invalid := int((~images.isfinite()).sum()):
-        raise ValueError(f"images hold {invalid} values that are NaN or infinite; expected finite values")
-
-
-def _as_batch(images: object) -> Tensor:
-    """Convert one image, or an array or tensor of images, to (N, C, H, W) of the same dtype."""
-    if isinstance(images, Tensor):
-        return _channels_first(images, channels_last=False)
-    array = images if isinstance(images, np.ndarray) else _pil_to_array(images)
-    return _channels_first(torch.from_numpy(np.array(array, order="C")), channels_last=True)
-
-
-def _pil_to_array(image: object) -> npt.NDArray[Any]:
-    import PIL.Image
-
-    if not isinstance(image, PIL.Image.Image):
-        raise TypeError(f"images are {type(image).__name__}; expected a PIL image, an array or a tensor")
-    if image.mode.startswith(("I", "F")):
-        raise ValueError(f"the image has mode {image.mode!r}, of more than 8 bits; convert it to 'L' first")
-    if image.has_transparency_data:
-        return np.asarray(image.convert("RGBA"))
-    return np.asarray(image if image.mode in ("1", "L", "RGB") else image.convert("RGB"))
-
-
-def _channels_first(images: Tensor, *, channels_last: bool) -> Tensor:
-    """Convert to (N, C, H, W). If the first and the last axis could both be the channels, `channels_last` decides."""
-    shape = tuple(images.shape)
-    if not 2 <= len(shape) <= 4 or not all(shape):
-        raise ValueError(f"images have shape {shape}; expected 2 to 4 dimensions, none of them empty")
-    if len(shape) == 2:
-        return images[None, None]
-    first, last = shape[-3] in _CHANNELS, shape[-1] in _CHANNELS
-    if last and (channels_last or not first):
-        images = images.movedim(-1, -3)
-    elif channels_last and len(shape) == 3:
-        images = images[:, None]
-    elif not first:
-        raise ValueError(f"images have shape {shape}; expected 1, 3 or 4 channels (images[:, None] adds the axis)")
+def as_batch(images: Tensor) -> Tensor:
+    """Return (N, C, H, W): the tensor itself, or one image (C, H, W) as a batch of one."""
     return images if images.ndim == 4 else images[None]
-
-
-def _unit_interval(images: Tensor) -> Tensor:
-    """Convert bool or floating-point images to float32 after checking that they lie in [0, 1]."""
-    if images.dtype == torch.bool:
-        return images.float()
-    if not images.is_floating_point():
-        raise ValueError(f"images have dtype {images.dtype}; expected uint8, or floating point in [0, 1]")
-    check_finite(images)
-    low, high = images.aminmax()
-    if low < 0 or high > 1:
-        raise ValueError(f"images lie in [{low:.4g}, {high:.4g}]; expected [0, 1], not normalised (or pass uint8)")
-    return images.float()

@@ -13,9 +13,9 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDa
 
 from .batches import as_tensor, batch_images, check_batch, collate
 from .datasets import ImageDataset
+from .images import check_finite
 from .loader import Batch, IndexedSource, TensorLoader, take_rows
 from .order import in_order
-from .preprocess import check_finite
 
 EVALUATION_BATCH_SIZE = 500  # affects results by rounding only
 _EXPECTED = (

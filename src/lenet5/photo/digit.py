@@ -9,7 +9,9 @@ import PIL.ImageOps
 import torch
 from torch import Tensor
 
+from ..data.images import is_deep, read_layers
 from .normalisation import is_normalised, normalise
+from .pixels import Grey
 from .segmentation import segment
 
 
@@ -74,27 +76,29 @@ def open_image(path: str | PathLike[str]) -> PIL.Image.Image:
 def thumbnail(path: str | PathLike[str], side: int = 400) -> npt.NDArray[np.uint8]:
     """Read an image file as an upright (H, W, 3) uint8 array on white, at most `side` pixels high and wide."""
     image = PIL.ImageOps.exif_transpose(open_image(path))
+    if is_deep(image):
+        image = _to_greyscale(image).convert("L")
     image.thumbnail((side, side))
     layer = image.convert("RGBA")
     return np.asarray(PIL.Image.alpha_composite(PIL.Image.new("RGBA", layer.size, "white"), layer).convert("RGB"))
 
 
 def _to_greyscale(image: PIL.Image.Image) -> PIL.Image.Image:
-    """Convert to an upright image of mode "F", from 0 for black to 255 for white."""
-    image = PIL.ImageOps.exif_transpose(image)
-    if image.has_transparency_data:
-        return _flatten(image.convert("RGBA"))
-    if image.mode.startswith(("I", "F")):  # modes without a fixed range
-        pixels = np.asarray(image, np.float32)
-        low, high = float(pixels.min()), float(pixels.max())
-        return PIL.Image.fromarray((pixels - low) * (255 / max(high - low, 1e-6)))
-    return (image if image.mode == "L" else image.convert("RGB").convert("L")).convert("F")
+    """Convert to an upright image of mode "F", from 0 for black to 255 for white.
+
+    Images of more than 8 bits are scaled to the full range, because cameras and scanners seldom use all of it.
+    """
+    colours, alpha = read_layers(image)
+    if is_deep(image):
+        low, high = float(colours.min()), float(colours.max())
+        grey = (colours.astype(np.float32) - low) * (255 / max(high - low, 1e-6))
+    else:
+        grey = np.asarray(PIL.Image.fromarray(colours).convert("L"), np.float32)
+    return PIL.Image.fromarray(grey if alpha is None else _flatten(grey, alpha))
 
 
-def _flatten(image: PIL.Image.Image) -> PIL.Image.Image:
+def _flatten(grey: Grey, alpha: Grey) -> Grey:
     """Composite a transparent image onto black or white, whichever contrasts more with its opaque pixels."""
-    alpha = np.asarray(image.getchannel("A"), np.float32) / 255
-    grey = np.asarray(image.convert("RGB").convert("L"), np.float32)
     opaque_mean = (grey * alpha).sum() / max(alpha.sum(), 1e-6)
     background = 255 if opaque_mean < 128 else 0
-    return PIL.Image.fromarray((grey * alpha + (1 - alpha) * background).astype(np.float32))
+    return (grey * alpha + (1 - alpha) * background).astype(np.float32)

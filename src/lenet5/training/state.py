@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ..data.images import check_finite
 from ..data.loader import Batch
-from ..data.preprocess import check_finite
 from ..runtime.acceleration import LossFunction
 from ..runtime.distributed import Processes
 from .config import TrainerConfig

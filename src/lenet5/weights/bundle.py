@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..data.preprocess import Images, Preprocess
+from ..data.images import Images
+from ..data.preprocess import Preprocess, as_batch
 from ..inference import Predictions, predict
 from ..models.classifier import ImageClassifier
 from ..models.pretrained import PretrainedModel, WeightsFolder
@@ -65,12 +66,12 @@ class Pretrained:
                 raise ValueError("no images were given; expected at least one")
             return torch.cat([self.prepare(image, raw=raw) for image in images])
         if isinstance(images, Tensor | np.ndarray):
-            return self.preprocess(images)
+            return as_batch(self.preprocess(images))
         from ..photo.digit import load_digit, open_image
 
         if not raw:
-            return self.preprocess(load_digit(images))
-        return self.preprocess(open_image(images) if isinstance(images, str | os.PathLike) else images)
+            return as_batch(self.preprocess(load_digit(images)))
+        return as_batch(self.preprocess(open_image(images) if isinstance(images, str | os.PathLike) else images))
 
     def predict(self, images: Input, *, raw: bool = False, device: Device = None) -> Predictions:
         """Predict the class of each image or photograph.
