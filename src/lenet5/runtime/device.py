@@ -9,13 +9,13 @@ Device: TypeAlias = str | torch.device | None
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 
-def resolve_device(name: str | torch.device, local_rank: int | None = None) -> torch.device:
+def resolve_device(name: Device, local_rank: int | None = None) -> torch.device:
     """Resolve the name of a device, and check that the device is available.
 
     Parameters
     ----------
     name
-        A torch device or its name, or "auto" for the accelerator that torch finds, else the CPU.
+        A torch device or its name; "auto" or None for the accelerator that torch finds, else the CPU.
     local_rank
         Rank among the processes of this host. It is the index of an accelerator whose name has no index.
 
@@ -26,7 +26,7 @@ def resolve_device(name: str | torch.device, local_rank: int | None = None) -> t
     """
     accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     try:
-        device = torch.device(name) if name != "auto" else accelerator or torch.device("cpu")
+        device = torch.device(name) if name not in ("auto", None) else accelerator or torch.device("cpu")
     except RuntimeError as error:
         raise ValueError(
             f"device {name!r} is unknown to torch; expected 'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'"

@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.rendezvous import rendezvous
-from torch.nn.parallel import DistributedDataParallel
+from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 _attempt = 1
 _VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -56,7 +56,7 @@ class Processes:
         """Return a context manager for a forward and backward pass, with or without an all-reduce of the gradients."""
         if self.world_size == 1 or enabled:
             return contextlib.nullcontext()
-        wrapped: Any = getattr(module, "_orig_mod", module)  # unwrap torch.compile
+        wrapped: Any = getattr(module, "_orig_mod", module)  # unwrap torch.compile alone
         context: contextlib.AbstractContextManager[None] = wrapped.no_sync()
         return context
 
@@ -130,8 +130,8 @@ class Processes:
 
 def join_processes(device: torch.device) -> Processes:
     """Join the process group that torchrun describes; the first call waits for the other ranks."""
-    if not _initialized() and dist.is_available() and int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        missing = [name for name in _VARIABLES if name not in os.environ]
+    if not _initialized() and dist.is_available() and (_integer_variable("WORLD_SIZE") or 1) > 1:
+        missing = [name for name in _VARIABLES if not os.environ.get(name)]
         if missing:
             raise ValueError(
                 f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, but {', '.join(missing)} is not set; expected a launch by"
@@ -155,20 +155,19 @@ def _gloo_group() -> Any:
 
 def is_main_process() -> bool:
     """Return True on rank 0 or without torchrun; read torchrun's variables if no process group has been joined."""
-    if _initialized() or int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if _initialized() or (_integer_variable("WORLD_SIZE") or 1) == 1:
         return Processes().is_main
     return os.environ.get("RANK") == "0"
 
 
 def local_rank() -> int | None:
     """Return the rank among the processes of this host; None outside torchrun."""
-    number = os.environ.get("LOCAL_RANK")
-    return None if number is None else int(number)
+    return _integer_variable("LOCAL_RANK")
 
 
 def was_restarted() -> bool:
     """Return True if torchrun restarted the processes after a failure."""
-    return _attempt > 1 or int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+    return _attempt > 1 or (_integer_variable("TORCHELASTIC_RESTART_COUNT") or 0) > 0
 
 
 def launch_id() -> str | None:
@@ -178,6 +177,27 @@ def launch_id() -> str | None:
         return run
     error_file = Path(os.environ.get("TORCHELASTIC_ERROR_FILE", "none"))  # .../RUN_RANDOM/attempt_N/RANK/error.json
     return error_file.parents[2].name if len(error_file.parents) > 2 else run
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """Return the module inside torch.compile, DataParallel and DistributedDataParallel."""
+    while True:
+        if isinstance(model, DataParallel | DistributedDataParallel):
+            model = model.module
+        elif isinstance(inner := getattr(model, "_orig_mod", None), nn.Module):  # torch.compile
+            model = inner
+        else:
+            return model
+
+
+def _integer_variable(name: str) -> int | None:
+    """Return an environment variable that torchrun sets; a variable without a value counts as unset."""
+    text = os.environ.get(name)
+    if not text:
+        return None
+    if not text.strip().isdecimal():
+        raise ValueError(f"the environment variable {name} is {text!r}; expected an integer, as torchrun sets it")
+    return int(text)
 
 
 def _agree_on_attempt(store: Any, rank: int, world_size: int) -> int:

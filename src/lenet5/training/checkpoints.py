@@ -201,8 +201,15 @@ def decode(data: bytes) -> Any:
     return _unpack(json.loads(bytes(tensors["json"].tolist())), tensors)
 
 
+def check_packable(value: Any, name: str) -> None:
+    """Raise TypeError, with the name and the place in it, if a checkpoint cannot hold a value."""
+    _pack(value, {}, name)
+
+
 def _pack(value: Any, tensors: dict[str, Tensor], path: str) -> Any:
     """Convert a value to JSON from which `_unpack` restores the same types; collect its tensors in `tensors`."""
+    if isinstance(value, np.generic):
+        value = value.item()
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Tensor | np.ndarray):

@@ -5,7 +5,12 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeAlias, Union, get_args, get_origin
+
+from ..arguments import as_integer, as_number
+
+if TYPE_CHECKING:
+    import torch
 
 from .. import notebook
 
@@ -14,15 +19,35 @@ class Rule(NamedTuple):
     """A constraint on the value of a setting."""
 
     expected: str
-    holds: Callable[[Any], bool]
+    convert: Callable[[Any], Any]
+    """Returns the value as one of Python's own types, or None if it is out of range."""
 
 
 def _number(expected: str, holds: Callable[[float], bool]) -> Rule:
-    return Rule(expected, lambda value: isinstance(value, int | float) and not isinstance(value, bool) and holds(value))
+    def convert(value: object) -> float | None:
+        number = as_number(value)
+        return number if number is not None and holds(number) else None
+
+    return Rule(expected, convert)
 
 
 def _integer(expected: str, holds: Callable[[int], bool]) -> Rule:
-    return Rule(expected, lambda value: isinstance(value, int) and not isinstance(value, bool) and holds(value))
+    def convert(value: object) -> int | None:
+        number = as_integer(value)
+        return number if number is not None and holds(number) else None
+
+    return Rule(expected, convert)
+
+
+def _text(value: object) -> str | None:
+    return str(value) if isinstance(value, str) else None
+
+
+def _boolean(value: object) -> bool | None:
+    """Convert a bool of Python, numpy or torch."""
+    item = getattr(value, "item", None)
+    value = item() if callable(item) and not getattr(value, "ndim", 1) else value
+    return value if isinstance(value, bool) else None
 
 
 Count: TypeAlias = Annotated[int, _integer("an integer of at least 1", lambda value: value >= 1)]
@@ -32,12 +57,14 @@ Rate: TypeAlias = Annotated[float, _number("a finite number above 0", lambda val
 NotNegative: TypeAlias = Annotated[float, _number("a finite number of at least 0", lambda value: 0 <= value < math.inf)]
 Fraction: TypeAlias = Annotated[float, _number("a number from 0 to below 1", lambda value: 0 <= value < 1)]
 Decay: TypeAlias = Annotated[float, _number("a number above 0 and below 1", lambda value: 0 < value < 1)]
-Backend: TypeAlias = Annotated[str, Rule("the name of a backend", lambda value: isinstance(value, str))]
+Backend: TypeAlias = Annotated[str, Rule("the name of a backend", _text)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainerConfig:
     """Settings of a Trainer. The defaults are for LeNet-5 on MNIST.
+
+    Numbers may be of any type, such as numpy's; they are stored as Python's own.
 
     Raises
     ------
@@ -102,9 +129,9 @@ class TrainerConfig:
     """Seed for shuffling and all randomness in `fit`. It does not affect the initial weights. To fix them, call
     `torch.manual_seed` before you construct the model."""
 
-    device: str = "auto"
-    """Name of a torch device, such as "cpu", "cuda:1" or "mps"; "auto" for the accelerator that torch finds, else the
-    CPU. With several processes, each uses the accelerator of its local rank."""
+    device: "str | torch.device | None" = "auto"
+    """A torch device or its name, such as "cpu", "cuda:1" or "mps"; "auto" or None for the accelerator that torch
+    finds, else the CPU. With several processes, each uses the accelerator of its local rank. Stored as a name."""
 
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Precision of the forward pass. "auto" is float32. "bfloat16" and "float16" use torch's autocast; "float16" also
@@ -142,7 +169,9 @@ class TrainerConfig:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            _check(field.name, getattr(self, field.name), field.type)
+            value = _converted(field.name, getattr(self, field.name), field.type)
+            object.__setattr__(self, field.name, value)  # the dataclass is frozen
+        object.__setattr__(self, "device", "auto" if self.device is None else str(self.device))
         if self.ema_decay is not None and self.swa_epochs is not None:
             raise ValueError("ema_decay and swa_epochs are both set; expected at most one of them")
 
@@ -155,21 +184,25 @@ class TrainerConfig:
         return {**asdict(self), "checkpoint_dir": directory}
 
 
-def _check(name: str, value: object, hint: Any) -> None:
-    """Raise ValueError unless a value satisfies the rule of its field's type."""
+def _converted(name: str, value: Any, hint: Any) -> Any:
+    """Return a value as its field's type has it; raise ValueError if it does not satisfy the rule of the type."""
     options = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     optional = NoneType in options
     rule = _rule(options[0])
-    if rule and not (optional and value is None) and not rule.holds(value):
+    if rule is None or (optional and value is None):
+        return value
+    converted = rule.convert(value)
+    if converted is None:
         raise ValueError(f"{name} is {value!r}; expected {'None or ' if optional else ''}{rule.expected}")
+    return converted
 
 
 def _rule(option: Any) -> Rule | None:
     """Return the rule of a type: its annotation, the choices of a Literal, or a bool."""
     if get_origin(option) is Literal:
         choices = get_args(option)
-        return Rule(f"one of {', '.join(choices)}", lambda value: value in choices)
+        return Rule(f"one of {', '.join(choices)}", lambda value: _text(value) if value in choices else None)
     if option is bool:
-        return Rule("True or False", lambda value: isinstance(value, bool))
+        return Rule("True or False", _boolean)
     rules = [extra for extra in get_args(option) if isinstance(extra, Rule)]
     return rules[0] if rules else None

@@ -17,6 +17,7 @@ from ..runtime.graphs import CapturedGradients
 from ..runtime.interrupts import Interrupt
 from .checkpoints import add_checkpoint, decode, encode
 from .history import Row
+from .preflight import rehearse_checkpoint
 from .snapshot import Snapshot
 
 
@@ -54,6 +55,7 @@ class Loop:
         state = self.state
         self._call("on_fit_start")
         try:
+            self._check_first()
             self._sync_requests()
             while not (state.should_stop or state.is_over):
                 self._run_epoch()
@@ -67,6 +69,20 @@ class Loop:
         finally:
             del self.compute  # it refers back to this loop, and may hold device memory
             self._call("on_fit_end")
+
+    def _check_first(self) -> None:
+        """Check what would otherwise fail late, such as a checkpoint that cannot be written."""
+        state, directory = self.state, self.config.checkpoint_dir
+        if state.is_over or directory is None:
+            return
+        with torch.random.fork_rng(devices=[]):  # a loader may draw a seed for its state
+            content = self.snapshot.to_dict()
+
+        def rehearse() -> bytes:
+            rehearse_checkpoint(directory, state.model, content)
+            return b""
+
+        self.processes.broadcast_from_main(rehearse)
 
     def _run_epoch(self) -> None:
         state, due = self.state, False

@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR, ReduceLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, get_swa_multi_avg_fn
 
 from .config import TrainerConfig
+from .preflight import check_optimizer
 
 OptimizerFactory: TypeAlias = Callable[[Iterable[nn.Parameter]], Optimizer]
 SchedulerFactory: TypeAlias = Callable[[Optimizer, int], LRScheduler]
@@ -107,6 +108,7 @@ def make_optimizer(
         scheduler = scheduler or make_schedule(optimizer, config, num_updates)
     elif not isinstance(optimizer, Optimizer):
         optimizer = optimizer(model.parameters())
+    check_optimizer(optimizer)
     ids = {id(parameter) for parameter in model.parameters()}
     if not any(id(parameter) in ids for group in optimizer.param_groups for parameter in group["params"]):
         raise ValueError("optimizer has none of the model's parameters; expected one made of model.parameters()")

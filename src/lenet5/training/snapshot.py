@@ -8,7 +8,7 @@ from ..data.sources import Source
 from ..runtime.distributed import launch_id
 from ..runtime.randomness import random_state, restore_random_state
 from .callbacks import Callback
-from .checkpoints import decode, encode
+from .checkpoints import check_packable, decode, encode
 from .history import History
 from .optimization import Optimization
 from .state import TrainingState
@@ -36,6 +36,8 @@ class Snapshot:
         ------
         ValueError
             Called in mid-accumulation, where partial gradients would be lost.
+        TypeError
+            A checkpoint cannot hold the state of a callback.
         """
         state = self.state
         if state.window:
@@ -43,6 +45,9 @@ class Snapshot:
                 f"epoch {state.epoch + 1}, step {state.step} of {state.num_steps} is in the middle of an accumulation;"
                 " expected a call between two optimizer steps"
             )
+        callbacks = [(type(callback).__name__, callback.state_dict()) for callback in self._stateful()]
+        for name, callback_state in callbacks:
+            check_packable(callback_state, f"the state of the callback {name}")
         own = {"random": random_state(state.device), "loss_sum": state.loss_sum, "loader": self.train.state_dict()}
         together = state.processes.world_size > 1 and not state.finished
         return {
@@ -56,7 +61,7 @@ class Snapshot:
             "best": state.best,
             "parts": {name: part.state_dict() for name, part in self.optimization.parts.items()},
             "structure": self.optimization.structure(),
-            "callbacks": [(type(callback).__name__, callback.state_dict()) for callback in self._stateful()],
+            "callbacks": callbacks,
             "ranks": [decode(data) for data in state.processes.all_gather_bytes(encode(own))] if together else [own],
         }
 

@@ -19,8 +19,8 @@ from ..inference import Predictions, evaluate, predict
 from ..metrics.report import Evaluation
 from ..models.pretrained import assign_tensors, load_model
 from ..runtime.acceleration import LossFunction
-from ..runtime.device import resolve_device
-from ..runtime.distributed import Processes, is_main_process, join_processes, local_rank
+from ..runtime.device import Device, resolve_device
+from ..runtime.distributed import Processes, is_main_process, join_processes, local_rank, unwrapped
 from ..runtime.interrupts import Interrupt, interruptible
 from ..runtime.randomness import deterministic, seeded
 from ..storage import StrPath
@@ -30,6 +30,7 @@ from .config import TrainerConfig
 from .history import History
 from .loop import Loop
 from .optimization import AnyOptimizer, AnyScheduler, Optimization
+from .preflight import check_arguments, check_model
 from .snapshot import Snapshot
 from .state import TrainingState
 
@@ -41,13 +42,14 @@ class Trainer:
     ----------
     model
         Any module that maps a batch of images to logits (N, num_classes). `fit`, `evaluate` and `predict` move it to
-        `device`.
+        `device`. Inside `torch.compile` or `DataParallel`, `fit` trains it through its wrapper; evaluation and
+        checkpoints use the module itself.
     config
         The settings; None for the defaults.
     callbacks
         Hooks into the run, called in order.
     loss_fn
-        Maps logits and targets to the mean loss of a batch; None for cross-entropy.
+        Maps logits and targets to the mean loss of a batch; None for cross-entropy. `fit` validates by it too.
     optimizer
         An optimizer of the model's parameters, or a factory that takes the parameters. None for AdamW with the
         configured schedule. Your own optimizer keeps its learning rate unless you pass a scheduler.
@@ -58,13 +60,15 @@ class Trainer:
     Raises
     ------
     TypeError
-        The model is not a module, or the config is not a TrainerConfig.
+        An argument is of an unsupported type.
     ValueError
-        The device is not available, the backend of `compile` is unknown, or `loss_fn` and `label_smoothing` are both
-        set.
+        The device is not available, the backend of `compile` is unknown, `loss_fn` and `label_smoothing` are both set,
+        or `loss_fn` does not return a mean.
 
     Attributes
     ----------
+    model
+        The model, without its wrapper.
     device
         The device of the model.
     state
@@ -81,19 +85,12 @@ class Trainer:
         optimizer: AnyOptimizer = None,
         lr_scheduler: AnyScheduler = None,
     ) -> None:
-        if not isinstance(model, nn.Module) or not isinstance(config, TrainerConfig | None):
-            types = f"{type(model).__name__} and {type(config).__name__}"
-            raise TypeError(f"model and config are {types}; expected a torch.nn.Module and a TrainerConfig")
+        factories = {"optimizer": optimizer, "lr_scheduler": lr_scheduler}
+        check_arguments(model, config, callbacks, loss_fn, factories)
         self.config = config or TrainerConfig()
-        if loss_fn is not None and self.config.label_smoothing:
-            raise ValueError("loss_fn and label_smoothing are both set; expected at most one of them")
-        if self.config.compile is not None and self.config.compile not in torch.compiler.list_backends(()):
-            known = ", ".join(torch.compiler.list_backends())
-            raise ValueError(
-                f"compile is {self.config.compile!r}; expected a backend of torch.compile, such as {known}"
-            )
         self.device = resolve_device(self.config.device, local_rank())
-        self.model, self.loss_fn = model, loss_fn or nn.CrossEntropyLoss()
+        self.model, self._given_model = unwrapped(model), model
+        self.loss_fn = loss_fn or nn.CrossEntropyLoss()
         self.callbacks = list(callbacks)
         self.optimizer, self.lr_scheduler = optimizer, lr_scheduler
         self.state = self._new_state(self.config, Processes())
@@ -118,7 +115,7 @@ class Trainer:
         """Whether this process is rank 0, which alone writes and prints; True without torchrun."""
         return is_main_process()
 
-    def fit(self, train: Data, val: Data | None = None, *, resume: StrPath | None = None) -> History:
+    def fit(self, train: Data, val: Data | None = None, *, resume: StrPath | bool | None = None) -> History:
         """Train the model, and validate it after each epoch.
 
         Ctrl-C stops the run after the current optimizer step and writes a checkpoint if `checkpoint_dir` is set. A
@@ -135,8 +132,8 @@ class Trainer:
             An ImageDataset, a TensorLoader, a torch Dataset or a DataLoader. Batches are pairs of images, as the model
             expects them, and int64 targets (N,).
         resume
-            A checkpoint, or a folder of checkpoints, to resume exactly. "auto" for the latest one in `checkpoint_dir`,
-            or a new run if there is none.
+            A checkpoint, or a folder of checkpoints, to resume exactly. "auto" or True for the latest one in
+            `checkpoint_dir`, or a new run if there is none.
 
         Returns
         -------
@@ -156,6 +153,7 @@ class Trainer:
             The loss or a weight became NaN or infinite. The message names the epoch and the step.
         """
         config, device = self.config, self.device
+        resume = ("auto" if resume else None) if isinstance(resume, bool) else resume
         if config.fast_dev_run:
             config, resume = replace(config, max_epochs=1, checkpoint_dir=None), None
         if config.patience is not None and val is None:
@@ -164,6 +162,7 @@ class Trainer:
         seed = config.seed if processes.is_main else derive_seed(config.seed, processes.rank) % 2**32
         alone = processes.world_size == 1  # torchrun forwards a Ctrl-C that the processes have already received
         self._move()
+        check_model(self.model)
         with seeded(seed, device), deterministic(config.deterministic), interruptible(second_raises=alone) as interrupt:
             limit, settings = (2 if config.fast_dev_run else None), (config.batch_size, config.seed)
             batches = as_source(train, device, *settings, shuffle=True, limit=limit or config.overfit_batches)
@@ -198,7 +197,8 @@ class Trainer:
 
     def _train(self, run: Snapshot, val: Source | None, interrupt: Interrupt) -> None:
         """Run the loop. The wrapped module is released afterwards, because it would delay the exit of other ranks."""
-        module: Any = run.state.processes.wrap(self.model)
+        given = unwrapped(self._given_model) is self.model and run.state.processes.world_size == 1
+        module: Any = self._given_model if given else run.state.processes.wrap(self.model)
         if self.config.compile is not None:
             module = torch.compile(module, backend=self.config.compile)
         Loop(run, module, val, interrupt).run()
@@ -229,7 +229,7 @@ class Trainer:
             write_checkpoint(path, self.model, content)
 
     @classmethod
-    def load(cls, path: StrPath, *, model: nn.Module | None = None, device: str | None = None, **options: Any) -> Self:
+    def load(cls, path: StrPath, *, model: nn.Module | None = None, device: Device = None, **options: Any) -> Self:
         """Create a Trainer from a checkpoint, ready to evaluate and predict.
 
         From the checkpoint of an unfinished run, the model gets the weights being trained, not their average or the

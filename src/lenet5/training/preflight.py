@@ -1,0 +1,94 @@
+"""Checks before the first step, so that a run never fails late for what was known at its start."""
+
+import inspect
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parameter import UninitializedParameter
+from torch.optim import Optimizer
+
+from ..runtime.acceleration import LossFunction
+from ..storage import StrPath
+from .callbacks import Callback
+from .checkpoints import write_checkpoint
+from .config import TrainerConfig
+
+
+def check_arguments(
+    model: object,
+    config: object,
+    callbacks: Sequence[Callback],
+    loss_fn: LossFunction | None,
+    factories: dict[str, Any],
+) -> None:
+    """Check the arguments of a Trainer; errors are as there.
+
+    Parameters
+    ----------
+    model, config, callbacks, loss_fn
+        As in the Trainer.
+    factories
+        The optimizer and the scheduler, by the names of their parameters.
+    """
+    if not isinstance(model, nn.Module) or not isinstance(config, TrainerConfig | None):
+        types = f"{type(model).__name__} and {type(config).__name__}"
+        raise TypeError(f"model and config are {types}; expected a torch.nn.Module and a TrainerConfig")
+    for callback in callbacks:
+        if not isinstance(callback, Callback):
+            raise TypeError(f"a callback is {callback!r}; expected an instance of a lenet5.Callback")
+    _check_loss_fn(loss_fn)
+    for name, factory in factories.items():
+        if factory is not None and not callable(factory) and not hasattr(factory, "step"):
+            raise TypeError(f"{name} is {factory!r}; expected an instance, or a function that makes one")
+    if config is None:
+        return
+    if loss_fn is not None and config.label_smoothing:
+        raise ValueError("loss_fn and label_smoothing are both set; expected at most one of them")
+    if config.compile is not None and config.compile not in torch.compiler.list_backends(()):
+        known = ", ".join(torch.compiler.list_backends())
+        raise ValueError(f"compile is {config.compile!r}; expected a backend of torch.compile, such as {known}")
+
+
+def _check_loss_fn(loss_fn: object) -> None:
+    if isinstance(loss_fn, type) or not (loss_fn is None or callable(loss_fn)):
+        raise TypeError(f"loss_fn is {loss_fn!r}; expected a function or an instance, such as torch.nn.MSELoss()")
+    if (reduction := getattr(loss_fn, "reduction", "mean")) not in ("mean", "batchmean"):
+        raise ValueError(f"loss_fn has reduction={reduction!r}; expected 'mean', the mean loss of a batch")
+
+
+def check_model(model: nn.Module) -> None:
+    """Raise ValueError unless a model has parameters to train."""
+    parameters = list(model.parameters())
+    if any(isinstance(parameter, UninitializedParameter) for parameter in parameters):
+        raise ValueError("the model has lazy layers without parameters; expected one call of the model before training")
+    if not any(parameter.requires_grad for parameter in parameters):
+        raise ValueError(
+            f"none of the {len(parameters)} parameters of the model requires gradients; expected one to train"
+        )
+
+
+def check_optimizer(optimizer: object) -> None:
+    """Raise TypeError unless an object is an optimizer, and ValueError if its step needs a closure, as LBFGS's does."""
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"the optimizer is {type(optimizer).__name__}; expected a torch.optim.Optimizer")
+    closure = inspect.signature(optimizer.step).parameters.get("closure")
+    if closure is not None and closure.default is inspect.Parameter.empty:
+        raise ValueError(
+            f"the optimizer is {type(optimizer).__name__}, whose step needs a closure; expected one that steps from the"
+            " gradients, such as torch.optim.AdamW"
+        )
+
+
+def rehearse_checkpoint(directory: StrPath, model: nn.Module, state: dict[str, Any]) -> None:
+    """Write a checkpoint and remove it again, to find out before the first step whether one can be written."""
+    Path(directory).mkdir(parents=True, exist_ok=True)
+    folder = tempfile.mkdtemp(prefix=".step-", dir=directory)  # like a partial checkpoint
+    try:
+        write_checkpoint(Path(folder) / "step-0", model, state)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
