@@ -10,16 +10,17 @@ from typing import Any, Self
 import torch
 
 from . import __version__, storage
-from .data.datasets import ImageDataset, load_data
+from .data.datasets import DataSplits, ImageDataset, load_data
 from .data.loader import TensorLoader
+from .data.preprocess import Preprocess
 from .data.splits import SPLIT_VERSION
 from .inference import evaluate
 from .metrics.calibration import temperature
 from .metrics.report import Evaluation
-from .models.pretrained import CONFIG, WeightsFolder
+from .models.pretrained import CONFIG, PretrainedModel, WeightsFolder
 from .plots.display import to_png
 from .plots.figures import plot_errors
-from .recipes.catalogue import RECIPES
+from .recipes.catalogue import RECIPES, Recipe
 from .training.callbacks import Callback, ProgressBar
 from .training.history import History, Row
 from .training.state import TrainingState
@@ -73,6 +74,9 @@ class ErrorCurve(Callback):
     The values are only recorded. No decision depends on them.
     """
 
+    train: ImageDataset
+    test: ImageDataset
+
     def __init__(self, train: ImageDataset, test: ImageDataset) -> None:
         self.train, self.test = train, test
 
@@ -103,6 +107,16 @@ class Run:
     FileNotFoundError
         The data is missing and could not be downloaded.
     """
+
+    folder: Path
+    settings: RunSettings
+    recipe: Recipe
+    splits: DataSplits
+    preprocess: Preprocess
+    val: ImageDataset | None
+    model: PretrainedModel
+    trainer: Trainer
+    loader: TensorLoader
 
     def __init__(self, folder: Path, settings: RunSettings, device: str) -> None:
         if settings.recipe not in RECIPES:

@@ -2,6 +2,7 @@
 
 import signal
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,10 @@ from ..data.catalogue import NAMES
 
 _EXPECTED_ERRORS = (ValueError, OSError, FloatingPointError)
 DATA = click.Choice(NAMES)
-root_option = click.option(
+root_option: Callable[[Any], Any] = click.option(
     "--root", type=click.Path(file_okay=False, path_type=Path), help="Data folder; MNIST's files are in MNIST/raw."
 )
-device_option = click.option(
+device_option: Callable[[Any], Any] = click.option(
     "--device", default="auto", show_default=True, help="cpu, cuda, cuda:1 or mps; auto selects an accelerator if any."
 )
 

@@ -60,6 +60,10 @@ class ImageDataset(Dataset[tuple[Tensor, Tensor]]):
         Shapes, lengths or dtypes do not match, or a target is out of range.
     """
 
+    images: Tensor
+    targets: Tensor
+    classes: tuple[str, ...]
+
     def __init__(
         self,
         images: Tensor | npt.NDArray[Any],

@@ -93,6 +93,17 @@ class TensorLoader(IndexedSource):
         `dataset` is not an ImageDataset.
     """
 
+    dataset: ImageDataset
+    num_examples: int
+    classes: tuple[str, ...]
+    batch_size: int
+    shuffle: bool
+    seed: int
+    augment: Augmentation | None
+    epoch: int
+    images: Tensor
+    targets: Tensor
+
     def __init__(
         self,
         dataset: ImageDataset,

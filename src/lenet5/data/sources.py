@@ -57,6 +57,13 @@ class DatasetSource(IndexedSource):
 
     classes = None
 
+    dataset: Any
+    num_examples: int
+    batch_size: int
+    shuffle: bool
+    seed: int
+    limit: int | None
+
     def __init__(self, dataset: Any, batch_size: int, *, shuffle: bool, seed: int, limit: int | None) -> None:
         _require_examples(dataset)
         self.dataset, self.num_examples = dataset, len(dataset)
@@ -79,6 +86,9 @@ class LoaderSource:
     """A source of batches from a DataLoader or any other iterable of batches; only training needs its length."""
 
     classes = None
+
+    has_state: bool
+    is_sharded: bool
 
     def __init__(self, loader: Any) -> None:
         if not isinstance(loader, Iterable) or isinstance(loader, Tensor | np.ndarray | Mapping):

@@ -20,6 +20,8 @@ class CSVLogger(Callback):
         The CSV file, with the columns of `History.to_frame`.
     """
 
+    path: Path
+
     def __init__(self, path: StrPath) -> None:
         self.path = Path(path)
 
@@ -45,6 +47,9 @@ class TensorBoardLogger(Callback):
     ImportError
         TensorBoard is not installed. The extra `tensorboard` of this package installs it.
     """
+
+    directory: str
+    every: int
 
     def __init__(self, directory: StrPath, *, every: int = 50) -> None:
         from torch.utils.tensorboard import SummaryWriter

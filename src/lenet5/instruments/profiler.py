@@ -28,6 +28,10 @@ class Profiler(Callback):
         `skip` or `steps` is less than 1.
     """
 
+    directory: Path
+    skip: int
+    steps: int
+
     def __init__(self, directory: StrPath, *, skip: int = 10, steps: int = 10) -> None:
         if skip < 1 or steps < 1:
             raise ValueError(f"skip is {skip} and steps is {steps}; expected at least 1")

@@ -59,6 +59,10 @@ class Evaluation:
         names are not unique.
     """
 
+    targets: npt.NDArray[np.int64]
+    probabilities: npt.NDArray[Any]
+    classes: tuple[str, ...]
+
     def __init__(
         self,
         targets: ArrayOrTensor,

@@ -29,13 +29,13 @@ class CaffeLeNet(ImageClassifier):
         super().__init__((1, 28, 28), num_classes)
         if not isinstance(num_classes, int) or num_classes < 1:
             raise ValueError(f"num_classes is {num_classes!r}; expected an integer of at least 1")
-        self.conv1 = nn.Conv2d(1, 20, 5)
-        self.pool1 = nn.MaxPool2d(2)
-        self.conv2 = nn.Conv2d(20, 50, 5)
-        self.pool2 = nn.MaxPool2d(2)
-        self.ip1 = nn.Linear(50 * 4 * 4, 500)
-        self.relu1 = nn.ReLU()
-        self.ip2 = nn.Linear(500, num_classes)
+        self.conv1: nn.Conv2d = nn.Conv2d(1, 20, 5)
+        self.pool1: nn.MaxPool2d = nn.MaxPool2d(2)
+        self.conv2: nn.Conv2d = nn.Conv2d(20, 50, 5)
+        self.pool2: nn.MaxPool2d = nn.MaxPool2d(2)
+        self.ip1: nn.Linear = nn.Linear(50 * 4 * 4, 500)
+        self.relu1: nn.ReLU = nn.ReLU()
+        self.ip2: nn.Linear = nn.Linear(500, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (N, 1, 28, 28) to logits (N, num_classes)."""

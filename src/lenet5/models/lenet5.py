@@ -57,20 +57,24 @@ class LeNet5(ImageClassifier):
         _check_arguments(num_classes, in_channels, image_size, pooling)
         if isinstance(activation, nn.Module) or not callable(activation):
             raise ValueError(f"activation is {activation!r}; expected a class such as torch.nn.ReLU, not an instance")
-        self.in_channels, self.image_size = in_channels, image_size
-        self.activation, self.pooling = activation, pooling
+        self.in_channels: int = in_channels
+        self.image_size: int = image_size
+        self.activation: Callable[[], nn.Module] = activation
+        self.pooling: Literal["max", "avg"] = pooling
 
         padding = 2 if image_size < _FIELD else 0
         pool = nn.MaxPool2d if pooling == "max" else nn.AvgPool2d
         side = ((image_size + 2 * padding - 4) // 2 - 4) // 2  # of S4's maps: 5 for images of 28x28 and 32x32
 
-        self.c1 = stacked(conv=nn.Conv2d(in_channels, 6, 5, padding=padding), activation=activation())
-        self.s2 = pool(2)
-        self.c3 = stacked(conv=nn.Conv2d(6, 16, 5), activation=activation())
-        self.s4 = pool(2)
-        self.c5 = stacked(flatten=nn.Flatten(), linear=nn.Linear(16 * side * side, 120), activation=activation())
-        self.f6 = stacked(linear=nn.Linear(120, 84), activation=activation())
-        self.output = nn.Linear(84, num_classes)
+        self.c1: nn.Sequential = stacked(conv=nn.Conv2d(in_channels, 6, 5, padding=padding), activation=activation())
+        self.s2: nn.MaxPool2d | nn.AvgPool2d = pool(2)
+        self.c3: nn.Sequential = stacked(conv=nn.Conv2d(6, 16, 5), activation=activation())
+        self.s4: nn.MaxPool2d | nn.AvgPool2d = pool(2)
+        self.c5: nn.Sequential = stacked(
+            flatten=nn.Flatten(), linear=nn.Linear(16 * side * side, 120), activation=activation()
+        )
+        self.f6: nn.Sequential = stacked(linear=nn.Linear(120, 84), activation=activation())
+        self.output: nn.Linear = nn.Linear(84, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (N, in_channels, image_size, image_size) to logits (N, num_classes).

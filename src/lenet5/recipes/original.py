@@ -43,6 +43,11 @@ class SDLMSchedule(Callback):
         In `Trainer.fit`: the optimizer is not SDLM.
     """
 
+    patterns: ImageDataset
+    lrs: tuple[float, ...]
+    num_patterns: int
+    loss_fn: LossFunction | None
+
     def __init__(
         self,
         patterns: ImageDataset,

@@ -33,6 +33,9 @@ class Processes:
         The rank of this process, and the number of processes.
     """
 
+    rank: int
+    world_size: int
+
     def __init__(self) -> None:
         self.rank, self.world_size = (dist.get_rank(), dist.get_world_size()) if _initialized() else (0, 1)
 

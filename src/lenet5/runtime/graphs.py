@@ -30,6 +30,9 @@ class CapturedGradients:
         On a call: the function synchronises with the device, or does something else that a graph cannot contain.
     """
 
+    compute: Callable[..., Tensor]
+    model: nn.Module
+
     def __init__(self, compute: Callable[..., Tensor], model: nn.Module) -> None:
         self.compute, self.model = compute, model
         self._seen: set[Any] = set()  # shapes called once, for which the CUDA libraries have chosen algorithms

@@ -50,6 +50,10 @@ class Checkpoint:
         A file is damaged or missing, or has a different format version.
     """
 
+    path: Path
+    files: dict[str, bytes]
+    tensors: dict[str, Tensor]
+
     def __init__(self, path: Path, files: dict[str, bytes]) -> None:
         self.path, self.files = path, files
         content = storage.unsealed(storage.parse_json(files[STATE], path / STATE), path / STATE)

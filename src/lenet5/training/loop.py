@@ -11,14 +11,18 @@ from ..data.datasets import check_targets
 from ..data.loader import Batch, TensorLoader
 from ..data.sources import Source, can_continue
 from ..inference import evaluate
-from ..runtime.acceleration import Accelerated, FusedGradients
+from ..runtime.acceleration import Accelerated, FusedGradients, LossFunction
 from ..runtime.device import autocast
+from ..runtime.distributed import Processes
 from ..runtime.graphs import CapturedGradients
 from ..runtime.interrupts import Interrupt
 from .checkpoints import add_checkpoint, decode, encode
+from .config import TrainerConfig
 from .history import Row
+from .optimization import Optimization
 from .preflight import rehearse_checkpoint
 from .snapshot import Snapshot
+from .state import TrainingState
 
 
 class Loop:
@@ -35,6 +39,21 @@ class Loop:
     interrupt
         The handler of the signals that stop the run.
     """
+
+    snapshot: Snapshot
+    state: TrainingState
+    optimization: Optimization
+    train: Source
+    module: nn.Module
+    val: Source | None
+    interrupt: Interrupt
+    config: TrainerConfig
+    processes: Processes
+    device: torch.device
+    loss_fn: LossFunction
+    targets_checked: bool
+    saved_at: float
+    signal: int
 
     def __init__(self, run: Snapshot, module: nn.Module, val: Source | None, interrupt: Interrupt) -> None:
         self.snapshot, self.state, self.optimization, self.train = run, run.state, run.optimization, run.train

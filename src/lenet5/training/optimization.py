@@ -34,6 +34,15 @@ class Optimization:
         As in the Trainer.
     """
 
+    model: nn.Module
+    config: TrainerConfig
+    optimizer: Optimizer
+    scheduler: LRScheduler | None
+    trained: list[Any]
+    untrained: list[nn.Parameter]
+    scaler: torch.amp.GradScaler
+    average: AveragedModel | None
+
     def __init__(
         self,
         model: nn.Module,

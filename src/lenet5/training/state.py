@@ -48,6 +48,20 @@ class TrainingState:
         Set to True to stop after the current optimizer step.
     """
 
+    model: nn.Module
+    config: TrainerConfig
+    device: torch.device
+    loss_fn: LossFunction
+    history: History
+    epoch: int
+    step: int
+    num_steps: int
+    num_seen: int
+    window: int
+    lr: float
+    loss_sum: Tensor
+    finished: bool
+
     def __init__(
         self, model: nn.Module, config: TrainerConfig, device: torch.device, loss_fn: LossFunction, processes: Processes
     ) -> None:

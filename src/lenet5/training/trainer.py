@@ -75,6 +75,15 @@ class Trainer:
         The state of the latest run. In a new Trainer, the state before the first step.
     """
 
+    config: TrainerConfig
+    device: torch.device
+    model: nn.Module
+    loss_fn: LossFunction
+    callbacks: list[Callback]
+    optimizer: AnyOptimizer
+    lr_scheduler: AnyScheduler
+    state: TrainingState
+
     def __init__(
         self,
         model: nn.Module,

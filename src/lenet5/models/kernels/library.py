@@ -3,7 +3,7 @@
 import ctypes
 import functools
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,8 @@ def addresses(tensors: Iterable[Tensor]) -> Any:
     return (ctypes.c_void_p * len(pointers))(*pointers)
 
 
-convolution_settings = attrgetter("stride", "padding", "dilation", "groups", "padding_mode")
+convolution_settings: Callable[[Any], tuple[Any, ...]] = attrgetter(
+    "stride", "padding", "dilation", "groups", "padding_mode"
+)
 UNPADDED = ((1, 1), (0, 0), (1, 1), 1, "zeros")
 PADDED = ((1, 1), (2, 2), (1, 1), 1, "zeros")

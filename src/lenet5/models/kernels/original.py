@@ -82,6 +82,12 @@ class Gradients:
         As in `MAPLoss`. Infinite for cross-entropy, negative for `MLELoss`.
     """
 
+    parameters: list[nn.Parameter]
+    prototypes: Tensor
+    j: float
+    connections: Tensor
+    gradients: list[Tensor]
+
     def __init__(
         self, parameters: list[nn.Parameter], table: Iterable[Iterable[int]], prototypes: Tensor, j: float
     ) -> None:

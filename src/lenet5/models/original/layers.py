@@ -42,9 +42,9 @@ class ScaledTanh(nn.Module):
     at ±1, and targets of ±1 lie outside the saturated region.
     """
 
-    __constants__: ClassVar = ["amplitude", "slope"]  # for TorchScript
-    amplitude = 1.7159
-    slope = 2 / 3
+    __constants__: ClassVar[list[str]] = ["amplitude", "slope"]  # for TorchScript
+    amplitude: float = 1.7159
+    slope: float = 2 / 3
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the activation elementwise to a tensor of any shape."""
@@ -68,9 +68,10 @@ class Subsampling(nn.Module):
 
     def __init__(self, num_maps: int, *, init: Init = "paper") -> None:
         super().__init__()
-        self.num_maps, self.init = num_maps, init
-        self.weight = nn.Parameter(torch.empty(num_maps))
-        self.bias = nn.Parameter(torch.empty(num_maps))
+        self.num_maps: int = num_maps
+        self.init: Init = init
+        self.weight: nn.Parameter = nn.Parameter(torch.empty(num_maps))
+        self.bias: nn.Parameter = nn.Parameter(torch.empty(num_maps))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -121,14 +122,15 @@ class PartialConv2d(nn.Module):
                 raise ValueError(f"the table has a row {list(row)!r}; expected ascending map indices, from 0 on")
         if not table:
             raise ValueError("the table is empty; expected one row for each output map")
-        self.table = tuple(tuple(row) for row in table)
-        self.in_channels = 1 + max(map(max, table))
-        self.out_channels = len(table)
-        self.kernel_size, self.init = kernel_size, init
+        self.table: tuple[tuple[int, ...], ...] = tuple(tuple(row) for row in table)
+        self.in_channels: int = 1 + max(map(max, table))
+        self.out_channels: int = len(table)
+        self.kernel_size: int = kernel_size
+        self.init: Init = init
         index = [output * self.in_channels + source for output, row in enumerate(self.table) for source in row]
         self.register_buffer("index", torch.tensor(index), persistent=False)
-        self.weight = nn.Parameter(torch.empty(len(index), kernel_size, kernel_size))
-        self.bias = nn.Parameter(torch.empty(self.out_channels))
+        self.weight: nn.Parameter = nn.Parameter(torch.empty(len(index), kernel_size, kernel_size))
+        self.bias: nn.Parameter = nn.Parameter(torch.empty(self.out_channels))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

@@ -76,13 +76,15 @@ class LeNet5Original(ImageClassifier):
             raise ValueError(f"prototypes have shape {tuple(prototypes.shape)}; expected (num_classes, 84)")
         prototypes = digit_prototypes() if prototypes is None else prototypes
         super().__init__((1, 32, 32), len(prototypes))
-        self.c1 = stacked(conv=init_uniform(nn.Conv2d(1, 6, 5), init), activation=ScaledTanh())
-        self.s2 = stacked(subsampling=Subsampling(6, init=init), activation=ScaledTanh())
-        self.c3 = stacked(conv=PartialConv2d(C3_TABLE, 5, init=init), activation=ScaledTanh())
-        self.s4 = stacked(subsampling=Subsampling(16, init=init), activation=ScaledTanh())
-        self.c5 = stacked(conv=init_uniform(nn.Conv2d(16, 120, 5), init), activation=ScaledTanh(), flatten=nn.Flatten())
-        self.f6 = stacked(linear=init_uniform(nn.Linear(120, 84), init), activation=ScaledTanh())
-        self.output = EuclideanRBF(prototypes)
+        self.c1: nn.Sequential = stacked(conv=init_uniform(nn.Conv2d(1, 6, 5), init), activation=ScaledTanh())
+        self.s2: nn.Sequential = stacked(subsampling=Subsampling(6, init=init), activation=ScaledTanh())
+        self.c3: nn.Sequential = stacked(conv=PartialConv2d(C3_TABLE, 5, init=init), activation=ScaledTanh())
+        self.s4: nn.Sequential = stacked(subsampling=Subsampling(16, init=init), activation=ScaledTanh())
+        self.c5: nn.Sequential = stacked(
+            conv=init_uniform(nn.Conv2d(16, 120, 5), init), activation=ScaledTanh(), flatten=nn.Flatten()
+        )
+        self.f6: nn.Sequential = stacked(linear=init_uniform(nn.Linear(120, 84), init), activation=ScaledTanh())
+        self.output: EuclideanRBF = EuclideanRBF(prototypes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (N, 1, 32, 32) to logits (N, num_classes): the negated squared distances to the prototypes."""
