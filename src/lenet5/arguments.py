@@ -1,6 +1,8 @@
-"""Arguments that are numbers: numbers of any type, such as numpy's or a pandas cell, become Python's own."""
+"""Arguments: numbers of any type, such as numpy's or a pandas cell, become Python's own; names get suggestions."""
 
+import difflib
 import numbers
+from collections.abc import Iterable
 
 
 def as_number(value: object) -> int | float | None:
@@ -39,3 +41,21 @@ def check_integer(name: str, value: object, *, least: int) -> int:
     if number is None or number < least:
         raise ValueError(f"{name} is {value!r}; expected an integer of at least {least}")
     return number
+
+
+def suggestion(value: str, names: Iterable[str]) -> str:
+    """Return a clause that suggests the name most similar to a misspelt one, or "" if none is similar."""
+    by_key = {name.lower(): name for name in names}
+    matches = difflib.get_close_matches(value.lower(), by_key, n=1, cutoff=0.7)
+    return f" (did you mean {by_key[matches[0]]!r}?)" if matches else ""
+
+
+def shown(text: object) -> str:
+    """Return a path or another text for a message, with line breaks and everything unprintable escaped.
+
+    File names can contain control sequences of terminals, and bytes that are not text.
+    """
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape", "surrogatepass").decode()
+        for character in str(text)
+    )

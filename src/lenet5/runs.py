@@ -3,9 +3,12 @@
 The folder is also a weights folder. Its `config.json` holds the settings as well, so that the run can resume.
 """
 
+from __future__ import annotations
+
 import dataclasses
+import shlex
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 
@@ -20,11 +23,16 @@ from .metrics.report import Evaluation
 from .models.pretrained import CONFIG, PretrainedModel, WeightsFolder
 from .plots.display import to_png
 from .plots.figures import plot_errors
+from .plots.style import default_style
 from .recipes.catalogue import RECIPES, Recipe
+from .recipes.settings import check_settings, format_setting
 from .training.callbacks import Callback, ProgressBar
 from .training.history import History, Row
 from .training.state import TrainingState
 from .training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 REPORT = "report.json"
 _REPORTED = ("accuracy", "accuracy_interval", "loss", "expected_calibration_error", "num_examples")
@@ -41,6 +49,8 @@ class RunSettings:
     max_epochs: int | None = None
     batch_size: int | None = None
     lr: float | None = None
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Further settings, by the names of `recipes.settings`."""
 
     @classmethod
     def read(cls, folder: Path, root: str | None) -> Self:
@@ -58,14 +68,16 @@ class RunSettings:
     def overrides(self) -> dict[str, Any]:
         """Return the settings that override the recipe."""
         values = {name: getattr(self, name) for name in ("max_epochs", "batch_size", "lr", "seed")}
-        return {name: value for name, value in values.items() if value is not None}
+        return {name: value for name, value in values.items() if value is not None} | self.options
 
     def command(self) -> str:
         """Return the command that repeats the run, with DIR for the data folder."""
-        flags = {f"--{name.removeprefix('max_').replace('_', '-')}": value for name, value in self.overrides().items()}
-        root = {} if self.data == "digits" else {"--root": "DIR"}
-        options = {"--data": self.data, **root, "--recipe": self.recipe, **flags}
-        return " ".join(["lenet5 train", *(f"{flag} {value}" for flag, value in options.items())])
+        named = {name: value for name, value in self.overrides().items() if name not in self.options}
+        flags = [(f"--{name.removeprefix('max_').replace('_', '-')}", value) for name, value in named.items()]
+        root = [] if self.data == "digits" else [("--root", "DIR")]
+        further = [("--set", format_setting(name, value)) for name, value in self.options.items()]
+        options = [("--data", self.data), *root, ("--recipe", self.recipe), *flags, *further]
+        return " ".join(["lenet5 train", *(f"{flag} {shlex.quote(str(value))}" for flag, value in options)])
 
 
 class ErrorCurve(Callback):
@@ -121,14 +133,13 @@ class Run:
     def __init__(self, folder: Path, settings: RunSettings, device: str) -> None:
         if settings.recipe not in RECIPES:
             raise ValueError(f"recipe is {settings.recipe!r}; expected one of: {', '.join(RECIPES)}")
-        recipe = RECIPES[settings.recipe]
-        if recipe.optimizer is not None and settings.lr is not None:
+        check_settings(settings.options)
+        recipe = RECIPES[settings.recipe].override(settings.overrides())
+        config = dataclasses.replace(recipe.config, device=device, checkpoint_dir=folder / "checkpoints")
+        if config.patience is not None and recipe.all_images:
             raise ValueError(
-                f"lr is {settings.lr}, but the recipe {settings.recipe} sets its own learning rates; omit lr"
+                f"patience is {config.patience}, but the recipe {settings.recipe} trains on all images; omit patience"
             )
-        config = dataclasses.replace(
-            recipe.config, **settings.overrides(), device=device, checkpoint_dir=folder / "checkpoints"
-        )
         self.folder, self.settings, self.recipe = folder, settings, recipe
         self.splits = load_data(settings.data, settings.root)
         self.preprocess = recipe.preprocess or self.splits.preprocess
@@ -183,13 +194,18 @@ class Run:
         table = history.to_frame().to_csv(index=False, lineterminator="\n")
         storage.write_file(self.folder / "history.csv", table.encode())
         storage.write_file(self.folder / REPORT, report.to_json().encode())
+        with default_style():
+            for name, figure in self._figures(report, history).items():
+                storage.write_file(self.folder / name, to_png(figure))
+        return report
+
+    def _figures(self, report: Evaluation, history: History) -> dict[str, Figure]:
+        """Return the figures of the folder, by file name."""
         figures = {"curves.png": history.plot(), "confusion_matrix.png": report.plot()}
         if self.recipe.published is not None:
             published = self.recipe.published if self.settings.data == "mnist" else {}
             figures["errors.png"] = plot_errors(history.to_frame(), published)
-        for name, figure in figures.items():
-            storage.write_file(self.folder / name, to_png(figure))
-        return report
+        return figures
 
     def _calibrate(self) -> float:
         """Fit a temperature, divide the output layer and thus the logits by it, and return it."""

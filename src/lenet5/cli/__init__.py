@@ -1,6 +1,6 @@
 """The command line: `lenet5 train`, `evaluate`, `predict`, `info` and `benchmark`."""
 
-from . import benchmark, inference, info, train
+from . import benchmark, evaluate, info, predict, train
 from .group import main
 
-__all__ = ["benchmark", "inference", "info", "main", "train"]
+__all__ = ["benchmark", "evaluate", "info", "main", "predict", "train"]

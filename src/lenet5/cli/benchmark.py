@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
-from .group import device_option, main
+from .group import device_option, echo, main
 
 if TYPE_CHECKING:
     import torch
@@ -50,17 +50,15 @@ def benchmark(rounds: int, device: str) -> None:
             seconds[timer].append(timer.blocked_autorange(min_run_time=SECONDS).median)
 
     product, *times = seconds.values()
-    click.echo(
-        f"lenet5 {lenet5.__version__}, torch {torch.__version__}, {place}, threads: {threads}, rounds: {rounds}\n"
-    )
-    click.echo(f"{'':22}{'lenet5':>9}{'PyTorch':>10}{'ratio':>17}  of the float32 matrix-product rate")
+    echo(f"lenet5 {lenet5.__version__}, torch {torch.__version__}, {place}, threads: {threads}, rounds: {rounds}\n")
+    echo(f"{'':22}{'lenet5':>9}{'PyTorch':>10}{'ratio':>17}  of the float32 matrix-product rate")
     for (title, count, passes, *_), ours, plain in zip(tasks, times[::2], times[1::2], strict=True):
         unit = "µs" if count == 1 else "images/s"
         speeds = [1e6 * median(values) if count == 1 else count / median(values) for values in (ours, plain)]
         ratio = median(p / o for o, p in zip(ours, plain, strict=True))
         fraction = median(flops * passes * count / o * m / (2 * SIZE**3) for o, m in zip(ours, product, strict=True))
-        click.echo(f"{title:22}{speeds[0]:9,.0f}{speeds[1]:10,.0f} {unit:9}{ratio:7.2f}  {fraction:.0%}")
-    click.echo(EXPLANATION)
+        echo(f"{title:22}{speeds[0]:9,.0f}{speeds[1]:10,.0f} {unit:9}{ratio:7.2f}  {fraction:.0%}")
+    echo(EXPLANATION)
 
 
 def _tasks(place: torch.device) -> tuple[int, list[Task]]:

@@ -1,23 +1,35 @@
 """The command group `lenet5`, with the options and the error handling of its commands."""
 
+import contextlib
 import signal
+import sys
+import threading
 import warnings
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import IO, Any
 
 import click
 
-from ..data.catalogue import NAMES
+from .parameters import DeviceName, Root
 
 _EXPECTED_ERRORS = (ValueError, OSError, FloatingPointError)
-DATA = click.Choice(NAMES)
 root_option: Callable[[Any], Any] = click.option(
-    "--root", type=click.Path(file_okay=False, path_type=Path), help="Data folder; MNIST's files are in MNIST/raw."
+    "--root", type=Root(), help="Data folder; MNIST's files are in MNIST/raw."
 )
 device_option: Callable[[Any], Any] = click.option(
-    "--device", default="auto", show_default=True, help="cpu, cuda, cuda:1 or mps; auto selects an accelerator if any."
+    "--device",
+    type=DeviceName(),
+    default="auto",
+    show_default=True,
+    help="cpu, cuda, cuda:1 or mps; auto selects an accelerator if any.",
 )
+
+
+def echo(text: object = "", *, err: bool = False) -> None:
+    """Print to stdout or stderr, with escapes for characters that its encoding lacks, as in a redirected console."""
+    encoding = getattr(sys.stderr if err else sys.stdout, "encoding", None) or "utf-8"
+    click.echo(str(text).encode(encoding, "backslashreplace").decode(encoding), err=err)
 
 
 class Failure(click.ClickException):
@@ -25,17 +37,28 @@ class Failure(click.ClickException):
 
     exit_code = 2
 
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print the error."""
+        del file
+        echo(f"Error: {self.message}", err=True)
+
 
 class Group(click.Group):
     """A command group that reports expected errors as one sentence on stderr."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        """Parse the options of the group."""
+        with _one_sentence():
+            return super().make_context(*arguments, **options)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command, and convert expected errors to a `Failure`."""
         warnings.showwarning = _show_warning  # print only the message, without the source line
         try:
-            return super().invoke(ctx)
+            with _one_sentence():
+                return super().invoke(ctx)
         except KeyboardInterrupt:  # before the first training step, or at the second Ctrl-C
-            click.echo("interrupted", err=True)
+            echo("interrupted", err=True)
             ctx.exit(128 + signal.SIGINT)
         except BrokenPipeError:  # the reader has closed the pipe, as `head` does; click exits silently
             raise
@@ -49,5 +72,45 @@ def main() -> None:
     """Train, evaluate and use LeNet-5."""
 
 
+@contextlib.contextmanager
+def loading() -> Iterator[None]:
+    """Let no import swallow a Ctrl-C: at the latest, KeyboardInterrupt is raised at the end of the block.
+
+    Modules in C, and modules that try an import and go on without it, lose an exception that is raised in them.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    received = []
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.SIG_IGN:  # shells ignore it for background jobs
+        signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    except Exception:
+        if not received:
+            raise
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if received:
+        raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def _one_sentence() -> Iterator[None]:
+    """Convert a usage error, which click prints with the usage of the command, to a `Failure`."""
+    try:
+        yield
+    except click.exceptions.NoArgsIsHelpError:
+        raise
+    except click.UsageError as error:
+        raise Failure(error.format_message()) from error
+
+
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    click.echo(f"warning: {message}", err=True)
+    echo(f"warning: {message}", err=True)

@@ -1,8 +1,6 @@
 """The command `info`."""
 
-import click
-
-from .group import main
+from .group import echo, main
 
 
 @main.command()
@@ -14,19 +12,19 @@ def info() -> None:
     from lenet5.models import kernels
     from lenet5.runtime.device import resolve_device
 
-    click.echo(f"lenet5 {lenet5.__version__}, torch {torch.__version__}, device {resolve_device('auto')}")
+    echo(f"lenet5 {lenet5.__version__}, torch {torch.__version__}, device {resolve_device('auto')}")
     available = "available" if kernels.lenet5.library() else "not available, or turned off"
-    click.echo(f"CPU kernels of LeNet5: {available}; {torch.get_num_threads()} threads")
-    click.echo("\nnetworks")
+    echo(f"CPU kernels of LeNet5: {available}; {torch.get_num_threads()} threads")
+    echo("\nnetworks")
     for architecture in (lenet5.LeNet5, lenet5.LeNet5Original, lenet5.CaffeLeNet):
         num_params = sum(parameter.numel() for parameter in architecture().parameters())
-        click.echo(f"  {architecture.__name__}  {num_params:,} parameters")
-    click.echo("\nweights")
+        echo(f"  {architecture.__name__}  {num_params:,} parameters")
+    echo("\nweights")
     for member in [*lenet5.LeNet5_Weights, *lenet5.LeNet5Original_Weights]:
         meta = member.meta
         default = " (default)" if member is lenet5.LeNet5_Weights.DEFAULT else ""
-        click.echo(f"  {member.value}{default}  {meta['num_params']:,} parameters  sha256 {meta['sha256']}")
+        echo(f"  {member.value}{default}  {meta['num_params']:,} parameters  sha256 {meta['sha256']}")
         for name, metrics in meta["metrics"].items():
             low, high = metrics["accuracy_interval"]
-            click.echo(f"    {name}: accuracy {metrics['accuracy']:.2%} (95 % confidence: {low:.2%} to {high:.2%})")
-        click.echo(f"    {meta['recipe']}")
+            echo(f"    {name}: accuracy {metrics['accuracy']:.2%} (95 % confidence: {low:.2%} to {high:.2%})")
+        echo(f"    {meta['recipe']}")

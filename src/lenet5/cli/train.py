@@ -10,39 +10,47 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..recipes.catalogue import RECIPES
-from .group import DATA, device_option, main, root_option
+from ..recipes.settings import check_settings
+from .group import device_option, echo, loading, main, root_option
+from .parameters import DATA, RECIPE, RUN, Setting
 
 if TYPE_CHECKING:
     from ..runs import RunSettings
+
+_NAMED = ("max_epochs", "batch_size", "lr", "seed")  # settings with an option of their own
 
 
 @main.command()
 @click.option("--data", type=DATA, default="digits", show_default=True, help="Dataset to train on.")
 @root_option
-@click.option("--epochs", type=int, help="Passes over the training data; overrides the recipe.")
+@click.option("--epochs", "max_epochs", type=int, help="Passes over the training data; overrides the recipe.")
 @click.option("--batch-size", type=int, help="Images per step; overrides the recipe.")
 @click.option("--lr", type=float, help="Peak learning rate; overrides the recipe.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed for the initial weights and all randomness.")
+@click.option(
+    "--set",
+    "options",
+    type=Setting(),
+    multiple=True,
+    help="Another setting, such as weight_decay=0.05, augment.degrees=5 or model.pooling=avg; can be repeated.",
+)
 @device_option
 @click.option(
     "--recipe",
-    type=click.Choice(list(RECIPES)),
+    type=RECIPE,
     help="Network, augmentation and settings.  [default: digits for --data digits, else standard]",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the run.  [default: runs/DATA-NUMBER]")
-@click.option("--resume", type=click.Path(path_type=Path), help="Resume the run in this folder, with its settings.")
+@click.option("--resume", type=RUN, help="Resume the run in this folder, with its settings.")
 def train(
     data: str,
     root: Path | None,
-    epochs: int | None,
-    batch_size: int | None,
-    lr: float | None,
-    seed: int,
+    options: tuple[tuple[str, Any], ...],
     device: str,
     recipe: str | None,
     out: Path | None,
-    resume: Path | None,
+    resume: str | None,
+    **named: Any,
 ) -> None:
     """Train LeNet-5 and evaluate it on the test set.
 
@@ -50,41 +58,56 @@ def train(
     weights, the history, the report and figures; pass it to the other commands as --weights. Under torchrun, the
     processes share the work.
     """
-    from ..runs import Run, RunSettings
-    from ..runtime.device import resolve_device
-    from ..runtime.distributed import join_processes, local_rank
-
-    data_root = None if root is None else str(root)
+    overrides = _overrides(named, options)
     if resume is not None:
         _reject_settings("resume", "root", "device")
+    with loading():
+        from ..runs import Run, RunSettings
+        from ..runtime.device import resolve_device
+        from ..runtime.distributed import join_processes, local_rank
+
+    data_root = None if root is None else str(root)
     processes = join_processes(resolve_device(device, local_rank()))
 
     def choose() -> bytes:
         if resume is not None:
-            folder, settings = resume, RunSettings.read(resume, data_root)
+            folder, settings = Path(resume), RunSettings.read(Path(resume), data_root)
         else:
             name = recipe or ("digits" if data == "digits" else "standard")
-            settings = RunSettings(data, data_root, name, seed, epochs, batch_size, lr)
+            settings = RunSettings(data, data_root, name, **overrides)
             folder = _run_folder(settings, out)
         return json.dumps([str(folder), dataclasses.asdict(settings)]).encode()
 
     folder, values = json.loads(processes.broadcast_from_main(choose))
     run = Run(Path(folder), RunSettings(**values), device)
-    echo = click.echo if processes.is_main else _silent
+    say = echo if processes.is_main else _silent
     world = f" in {processes.world_size} processes" if processes.world_size > 1 else ""
     num_val = 0 if run.val is None else len(run.val)
-    echo(f"{len(run.loader.dataset)} training images, {num_val} validation images, {run.trainer.device}{world}")
+    say(f"{len(run.loader.dataset)} training images, {num_val} validation images, {run.trainer.device}{world}")
     try:
         run.fit(resume=None if resume is None else "auto")
     finally:  # SIGTERM raises SystemExit
         if run.trainer.history.interrupted:
-            echo(f"interrupted; to resume: lenet5 train --resume {run.folder}")
+            say(f"interrupted; to resume: lenet5 train --resume {run.folder}")
     if run.trainer.history.interrupted:
         raise click.exceptions.Exit(128 + signal.SIGINT)
     report = run.report()
-    echo(f"\ntest set\n{report}\n\nwritten to {run.folder}:")
+    say(f"\ntest set\n{report}\n\nwritten to {run.folder}:")
     if processes.is_main:
-        echo("  " + ", ".join(sorted(path.name for path in run.folder.iterdir())))
+        say("  " + ", ".join(sorted(path.name for path in run.folder.iterdir())))
+
+
+def _overrides(named: dict[str, Any], options: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
+    """Return the arguments of RunSettings that override the recipe, after checking them."""
+    given = {name: value for name, value in named.items() if value is not None and (name != "seed" or _is_given(name))}
+    for name, value in options:
+        if name in given:
+            raise ValueError(f"{name} is given twice; expected one value")
+        given[name] = value
+    overrides: dict[str, Any] = {"seed": named["seed"]} | given
+    check_settings(overrides)
+    further = {name: overrides.pop(name) for name in given if name not in _NAMED}
+    return {**overrides, "options": further}
 
 
 def _run_folder(settings: RunSettings, out: Path | None) -> Path:
@@ -106,13 +129,17 @@ def _run_folder(settings: RunSettings, out: Path | None) -> Path:
     return out
 
 
+def _is_given(name: str) -> bool:
+    source = click.get_current_context().get_parameter_source(name)
+    return source is click.core.ParameterSource.COMMANDLINE
+
+
 def _reject_settings(*allowed: str) -> None:
     """Raise UsageError if options other than these were given on the command line."""
-    context = click.get_current_context()
-    given = click.core.ParameterSource.COMMANDLINE
-    extra = [name for name in context.params if context.get_parameter_source(name) is given and name not in allowed]
+    command = click.get_current_context().command
+    extra = [option for option in command.params if option.name not in allowed and _is_given(str(option.name))]
     if extra:
-        names = ", ".join("--" + name.replace("_", "-") for name in extra)
+        names = ", ".join(option.opts[0] for option in extra)
         raise click.UsageError(f"--resume takes its settings from the run; found {names}")
 
 

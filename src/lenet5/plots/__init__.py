@@ -1,1 +1,5 @@
-"""Figures in one style."""
+"""Figures. They are drawn without pyplot and without a backend."""
+
+from .style import import_matplotlib
+
+import_matplotlib()

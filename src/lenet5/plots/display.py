@@ -80,5 +80,5 @@ def panels(
 def to_png(figure: figure.Figure, *, dpi: int = 120) -> bytes:
     """Render a figure as PNG."""
     png = io.BytesIO()
-    figure.savefig(png, dpi=dpi)
+    figure.savefig(png, format="png", dpi=dpi)
     return png.getvalue()

@@ -120,6 +120,7 @@ def plot_predictions(
     inputs: npt.NDArray[np.float32],
     probabilities: npt.NDArray[np.float32],
     classes: Sequence[str],
+    threshold: float | None = None,
 ) -> Figure:
     """Plot one row per image: the image, the network's input, and the predicted probabilities.
 
@@ -133,6 +134,8 @@ def plot_predictions(
         (N, num_classes).
     classes
         Class names.
+    threshold
+        Predictions of a lower probability are marked "low confidence". None to mark none.
     """
     figure = new_figure(8, 2.3 * len(images))
     rows = figure.subplots(len(images), 3, squeeze=False, width_ratios=[1, 1, 1.5])
@@ -144,10 +147,12 @@ def plot_predictions(
         for axes in (left, middle):
             axes.set(xticks=[], yticks=[])
         best = int(row.argmax())
-        right.bar(range(len(classes)), row, color=["C0" if i == best else "0.7" for i in range(len(classes))])
+        unsure = threshold is not None and row[best] < threshold
+        colour = "C1" if unsure else "C0"
+        right.bar(range(len(classes)), row, color=[colour if i == best else "0.7" for i in range(len(classes))])
         right.set_xticks(range(len(classes)), classes)
         right.set_ylim(0, 1)
-        right.set_title(f"{classes[best]} ({row[best]:.1%})", fontsize=9)
+        right.set_title(f"{classes[best]} ({_percent(row[best])}{', low confidence' if unsure else ''})", fontsize=9)
         right.yaxis.set_major_formatter(PercentFormatter(1))
     return figure
 
@@ -179,6 +184,11 @@ def plot_images(images: npt.NDArray[np.uint8], labels: Sequence[str], title: str
 def _literal(text: str) -> str:
     """Escape the dollars of a name, which would make it a formula."""
     return text.replace("$", r"\$")
+
+
+def _percent(probability: float) -> str:
+    """Format a probability, of which only 1 itself is 100 %."""
+    return "> 99.9%" if 0.9995 <= probability < 1 else f"{probability:.1%}"
 
 
 def _finish(axes: Axes, **properties: Any) -> None:

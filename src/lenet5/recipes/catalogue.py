@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import lenet5
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from ..data.datasets import ImageDataset
     from ..data.loader import Augmentation
     from ..data.preprocess import Preprocess
-    from ..models import PretrainedModel
+    from ..models import LeNet5, PretrainedModel
     from ..training.callbacks import Callback
     from ..training.optimization import OptimizerFactory
 
@@ -31,6 +32,12 @@ class PublishedError(NamedTuple):
     first_epoch: int
     last_epoch: int
     percent: float
+
+
+def modern_network(num_classes: int, *, activation: str = "ReLU", pooling: str = "max") -> LeNet5:
+    """Build `LeNet5` with an activation of torch.nn, by its name."""
+    arguments = {"num_classes": num_classes, "activation": activation, "pooling": pooling}
+    return lenet5.LeNet5.from_arguments(arguments)
 
 
 @dataclass(frozen=True)
@@ -48,7 +55,7 @@ class Recipe:
     all_images: bool = False
     """Train on the validation split too. No data is left for model selection, so the recipe must be final."""
 
-    model: Callable[[int], PretrainedModel] = lambda num_classes: lenet5.LeNet5(num_classes)  # noqa: PLW0108 (lazy)
+    model: Callable[[int], PretrainedModel] = modern_network
     """Builds the network for a number of classes."""
 
     preprocess: Preprocess | None = None
@@ -70,6 +77,52 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.calibrate and self.all_images:
             raise ValueError("calibrate and all_images are both set; expected a validation split to calibrate with")
+
+    def override(self, settings: Mapping[str, Any]) -> Self:
+        """Return the recipe with some settings replaced, by the names of `recipes.settings`.
+
+        Raises
+        ------
+        ValueError
+            A setting has no effect in this recipe, or the settings contradict each other.
+        """
+        ignored = _OPTIMIZATION & settings.keys() if self.optimizer is not None else set()
+        if self.model is not modern_network:
+            ignored |= {name for name in settings if name.startswith("model.")}
+        if ignored:
+            raise ValueError(f"the recipe has its own network and learning rates; omit {', '.join(sorted(ignored))}")
+        parts: dict[str, dict[str, Any]] = {"": {}, "augment": {}, "model": {}}
+        for name, value in settings.items():
+            part, _, argument = name.rpartition(".")
+            parts[part][argument] = value
+        own = {name: parts[""].pop(name) for name in ("calibrate", "all_images") if name in parts[""]}
+        return replace(
+            self,
+            config=replace(self.config, **parts[""]),
+            augment=_adjusted(self.augment, parts["augment"]),
+            model=partial(self.model, **parts["model"]) if parts["model"] else self.model,
+            **own,
+        )
+
+
+def _adjusted(augment: Augmentation | None, arguments: Mapping[str, Any]) -> Augmentation | None:
+    """Replace arguments of an Augment, or of the one in a Compose; without one, the other distortions are zero."""
+    if not arguments:
+        return augment
+    if isinstance(augment, lenet5.Compose):
+        return replace(
+            augment,
+            augmentations=tuple(
+                replace(each, **arguments) if isinstance(each, lenet5.Augment) else each
+                for each in augment.augmentations
+            ),
+        )
+    if isinstance(augment, lenet5.Augment):
+        return replace(augment, **arguments)
+    return lenet5.Augment(**{"degrees": 0, "scale": 0, "shear": 0, "translate": 0, **arguments})
+
+
+_OPTIMIZATION = {"lr", "schedule", "warmup", "weight_decay"}  # settings that an optimizer of the recipe's own ignores
 
 
 _LONG = TrainerConfig(batch_size=128, lr=0.004, warmup=0.2, weight_decay=0.1, restore_best=False)

@@ -169,7 +169,7 @@ class TrainerConfig:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value = _converted(field.name, getattr(self, field.name), field.type)
+            value = convert_setting(field.name, getattr(self, field.name), field.type)
             object.__setattr__(self, field.name, value)  # the dataclass is frozen
         object.__setattr__(self, "device", "auto" if self.device is None else str(self.device))
         if self.ema_decay is not None and self.swa_epochs is not None:
@@ -184,7 +184,7 @@ class TrainerConfig:
         return {**asdict(self), "checkpoint_dir": directory}
 
 
-def _converted(name: str, value: Any, hint: Any) -> Any:
+def convert_setting(name: str, value: Any, hint: Any) -> Any:
     """Return a value as its field's type has it; raise ValueError if it does not satisfy the rule of the type."""
     options = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     optional = NoneType in options

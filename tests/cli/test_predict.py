@@ -1,5 +1,7 @@
 import json
-import re
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,25 +24,6 @@ def photographs(digits: DataSplits, tmp_path: Path) -> Photographs:
     for path, image in zip(paths, digits.test.images, strict=False):
         PIL.Image.fromarray(255 - image[0].numpy()).resize((64, 64)).convert("RGB").save(path)
     return paths, [str(int(target)) for target in digits.test.targets[:3]]
-
-
-def test_evaluate_repeats_the_report_of_the_run(trained: tuple[Path, Result], run: Invoke) -> None:
-    folder, _ = trained
-    for weights in (folder, folder / "model.safetensors"):
-        result = run("evaluate", "--weights", weights, "--data", "digits", "--device", "cpu", "--json")
-        assert json.loads(result.stdout) == json.loads((folder / "report.json").read_text())
-
-
-def test_evaluate_prints_a_readable_report(trained: tuple[Path, Result], run: Invoke) -> None:
-    result = run("evaluate", "--weights", trained[0], "--data", "digits", "--device", "cpu")
-    assert re.match(r"accuracy \d\d\.\d\d% of 360 \(95 % confidence: ", result.stdout)
-
-
-def test_evaluate_reproduces_the_published_accuracy(mnist_root: Path, run: Invoke) -> None:
-    for name in ("mnist_v2", "default"):
-        result = run("evaluate", "--weights", name, "--data", "mnist", "--root", mnist_root, "--json")
-        published = lenet5.LeNet5_Weights.MNIST_V2.meta["metrics"]["mnist"]["accuracy"]
-        assert json.loads(result.stdout)["accuracy"] == published
 
 
 def test_predict_prints_one_line_per_image(trained: tuple[Path, Result], photographs: Photographs, run: Invoke) -> None:
@@ -110,6 +93,19 @@ def test_show_plots_the_input_of_the_network(
         assert figure.size == (800, 690)
 
 
+def test_show_takes_the_next_free_name(
+    trained: tuple[Path, Result], photographs: Photographs, run: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    photographs[0][0].rename("predictions.png")
+    before = Path("predictions.png").read_bytes()
+    for number in (2, 3):
+        result = run("predict", "predictions.png", "--show", "predictions.png", "--weights", trained[0])
+        assert f"figure written to predictions-{number}.png" in result.stderr
+        assert Path(f"predictions-{number}.png").is_file()
+    assert Path("predictions.png").read_bytes() == before
+
+
 def test_show_overwrites_no_image(photographs: Photographs, invoke: Invoke) -> None:
     result = invoke("predict", "--show", *photographs[0])
     assert result.exit_code == 2
@@ -123,3 +119,49 @@ def test_predict_uses_the_bundled_weights(mnist_root: Path, run: Invoke, tmp_pat
         PIL.Image.fromarray(image[0].numpy()).save(path)
     rows = json.loads(run("predict", *paths, "--json").stdout)
     assert [row["label"] for row in rows] == [str(int(target)) for target in test.targets[:5]]
+
+
+def test_predict_takes_folders_and_patterns(
+    trained: tuple[Path, Result], photographs: Photographs, run: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths, digits = photographs
+    folder = tmp_path / "folder"
+    (folder / "nested").mkdir(parents=True)
+    names = ["2.png", "10.PNG", "[1].png"]
+    for path, name in zip(paths, names, strict=True):
+        path.rename(folder / name)
+    (folder / "notes.txt").write_text("no image")
+    (folder / "nested" / "3.png").write_bytes(b"")
+    monkeypatch.chdir(folder)
+
+    def predicted(argument: object) -> list[list[str]]:
+        return [line.split("  ")[:2] for line in run("predict", argument, "--weights", trained[0]).stdout.splitlines()]
+
+    assert predicted(folder) == [
+        [str(folder / name), digits[names.index(name)]] for name in ("2.png", "10.PNG", "[1].png")
+    ]
+    assert predicted("?.png") == [["2.png", digits[0]]]
+    assert predicted("[1].png") == [["[1].png", digits[2]]]  # a file of that name is not a pattern
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows forbids these file names")
+def test_names_that_cannot_be_shown_are_escaped(
+    trained: tuple[Path, Result], photographs: Photographs, tmp_path: Path
+) -> None:
+    paths, digits = photographs
+    names = [b"\xff.png", "\u2713\u00e9.png".encode(), b"a\nb\x1b[31m.png"]
+    for path, name in zip(paths, names, strict=True):
+        os.rename(path, os.path.join(os.fsencode(tmp_path), name))  # noqa: PTH104, PTH118 (names that are no text)
+    command: list[str | bytes] = [sys.executable, "-m", "lenet5", "predict", *names, "--weights", str(trained[0])]
+    for encoding, shown in (
+        ("cp1252", "\\u2713\u00e9.png"),
+        ("ascii", "\\u2713\\xe9.png"),
+        ("utf-8", "\u2713\u00e9.png"),
+    ):
+        environment = {**os.environ, "PYTHONIOENCODING": encoding}
+        result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=True)
+        lines = result.stdout.decode(encoding).splitlines()
+        expected = ["\\udcff.png", shown, "a\\nb\\x1b[31m.png"]
+        assert [line.split("  ")[:2] for line in lines] == [list(pair) for pair in zip(expected, digits, strict=True)]
+    result = subprocess.run([*command, "--json"], cwd=tmp_path, capture_output=True, check=True)
+    assert [os.fsencode(row["file"]) for row in json.loads(result.stdout)] == names

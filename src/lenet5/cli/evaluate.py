@@ -1,0 +1,33 @@
+"""The command `evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .group import device_option, echo, loading, main, root_option
+from .parameters import DATA, WEIGHTS
+
+
+@main.command()
+@click.option("--weights", type=WEIGHTS, required=True, help="Name of bundled weights, folder, or .safetensors file.")
+@click.option("--data", type=DATA, required=True, help="Dataset whose test set is used.")
+@root_option
+@device_option
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def evaluate(weights: str, data: str, root: Path | None, device: str, as_json: bool) -> None:
+    """Evaluate weights on a test set."""
+    with loading():
+        import lenet5
+        from lenet5.runtime.device import resolve_device
+
+    place = resolve_device(device)
+    pretrained = lenet5.load(weights)
+    test = lenet5.load_data(data, root).test
+    if pretrained.classes != test.classes:
+        ours, theirs = (f"{len(names)} classes ({', '.join(names)})" for names in (pretrained.classes, test.classes))
+        raise ValueError(f"{weights} has {ours}; {data} has {theirs}")
+    test.transform = pretrained.preprocess
+    report = lenet5.evaluate(pretrained.model, test, device=place)
+    echo(report.to_json() if as_json else str(report))

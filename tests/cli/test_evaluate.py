@@ -1,0 +1,29 @@
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from click.testing import Result
+
+import lenet5
+
+Invoke = Callable[..., Result]
+
+
+def test_evaluate_repeats_the_report_of_the_run(trained: tuple[Path, Result], run: Invoke) -> None:
+    folder, _ = trained
+    for weights in (folder, folder / "model.safetensors"):
+        result = run("evaluate", "--weights", weights, "--data", "digits", "--device", "cpu", "--json")
+        assert json.loads(result.stdout) == json.loads((folder / "report.json").read_text())
+
+
+def test_evaluate_prints_a_readable_report(trained: tuple[Path, Result], run: Invoke) -> None:
+    result = run("evaluate", "--weights", trained[0], "--data", "digits", "--device", "cpu")
+    assert re.match(r"accuracy \d\d\.\d\d% of 360 \(95 % confidence: ", result.stdout)
+
+
+def test_evaluate_reproduces_the_published_accuracy(mnist_root: Path, run: Invoke) -> None:
+    for name in ("mnist_v2", "default"):
+        result = run("evaluate", "--weights", name, "--data", "mnist", "--root", mnist_root, "--json")
+        published = lenet5.LeNet5_Weights.MNIST_V2.meta["metrics"]["mnist"]["accuracy"]
+        assert json.loads(result.stdout)["accuracy"] == published
