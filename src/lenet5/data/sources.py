@@ -2,14 +2,14 @@
 
 import copy
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Generator, Tensor
-from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDataset, Subset
+from torch.utils.data import BatchSampler, DataLoader, Dataset, DistributedSampler, IterableDataset, Subset
 
 from .batches import as_tensor, batch_images, check_batch, collate
 from .datasets import ImageDataset
@@ -225,6 +225,17 @@ def image_batches(data: Tensor | npt.NDArray[Any] | Data, device: torch.device) 
 def can_continue(source: Source) -> bool:
     """Return True if a source can resume in the middle of an epoch."""
     return not isinstance(source, LoaderSource) or source.has_state
+
+
+def ends_with_one_example(source: Source) -> bool:
+    """Return True if the last batch of an epoch has a single example, and the others have more."""
+    if isinstance(source, IndexedSource):
+        complete = source.limit is None or source.limit * source.batch_size > source.num_examples
+        return complete and source.batch_size > 1 and source.num_examples % source.batch_size == 1
+    batches: Any = getattr(getattr(source, "loader", None), "batch_sampler", None)
+    if type(batches) is not BatchSampler or batches.drop_last or not isinstance(batches.sampler, Sized):
+        return False
+    return batches.batch_size > 1 and len(batches.sampler) % batches.batch_size == 1
 
 
 def _adapted(

@@ -70,7 +70,7 @@ def plot_curves(frame: pd.DataFrame, best_epoch: int | None = None, ax: AnyAxes 
     validated, epochs = "val_accuracy" in frame, frame["epoch"]
     figure, both = panels(9 if validated else 5, 3.6, 2 if validated else 1, ax)
     both[0].plot(epochs, frame["train_loss"], marker=".", label="training")
-    if validated:
+    if "val_loss" in frame:
         both[0].plot(epochs, frame["val_loss"], marker=".", label="validation")
     if len(both) > 1:
         both[1].plot(epochs, 100 * frame["val_accuracy"], marker=".", color="C1", label="validation")

@@ -73,7 +73,9 @@ class ProgressBar(Callback):
     def _write(self, state: TrainingState, row: Row) -> None:
         text = f"epoch {row['epoch']}/{state.config.max_epochs}  loss {row['train_loss']:.4f}"
         if "val_loss" in row:
-            text += f"  val_loss {row['val_loss']:.4f}  val_accuracy {row['val_accuracy']:.4f}"
+            text += f"  val_loss {row['val_loss']:.4f}"
+        if "val_accuracy" in row:
+            text += f"  val_accuracy {row['val_accuracy']:.4f}"
         self._bar.write(text, file=sys.stderr)
 
     def _describe(self, state: TrainingState) -> None:

@@ -117,7 +117,8 @@ class TrainerConfig:
     final model, unless `restore_best` gives it the weights of an earlier epoch."""
 
     monitor: Literal["val_accuracy", "val_loss"] = "val_accuracy"
-    """Metric that selects the best epoch. Equal accuracies are ranked by loss; among equal epochs, the first wins."""
+    """Metric that selects the best epoch. Equal accuracies are ranked by loss, and so are epochs without accuracy, as
+    in regression; among equal epochs, the first wins."""
 
     restore_best: bool = True
     """Give the final model the weights of the best epoch instead of the last, if there is validation data."""

@@ -7,20 +7,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..data.datasets import check_targets
 from ..data.loader import Batch, TensorLoader
 from ..data.sources import Source, can_continue
-from ..inference import evaluate
+from ..inference import check_loss, check_output
 from ..runtime.acceleration import Accelerated, FusedGradients, LossFunction
 from ..runtime.device import autocast
 from ..runtime.distributed import Processes
 from ..runtime.graphs import CapturedGradients
 from ..runtime.interrupts import Interrupt
+from ..runtime.randomness import seeded
 from .checkpoints import add_checkpoint, decode, encode
 from .config import TrainerConfig
 from .history import Row
+from .objective import check_class_targets, validate, validate_first_batch
 from .optimization import Optimization
-from .preflight import rehearse_checkpoint
+from .preflight import check_last_batch, rehearse_checkpoint
 from .snapshot import Snapshot
 from .state import TrainingState
 
@@ -90,15 +91,19 @@ class Loop:
             self._call("on_fit_end")
 
     def _check_first(self) -> None:
-        """Check what would otherwise fail late, such as a checkpoint that cannot be written."""
+        """Check what would otherwise fail late: the last batch, the validation, and the first checkpoint."""
         state, directory = self.state, self.config.checkpoint_dir
-        if state.is_over or directory is None:
+        if state.is_over:
             return
-        with torch.random.fork_rng(devices=[]):  # a loader may draw a seed for its state
-            content = self.snapshot.to_dict()
+        with seeded(self.config.seed, self.device):  # data may draw random numbers, which the run must not miss
+            check_last_batch(state.model, self.train, self.device)
+            validation = None if self.val is None else validate_first_batch(self.val, state)
+            content = self.snapshot.to_dict() if directory is not None else {}
+        self.optimization.check_metrics(validation is not None and validation.accuracy is not None)
 
         def rehearse() -> bytes:
-            rehearse_checkpoint(directory, state.model, content)
+            if directory is not None:
+                rehearse_checkpoint(directory, state.model, content)
             return b""
 
         self.processes.broadcast_from_main(rehearse)
@@ -147,20 +152,20 @@ class Loop:
         if self.fused and weight == 1 and (fused_loss := self.fused(images, targets)) is not None:
             return fused_loss
         with autocast(self.device, self.config.precision):
-            logits = self.module(images)
-            if isinstance(self.loss_fn, nn.CrossEntropyLoss) and targets.ndim == 1:
-                self._check_targets(targets, logits.shape[1])
-            loss: Tensor = self.loss_fn(logits, targets)
+            outputs = check_output(self.module(images))
+            self._check_targets(targets, outputs)
+            loss = check_loss(self.loss_fn(outputs, targets))
         torch.autograd.backward(self.optimization.scaler.scale(loss if weight == 1 else loss * weight))
         return loss.detach()
 
-    def _check_targets(self, targets: Tensor, num_classes: int) -> None:
+    def _check_targets(self, targets: Tensor, outputs: Tensor) -> None:
         """Check the targets of a batch. With a TensorLoader, check all targets once instead."""
-        if isinstance(self.train, TensorLoader):
-            if self.targets_checked:
-                return
-            self.targets_checked, targets = True, self.train.targets
-        check_targets(targets, num_classes)
+        if not isinstance(self.train, TensorLoader):
+            check_class_targets(targets, outputs, self.loss_fn)
+        elif not self.targets_checked:
+            self.targets_checked = True
+            rows = outputs.detach()[:1].expand(len(self.train.targets), *outputs.shape[1:])
+            check_class_targets(self.train.targets, rows, self.loss_fn)
 
     def _can_capture(self) -> bool:
         """Return True if the gradients of a step can be captured as a CUDA graph."""
@@ -188,11 +193,12 @@ class Loop:
         train_loss = self.processes.all_sum(state.loss_sum) / state.num_seen
         row = Row(epoch=state.epoch + 1, lr=state.lr, train_loss=train_loss)
         if self.val is not None:
-            precision = self.config.precision
-            evaluation = evaluate(averaged, self.val, device=self.device, precision=precision, loss_fn=state.loss_fn)
-            assert evaluation.loss is not None
-            row["val_loss"], row["val_accuracy"] = evaluation.loss, evaluation.accuracy
+            validation = validate(averaged, self.val, state)
+            row["val_loss"] = validation.loss
+            if validation.accuracy is not None:
+                row["val_accuracy"] = validation.accuracy
         row = decode(self.processes.broadcast_from_main(lambda: encode(dict(row))))  # so that all ranks decide the same
+        self.optimization.end_epoch(row)
         state.end_epoch(row, averaged)
         self._call("on_epoch_end", row)
         self._sync_requests()

@@ -1,6 +1,7 @@
 """The optimizer with its learning-rate schedule, loss scaling and weight averaging."""
 
 import contextlib
+import functools
 import math
 import warnings
 from collections.abc import Callable, Iterable
@@ -13,10 +14,11 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR, ReduceLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, get_swa_multi_avg_fn
 
 from .config import TrainerConfig
+from .history import Row
 from .preflight import check_optimizer
 
 OptimizerFactory: TypeAlias = Callable[[Iterable[nn.Parameter]], Optimizer]
-SchedulerFactory: TypeAlias = Callable[[Optimizer, int], LRScheduler]
+SchedulerFactory: TypeAlias = Callable[[Optimizer, int], LRScheduler] | Callable[[Optimizer], LRScheduler]
 AnyOptimizer: TypeAlias = Optimizer | OptimizerFactory | None
 AnyScheduler: TypeAlias = LRScheduler | SchedulerFactory | None
 
@@ -102,8 +104,22 @@ class Optimization:
             if self.scaler.is_enabled():
                 self.scaler.update()
                 warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step", UserWarning)
-            if self.scheduler is not None:
+            if self.scheduler is not None and not isinstance(self.scheduler, ReduceLROnPlateau):
                 self.scheduler.step()
+
+    def check_metrics(self, has_accuracy: bool) -> None:
+        """Raise ValueError if a ReduceLROnPlateau watches an accuracy (mode="max") that validation does not yield."""
+        if isinstance(self.scheduler, ReduceLROnPlateau) and self.scheduler.mode == "max" and not has_accuracy:
+            raise ValueError(
+                "lr_scheduler is ReduceLROnPlateau with mode='max', which watches val_accuracy; expected validation"
+                " data whose targets are classes, or mode='min', which watches the loss"
+            )
+
+    def end_epoch(self, row: Row) -> None:
+        """Step a ReduceLROnPlateau: by the accuracy if its mode is "max", else by the validation or training loss."""
+        if isinstance(self.scheduler, ReduceLROnPlateau):
+            loss = row.get("val_loss", row["train_loss"])
+            self.scheduler.step(row["val_accuracy"] if self.scheduler.mode == "max" else loss)
 
 
 def make_optimizer(
@@ -122,14 +138,20 @@ def make_optimizer(
     if not any(id(parameter) in ids for group in optimizer.param_groups for parameter in group["params"]):
         raise ValueError("optimizer has none of the model's parameters; expected one made of model.parameters()")
     if scheduler is not None and not isinstance(scheduler, LRScheduler):
-        scheduler = scheduler(optimizer, num_updates)
+        scheduler = _made_scheduler(scheduler, optimizer, num_updates)
     if scheduler is not None and scheduler.optimizer is not optimizer:
         raise ValueError("lr_scheduler belongs to a different optimizer; expected one of `optimizer`, or a factory")
-    if isinstance(scheduler, ReduceLROnPlateau):
-        raise ValueError(
-            "lr_scheduler is ReduceLROnPlateau, which needs a metric; expected a scheduler that advances by step"
-        )
     return optimizer, scheduler
+
+
+def _made_scheduler(make: Any, optimizer: Optimizer, num_updates: int) -> LRScheduler:
+    """Call a factory; torch's own classes, and partials of them, take the optimizer alone."""
+    function = make.func if isinstance(make, functools.partial) else make
+    own = isinstance(function, type) and issubclass(function, LRScheduler)
+    scheduler = make(optimizer) if own else make(optimizer, num_updates)
+    if not isinstance(scheduler, LRScheduler):
+        raise TypeError(f"lr_scheduler made a {type(scheduler).__name__}; expected a scheduler of torch.optim")
+    return scheduler
 
 
 def make_schedule(optimizer: Optimizer, config: TrainerConfig, num_updates: int) -> LRScheduler:

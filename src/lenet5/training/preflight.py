@@ -1,5 +1,6 @@
 """Checks before the first step, so that a run never fails late for what was known at its start."""
 
+import copy
 import inspect
 import shutil
 import tempfile
@@ -12,11 +13,14 @@ from torch import nn
 from torch.nn.parameter import UninitializedParameter
 from torch.optim import Optimizer
 
+from ..data.sources import Source, ends_with_one_example, evaluation_source
 from ..runtime.acceleration import LossFunction
 from ..storage import StrPath
 from .callbacks import Callback
 from .checkpoints import write_checkpoint
 from .config import TrainerConfig
+
+_NORMS = nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm
 
 
 def check_arguments(
@@ -82,6 +86,21 @@ def check_optimizer(optimizer: object) -> None:
             f"the optimizer is {type(optimizer).__name__}, whose step needs a closure; expected one that steps from the"
             " gradients, such as torch.optim.AdamW"
         )
+
+
+def check_last_batch(model: nn.Module, source: Source, device: torch.device) -> None:
+    """Raise ValueError if the last batch of an epoch has one example and the model needs two, as BatchNorm does."""
+    if not (ends_with_one_example(source) and any(isinstance(module, _NORMS) for module in model.modules())):
+        return
+    images = next(evaluation_source(getattr(source, "loader", source), device).batches(0)).images
+    try:
+        with torch.no_grad():
+            copy.deepcopy(model).train()(images[:1].to(device))
+    except ValueError as error:
+        raise ValueError(
+            f"the last batch of an epoch has one example, which the model cannot train on ({error}); expected two or"
+            " more: choose a different batch_size, or a DataLoader with drop_last"
+        ) from error
 
 
 def rehearse_checkpoint(directory: StrPath, model: nn.Module, state: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from torch.optim import Optimizer
 
 from ..data.images import check_finite
 from ..data.loader import Batch
+from ..inference import not_ignored
 from ..runtime.acceleration import LossFunction
 from ..runtime.distributed import Processes
 from .config import TrainerConfig
@@ -107,7 +108,7 @@ class TrainingState:
             The loss is NaN or infinite. On an accelerator, it is checked only every 100 steps and at the end of an
             epoch, because each check waits for the device.
         ValueError
-            The loss is not finite because an image has a value that is not.
+            The loss is not finite because an image has a value that is not, or because no target of the batch counts.
         """
         every = loss_check_steps(self.device)
         if every == 1:
@@ -120,6 +121,11 @@ class TrainingState:
         if (self.step % every and self.step != self.num_steps) or math.isfinite(self.loss_sum.item()):
             return
         check_finite(batch.images)
+        if not not_ignored(batch.targets, self.loss_fn).any():
+            raise ValueError(
+                f"all targets of the batch in step {self.step} of {self.num_steps} are the ignore_index of the loss;"
+                " expected one that counts: choose a larger batch_size, or leave such examples out"
+            )
         place = f"epoch {self.epoch + 1}, step {self.step} of {self.num_steps}"
         place += "" if every == 1 else f", or in one of the {every} previous steps"
         raise self._diverged(f"the loss became NaN or infinite in {place}")
@@ -152,8 +158,9 @@ class TrainingState:
         if self.history.best_epoch is None:
             return True
         best = self.history[self.history.best_epoch - 1]
-        if self.config.monitor == "val_accuracy" and row["val_accuracy"] != best["val_accuracy"]:
-            return row["val_accuracy"] > best["val_accuracy"]
+        accuracy, best_accuracy = row.get("val_accuracy", 0.0), best.get("val_accuracy", 0.0)
+        if self.config.monitor == "val_accuracy" and accuracy != best_accuracy:
+            return accuracy > best_accuracy
         return row["val_loss"] < best["val_loss"]
 
     def _diverged(self, event: str) -> FloatingPointError:

@@ -54,8 +54,10 @@ class Trainer:
         An optimizer of the model's parameters, or a factory that takes the parameters. None for AdamW with the
         configured schedule. Your own optimizer keeps its learning rate unless you pass a scheduler.
     lr_scheduler
-        A scheduler of that optimizer, or a factory that takes the optimizer and the number of optimizer steps. It
-        advances after each optimizer step.
+        A scheduler of that optimizer, or a factory that takes the optimizer and the number of optimizer steps; one of
+        torch's classes, or a `functools.partial` of it, takes the optimizer alone. It advances after each optimizer
+        step. A ReduceLROnPlateau advances after each epoch instead, by the validation accuracy if its mode is "max",
+        else by the validation loss, or the training loss without validation data.
 
     Raises
     ------
@@ -138,8 +140,10 @@ class Trainer:
         Parameters
         ----------
         train, val
-            An ImageDataset, a TensorLoader, a torch Dataset or a DataLoader. Batches are pairs of images, as the model
-            expects them, and int64 targets (N,).
+            An ImageDataset, a TensorLoader, a torch or Hugging Face dataset, a DataLoader or another iterable of
+            batches, for `train` with a length. Batches are pairs of images, as the model expects them, and targets, as
+            the loss expects them. Validation covers each example once: see `lenet5.evaluate`. It yields `val_loss`,
+            and `val_accuracy` if the targets are the indices of classes (N,).
         resume
             A checkpoint, or a folder of checkpoints, to resume exactly. "auto" or True for the latest one in
             `checkpoint_dir`, or a new run if there is none.

@@ -1,0 +1,74 @@
+"""The loss of a run: which targets it takes, and validation by it."""
+
+import itertools
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..data.datasets import check_targets
+from ..data.sources import Source
+from ..inference import not_ignored, predict_outputs, predict_outputs_and_targets, whole_loss
+from ..metrics.functions import accuracy
+from ..runtime.acceleration import LossFunction
+from .state import TrainingState
+
+
+class Validation(NamedTuple):
+    """The metrics of a validation."""
+
+    loss: float
+    accuracy: float | None
+    """The fraction of correct predictions; None if the targets name no classes."""
+
+
+def validate(model: nn.Module, source: Source, state: TrainingState) -> Validation:
+    """Validate a model on a whole dataset: the loss is computed once, over all examples."""
+    outputs, targets = predict_outputs_and_targets(model, source, state.device, state.config.precision, state.processes)
+    return _measure(outputs, targets, state)
+
+
+def validate_first_batch(source: Source, state: TrainingState) -> Validation:
+    """Validate the model on the first batch, to find out before the first step whether validation works."""
+    batches = list(itertools.islice(source.batches(0), 1))
+    outputs = predict_outputs(state.model, (batch.images for batch in batches), state.device, state.config.precision)
+    return _measure(outputs, batches[0].targets.cpu(), state)
+
+
+def check_class_targets(targets: Tensor, outputs: Tensor, loss_fn: LossFunction) -> None:
+    """Check the targets of a cross-entropy; other losses take any targets.
+
+    Raises
+    ------
+    ValueError
+        The targets are neither indices of classes nor probabilities of classes.
+    """
+    if not isinstance(loss_fn, nn.CrossEntropyLoss | nn.NLLLoss):
+        return
+    if outputs.ndim < 2:
+        raise ValueError(f"the model returned shape {tuple(outputs.shape)}; expected logits (N, num_classes)")
+    if targets.is_floating_point() and targets.shape == outputs.shape and isinstance(loss_fn, nn.CrossEntropyLoss):
+        return
+    expected = (len(outputs), *outputs.shape[2:])
+    if targets.shape != expected:
+        advice = ": pass targets.squeeze(1)" if targets.shape[1:] == (1,) else ""
+        advice = ": for one-hot targets, pass targets.argmax(1)" if targets.shape == outputs.shape else advice
+        raise ValueError(f"targets have shape {tuple(targets.shape)}; expected {expected} indices of classes{advice}")
+    check_targets(targets[targets != loss_fn.ignore_index], outputs.shape[1])
+
+
+def _measure(outputs: Tensor, targets: Tensor, state: TrainingState) -> Validation:
+    check_class_targets(targets, outputs, state.loss_fn)
+    loss = whole_loss(state.loss_fn, outputs, targets, state.device)
+    return Validation(loss, _accuracy(outputs, targets, state.loss_fn))
+
+
+def _accuracy(outputs: Tensor, targets: Tensor, loss_fn: LossFunction) -> float | None:
+    """Return the accuracy if the targets (N,) are indices of the outputs (N, num_classes)."""
+    if outputs.ndim != 2 or outputs.shape[1] < 2 or targets.ndim != 1 or targets.is_floating_point():
+        return None
+    counted = not_ignored(targets, loss_fn)
+    targets = targets[counted]
+    if not len(targets) or int(targets.min()) < 0 or int(targets.max()) >= outputs.shape[1]:
+        return None
+    return accuracy(targets, torch.softmax(outputs[counted].double(), 1).argmax(1))
