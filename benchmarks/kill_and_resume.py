@@ -67,7 +67,7 @@ def start(folder: Path) -> int:
 
 def outcome(folder: Path) -> tuple[str, str]:
     """Return the hash of the final weights, and the history."""
-    state = dict(json.loads((folder / "final" / "state.json").read_text())["state"]["dict"])
+    state = dict(json.loads((folder / "final" / "state.json").read_text(encoding="utf-8"))["state"]["dict"])
     weights = (folder / "final" / "model.safetensors").read_bytes()
     return hashlib.sha256(weights).hexdigest(), json.dumps(state["rows"])
 

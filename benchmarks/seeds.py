@@ -31,8 +31,8 @@ def train(arguments: argparse.Namespace, seed: int) -> Path:
 
 def row(run: Path, seed: int) -> dict[str, object]:
     """Return the published results of a run."""
-    config = json.loads((run / "config.json").read_text())
-    report = json.loads((run / "report.json").read_text())
+    config = json.loads((run / "config.json").read_text(encoding="utf-8"))
+    report = json.loads((run / "report.json").read_text(encoding="utf-8"))
     history = pd.read_csv(run / "history.csv").set_index("epoch")
     epoch = config["meta"]["epoch"]  # of the saved weights
     return {

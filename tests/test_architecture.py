@@ -57,7 +57,7 @@ def lint_with(folder: Path, lines: list[tuple[str, str]]) -> str:
     """Check a copy of the package with one more line at the end of each named module; return the report."""
     shutil.copytree(ROOT / "src" / "lenet5", folder / "lenet5", ignore=shutil.ignore_patterns("__pycache__"))
     for module, line in lines:
-        with (folder / "lenet5" / f"{module}.py").open("a") as file:
+        with (folder / "lenet5" / f"{module}.py").open("a", encoding="utf-8") as file:
             file.write(f"\n{line}\n")
     result = lint(folder)
     assert result.returncode == 1
@@ -99,14 +99,16 @@ def test_training_contract_rejects_a_network(planted: str, module: str, line: st
 
 def test_layers_contract_rejects_a_room_without_a_floor(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "src" / "lenet5", tmp_path / "lenet5", ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "lenet5" / "utils.py").write_text('"""A room without a floor."""\n')
+    (tmp_path / "lenet5" / "utils.py").write_text('"""A room without a floor."""\n', encoding="utf-8")
     result = lint(tmp_path)
     assert result.returncode == 1
     assert "utils" in result.stdout
 
 
 def test_architecture_page_lists_the_rooms_of_the_layers_contract() -> None:
-    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
     (layers,) = (contract["layers"] for contract in contracts if contract["type"] == "layers")
     rooms = {
         (len(layers) - 1 - position, room.strip())
@@ -114,7 +116,7 @@ def test_architecture_page_lists_the_rooms_of_the_layers_contract() -> None:
         for room in layer.split("|")
         if room != "__main__"
     }
-    page = (ROOT / "docs" / "architecture.md").read_text()
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     listed = re.findall(r"^\| (\d+) \| `(\w+)` \| \S", page, re.MULTILINE)
     assert {(int(floor), room) for floor, room in listed} == rooms
     assert len(listed) == len(rooms)
@@ -122,26 +124,30 @@ def test_architecture_page_lists_the_rooms_of_the_layers_contract() -> None:
 
 def test_only_rooms_above_training_import_the_public_face() -> None:
     for path in SOURCES:
-        imports = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Import)]
+        imports = [
+            node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Import)
+        ]
         if any(alias.name == "lenet5" for node in imports for alias in node.names):
             assert path.relative_to(ROOT / "src" / "lenet5").parts[0] in {"cli", "recipes"}, path
 
 
 def test_ci_runs_the_test_command_of_the_readme() -> None:
-    command = (ROOT / ".ci" / "run").read_text().splitlines()[-1]
+    command = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()[-1]
     assert command.startswith("pip install ")
-    assert f"```sh\n{command}\n```" in (ROOT / "README.md").read_text()
+    assert f"```sh\n{command}\n```" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_no_module_reads_pickles_and_only_the_command_line_prints() -> None:
     pickles = re.compile(r"import (pickle|joblib|dill)|torch\.(load|save)\(|weights_only *= *False|allow_pickle")
     prints = re.compile(r"\bprint\(|\blogging\b")
     for path in SOURCES:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
         assert not pickles.search(text), path
         assert not prints.search(text), path
 
 
 def test_no_file_exceeds_300_lines() -> None:
-    lengths = {path: len(path.read_text().splitlines()) for path in [*SOURCES, *(ROOT / "tests").rglob("*.py")]}
+    lengths = {
+        path: len(path.read_text(encoding="utf-8").splitlines()) for path in [*SOURCES, *(ROOT / "tests").rglob("*.py")]
+    }
     assert {path.name: length for path, length in lengths.items() if length > 300} == {}

@@ -88,20 +88,20 @@ def replace_tensors(rng: random.Random, folder: Path, _donor: Path) -> None:
 def edit_json(rng: random.Random, folder: Path, _donor: Path) -> None:
     """Change or delete one entry of a JSON file, which stays readable."""
     path = rng.choice(sorted(folder.glob("*.json")))
-    content = json.loads(path.read_text())
+    content = json.loads(path.read_text(encoding="utf-8"))
     name = rng.choice(list(content))
     if rng.random() < 0.3:
         del content[name]
     else:
         content[name] = rng.choice([None, 0, "x", [], {}, True, -1.5])
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(content), encoding="utf-8")
 
 
 def reformat_json(rng: random.Random, folder: Path, _donor: Path) -> None:
     """Write the same JSON in a different layout, which is no damage."""
     path = rng.choice(sorted(folder.glob("*.json")))
-    content = json.loads(path.read_text())
-    path.write_text(json.dumps(dict(reversed(content.items())), indent=rng.choice([None, 1, 7])))
+    content = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(dict(reversed(content.items())), indent=rng.choice([None, 1, 7])), encoding="utf-8")
 
 
 MUTATIONS: list[Mutation] = [

@@ -48,7 +48,7 @@ def run_isolated(program: str) -> None:
 
 
 def test_package_lists_the_names_of_its_stub() -> None:
-    nodes = [node for node in ast.parse(STUB.read_text()).body if isinstance(node, ast.ImportFrom)]
+    nodes = [node for node in ast.parse(STUB.read_text(encoding="utf-8")).body if isinstance(node, ast.ImportFrom)]
     assert sorted(str(alias.asname) for node in nodes for alias in node.names) == NAMES
     assert set(NAMES) <= set(dir(lenet5))
 

@@ -87,11 +87,11 @@ def test_failed_write_keeps_the_old_file_only(tmp_path: Path, monkeypatch: pytes
 def test_folder_is_renamed_when_it_is_complete(tmp_path: Path) -> None:
     target = tmp_path / "parent" / "folder"
     with storage.written_folder(target) as folder:
-        (folder / "file").write_text("content")
+        (folder / "file").write_text("content", encoding="utf-8")
         assert not target.exists()
         assert folder.parent == target.parent
     assert names_in(target.parent) == ["folder"]
-    assert (target / "file").read_text() == "content"
+    assert (target / "file").read_text(encoding="utf-8") == "content"
 
 
 def test_folder_is_replaced_with_all_its_content(tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_json_round_trip_preserves_values_and_order(tmp_path_factory: pytest.Tem
 
 def test_json_is_indented_and_ends_with_a_newline(tmp_path: Path) -> None:
     storage.write_json(tmp_path / "value.json", {"b": 1, "a": [2]})
-    assert (tmp_path / "value.json").read_text() == '{\n  "b": 1,\n  "a": [\n    2\n  ]\n}\n'
+    assert (tmp_path / "value.json").read_text(encoding="utf-8") == '{\n  "b": 1,\n  "a": [\n    2\n  ]\n}\n'
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ def hardware(device: str) -> dict[str, Any]:
 def _processor() -> str:
     """Return the name of the processor, or its architecture if the name is unknown."""
     path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
 

@@ -228,7 +228,7 @@ def peak_memory() -> float:
     """Return the peak resident memory of this process, in bytes; NaN if the system does not report it."""
     status = Path("/proc/self/status")
     if status.exists():  # getrusage would include the memory that the parent had at the start of this process
-        (line,) = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
+        (line,) = [line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM")]
         return 1024.0 * int(line.split()[1])
     if sys.platform == "darwin":
         import resource

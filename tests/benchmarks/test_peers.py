@@ -179,9 +179,9 @@ def test_report_reproduces_the_committed_file() -> None:
     numbers = ["value", "low", "high", "sd", "runs", "epochs", "accuracy", "ratio", "share"]
     table[numbers] = table[numbers].astype(float)  # exact in every version of pandas, which read_csv is not
     table = table.astype({"epochs": "Int64", "runs": "Int64"})
-    environment = json.loads((RESULTS / "environment.json").read_text())
+    environment = json.loads((RESULTS / "environment.json").read_text(encoding="utf-8"))
     report = Report(table, environment.pop("absent"), environment)
-    assert f"# Benchmark of LeNet-5\n\n{report}\n" == (RESULTS / "report.md").read_text()
+    assert f"# Benchmark of LeNet-5\n\n{report}\n" == (RESULTS / "report.md").read_text(encoding="utf-8")
 
 
 # Command line
@@ -214,7 +214,7 @@ def test_command_writes_table_report_and_figure(tmp_path: Path, monkeypatch: pyt
     assert set(table["candidate"]) == {"lenet5, batch 64", "lenet5, batch 256", "lenet5"}  # the recipe has 256
     assert table["value"].isna().sum() == 1  # nothing reaches 110 %
     assert set(table["epochs"].dropna()) == {16}
-    report = (folder / "report.md").read_text()
+    report = (folder / "report.md").read_text(encoding="utf-8")
     for text in (
         "- Nothing: No module",
         "- Failing: failed in training: RuntimeError: first line\n",

@@ -65,7 +65,7 @@ def test_bad_input_is_one_sentence_on_stderr_and_exit_code_2(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "note.txt").write_text("not an image")
+    (tmp_path / "full" / "note.txt").write_text("not an image", encoding="utf-8")
     LeNet5().save_pretrained("weights")
     LeNet5(3).save_pretrained("three", preprocess={})
     result = invoke(*arguments)

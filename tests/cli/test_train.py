@@ -26,7 +26,7 @@ FILES = {
 def test_train_writes_a_run_and_prints_its_report(trained: tuple[Path, Result]) -> None:
     folder, result = trained
     assert {path.name for path in folder.iterdir()} == FILES
-    report = json.loads((folder / "report.json").read_text())
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     low, high = report["accuracy_interval"]
     assert low < report["accuracy"] < high
     assert f"accuracy {report['accuracy']:.2%} of 360 (95 % confidence: {low:.2%} to {high:.2%})" in result.stdout
@@ -46,17 +46,17 @@ def test_without_a_terminal_stderr_has_one_line_per_epoch(trained: tuple[Path, R
 def test_run_folder_is_a_weights_folder_that_records_its_command(trained: tuple[Path, Result]) -> None:
     folder, _ = trained
     assert isinstance(LeNet5.from_pretrained(folder), LeNet5)
-    config = json.loads((folder / "config.json").read_text())
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     assert config["meta"]["recipe"] == "lenet5 train --data digits --recipe digits --epochs 3 --seed 1"
     assert config["meta"]["num_params"] == 61_706
-    rows = (folder / "history.csv").read_text().splitlines()
+    rows = (folder / "history.csv").read_text(encoding="utf-8").splitlines()
     assert rows[0] == "epoch,lr,train_loss,val_loss,val_accuracy"
     assert len(rows) == 4
 
 
 def test_recorded_command_reproduces_the_same_bytes(trained: tuple[Path, Result], run: Invoke, tmp_path: Path) -> None:
     folder, _ = trained
-    command = json.loads((folder / "config.json").read_text())["meta"]["recipe"].split()[1:]
+    command = json.loads((folder / "config.json").read_text(encoding="utf-8"))["meta"]["recipe"].split()[1:]
     run(*command, "--device", "cpu", "--out", tmp_path / "again")
     for name in ("model.safetensors", "config.json", "history.csv", "report.json"):
         assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes(), name
@@ -92,7 +92,7 @@ def test_interrupted_run_resumes_to_the_same_bytes(
 def test_mnist_files_are_used_in_place(mnist_root: Path, run: Invoke, tmp_path: Path) -> None:
     before = sorted(mnist_root.rglob("*"))
     run("train", "--data", "mnist", "--root", mnist_root, "--epochs", 1, "--batch-size", 512, "--out", tmp_path / "run")
-    assert json.loads((tmp_path / "run" / "report.json").read_text())["accuracy"] > 0.95
+    assert json.loads((tmp_path / "run" / "report.json").read_text(encoding="utf-8"))["accuracy"] > 0.95
     assert sorted(mnist_root.rglob("*")) == before
 
 
@@ -102,7 +102,7 @@ def test_original_recipe_trains_the_original_network_and_plots_its_errors(run: I
     model = lenet5.LeNet5Original.from_pretrained(tmp_path / "run")
     assert sum(parameter.numel() for parameter in model.parameters()) == 60_000
     history = pd.read_csv(tmp_path / "run" / "history.csv")
-    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    report = json.loads((tmp_path / "run" / "report.json").read_text(encoding="utf-8"))
     assert list(history["lr"]) == pytest.approx([5e-4, 5e-4])
     assert history["test_accuracy"].iloc[-1] == pytest.approx(report["accuracy"], rel=1e-12)
     assert history["train_accuracy"].iloc[-1] > 0.9
@@ -113,8 +113,8 @@ def test_original_recipe_trains_the_original_network_and_plots_its_errors(run: I
 
 def test_calibrated_weights_give_the_reported_metrics(run: Invoke, tmp_path: Path) -> None:
     run("train", "--recipe", "fashion", "--epochs", "2", "--device", "cpu", "--out", tmp_path)
-    meta = json.loads((tmp_path / "config.json").read_text())["meta"]
-    report = json.loads((tmp_path / "report.json").read_text())
+    meta = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))["meta"]
+    report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     evaluated = json.loads(run("evaluate", "--weights", tmp_path, "--data", "digits", "--json").stdout)
     assert evaluated["loss"] == pytest.approx(report["loss"], rel=1e-5)
     assert meta["temperature"] != 1
@@ -127,7 +127,7 @@ def test_damaged_checkpoint_is_skipped_with_a_warning(run: Invoke, tmp_path: Pat
     folder = tmp_path / "run"
     run("train", "--epochs", 2, "--device", "cpu", "--out", folder)
     latest = max((folder / "checkpoints").iterdir())
-    (latest / "state.json").write_text("{")
+    (latest / "state.json").write_text("{", encoding="utf-8")
     result = run("train", "--resume", folder, "--device", "cpu")
     assert result.stderr.startswith(f"warning: skipping the damaged checkpoint {latest}: ")
 

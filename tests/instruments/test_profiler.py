@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 def test_profiler_writes_a_trace_and_a_table_of_operators(tiny: Tiny, tmp_path: Path) -> None:
     profiler = Profiler(tmp_path / "new", skip=2, steps=3)
     Trainer(tiny.model(), tiny.config, callbacks=[profiler]).fit(tiny.examples())
-    events = json.loads((tmp_path / "new" / "trace.json").read_text())["traceEvents"]
+    events = json.loads((tmp_path / "new" / "trace.json").read_text(encoding="utf-8"))["traceEvents"]
     assert sum(event.get("name", "").startswith("ProfilerStep#") for event in events) == 3
-    assert "aten::addmm" in (tmp_path / "new" / "operators.txt").read_text()
+    assert "aten::addmm" in (tmp_path / "new" / "operators.txt").read_text(encoding="utf-8")
 
 
 def test_run_that_ends_too_early_leaves_no_files(tiny: Tiny, tmp_path: Path) -> None:

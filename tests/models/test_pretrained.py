@@ -90,10 +90,10 @@ def test_failed_save_keeps_the_old_files(folder: Path) -> None:
 
 
 def test_save_does_not_replace_a_file(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("kept")
+    (tmp_path / "file").write_text("kept", encoding="utf-8")
     with pytest.raises(ValueError, match="is a file; expected a folder or a new path"):
         LeNet5().save_pretrained(tmp_path / "file")
-    assert (tmp_path / "file").read_text() == "kept"
+    assert (tmp_path / "file").read_text(encoding="utf-8") == "kept"
 
 
 def test_save_replaces_both_files_and_leaves_no_others(folder: Path) -> None:

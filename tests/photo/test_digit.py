@@ -249,7 +249,7 @@ def test_two_digits_are_rejected(gap: int, inverted: bool, tmp_path: Path) -> No
 
 
 def test_unreadable_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "note.txt").write_text("not an image")
+    (tmp_path / "note.txt").write_text("not an image", encoding="utf-8")
     with pytest.raises(ValueError, match="note.txt is not a readable image; expected PNG, JPEG or another common"):
         load_digit(str(tmp_path / "note.txt"))
     with pytest.raises(ValueError, match="nothing.png does not exist"):

@@ -72,7 +72,7 @@ def run_one(job: str, folder: Path) -> list[dict[str, Any]]:
 
 
 def read_results(job: str, folder: Path) -> list[dict[str, Any]]:
-    return [json.loads((folder / f"{job}-{rank}.json").read_text()) for rank in range(2)]
+    return [json.loads((folder / f"{job}-{rank}.json").read_text(encoding="utf-8")) for rank in range(2)]
 
 
 def assert_close(actual: Any, expected: Any, rel: float) -> None:

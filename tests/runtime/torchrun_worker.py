@@ -225,4 +225,4 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     jobs: dict[str, Callable[[Path], dict[str, Any]]] = {job.__name__: job for job in JOBS}
     result = jobs[name](Path(directory))
-    Path(directory, f"{name}-{os.environ.get('RANK', '0')}.json").write_text(json.dumps(result))
+    Path(directory, f"{name}-{os.environ.get('RANK', '0')}.json").write_text(json.dumps(result), encoding="utf-8")

@@ -203,10 +203,10 @@ def test_write_checkpoint_replaces_only_checkpoints(tmp_path: Path, content: str
     if content == "folder":
         path.mkdir()
         text = path / "text"
-    text.write_text("precious")
+    text.write_text("precious", encoding="utf-8")
     with pytest.raises(ValueError, match="thesis is not a checkpoint; expected a new folder, or a checkpoint"):
         write_checkpoint(path, LeNet5(), {})
-    assert text.read_text() == "precious"
+    assert text.read_text(encoding="utf-8") == "precious"
 
 
 def test_tensors_whose_paths_look_alike_are_kept_apart(tmp_path: Path) -> None:

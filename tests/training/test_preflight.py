@@ -181,7 +181,7 @@ def test_numbers_of_numpy_in_rows_and_states_are_saved_as_numbers(tiny: Tiny, tm
 
 
 def test_folder_that_cannot_be_written_is_refused_before_the_first_step(tiny: Tiny, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
     callback = Stateful(0, at=0)
     trainer = Trainer(tiny.model(), tiny.config(checkpoint_dir=tmp_path / "file" / "runs"), callbacks=[callback])
     with pytest.raises(OSError, match="file"):

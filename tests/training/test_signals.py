@@ -75,6 +75,12 @@ def test_ignored_signal_stays_ignored(tiny: Tiny) -> None:
     assert (len(history), history.interrupted) == (3, False)
 
 
+def test_handler_that_python_did_not_install_stays(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signal, "getsignal", lambda _: None)  # what it returns for such a handler
+    monkeypatch.setattr(signal, "signal", lambda *_: pytest.fail("a handler was replaced"))
+    assert len(tiny.trainer(tiny.config()).fit(tiny.images())) == 3
+
+
 def test_fit_works_in_a_thread_without_handling_signals(tiny: Tiny) -> None:
     histories: list[History] = []
     thread = threading.Thread(target=lambda: histories.append(tiny.trainer(tiny.config()).fit(tiny.images())))

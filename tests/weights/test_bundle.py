@@ -156,7 +156,10 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "truncated tensors": (lambda f: os.truncate(f / "model.safetensors", 1000), "model.safetensors is damaged"),
     "changed configuration": (lambda f: _change_byte(f / "config.json"), "config.json is (damaged|not readable)"),
     "truncated configuration": (lambda f: os.truncate(f / "config.json", 100), "config.json is not readable as JSON"),
-    "empty configuration": (lambda f: (f / "config.json").write_text("{}"), "config.json is damaged or was edited"),
+    "empty configuration": (
+        lambda f: (f / "config.json").write_text("{}", encoding="utf-8"),
+        "config.json is damaged or was edited",
+    ),
     "no hash": (lambda f: _edit(f, sha256=None), "model.safetensors is damaged or was edited"),
     "no architecture": (lambda f: _edit(f, architecture=None), "config.json names the architecture None"),
     "no arguments": (lambda f: _edit(f, arguments=None), "config.json names the architecture 'LeNet5'"),

@@ -27,14 +27,15 @@ def interruptible(*, second_raises: bool) -> Iterator[Interrupt]:
     """Record SIGINT and SIGTERM during a block, instead of raising or exiting.
 
     Python allows this in the main thread only; in other threads, nothing is recorded. An ignored signal stays ignored,
-    because shells ignore SIGINT for background jobs. Under torchrun, leave `second_raises` False: torchrun forwards
+    because shells ignore SIGINT for background jobs. A handler that a program around Python installed stays, because
+    Python could not restore it. Under torchrun, leave `second_raises` False: torchrun forwards
     signals, so one Ctrl-C can arrive twice.
     """
     interrupt = Interrupt(second_raises=second_raises)
     if threading.current_thread() is not threading.main_thread():
         yield interrupt
         return
-    handled = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
+    handled = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) not in (signal.SIG_IGN, None)]
     before = {number: signal.signal(number, interrupt.handle) for number in handled}
     try:
         yield interrupt

@@ -58,7 +58,7 @@ def build(script: types.ModuleType, root: Path, sources: dict[str, str]) -> tupl
     folder = root / script.FOLDER
     folder.mkdir(parents=True)
     for name, source in sources.items():
-        (folder / f"{name}.c").write_text(source)
+        (folder / f"{name}.c").write_text(source, encoding="utf-8")
     app, build_data = App(), {"artifacts": [], "pure_python": True, "tag": None}
     script.Kernels(root, app).initialize("standard", build_data)
     return build_data, app.warnings
