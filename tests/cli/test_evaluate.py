@@ -14,7 +14,7 @@ def test_evaluate_repeats_the_report_of_the_run(trained: tuple[Path, Result], ru
     folder, _ = trained
     for weights in (folder, folder / "model.safetensors"):
         result = run("evaluate", "--weights", weights, "--data", "digits", "--device", "cpu", "--json")
-        assert json.loads(result.stdout) == json.loads((folder / "report.json").read_text())
+        assert json.loads(result.stdout) == json.loads((folder / "report.json").read_text(encoding="utf-8"))
 
 
 def test_evaluate_prints_a_readable_report(trained: tuple[Path, Result], run: Invoke) -> None:

@@ -130,7 +130,7 @@ def test_predict_takes_folders_and_patterns(
     names = ["2.png", "10.PNG", "[1].png"]
     for path, name in zip(paths, names, strict=True):
         path.rename(folder / name)
-    (folder / "notes.txt").write_text("no image")
+    (folder / "notes.txt").write_text("no image", encoding="utf-8")
     (folder / "nested" / "3.png").write_bytes(b"")
     monkeypatch.chdir(folder)
 

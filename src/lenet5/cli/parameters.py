@@ -52,6 +52,11 @@ class Location(_ParamType):
 
     name = "path"
 
+    expected: str
+    names: tuple[str, ...]
+    file: str | None
+    remote: bool
+
     def __init__(
         self, expected: str, names: Iterable[str] = (), *, file: str | None = None, remote: bool = False
     ) -> None:
