@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -100,6 +101,20 @@ class ErrorCurve(Callback):
         )
 
 
+class Record(Callback):
+    """A callback that calls a function before the first step, when everything that can be refused has been checked."""
+
+    write: Callable[[], None]
+
+    def __init__(self, write: Callable[[], None]) -> None:
+        self.write = write
+
+    def on_fit_start(self, state: TrainingState) -> None:
+        """Call the function on rank 0."""
+        if state.is_main:
+            self.write()
+
+
 class Run:
     """One training run and its folder.
 
@@ -153,6 +168,7 @@ class Run:
         callbacks = [*(recipe.callbacks(train) if recipe.callbacks else ()), ProgressBar()]
         if recipe.published is not None:
             callbacks.insert(0, ErrorCurve(train, self.splits.test))
+        callbacks.append(Record(self.write_settings))
         self.trainer = Trainer(
             self.model, config, callbacks=callbacks, loss_fn=recipe.loss_fn, optimizer=recipe.optimizer
         )
@@ -167,13 +183,27 @@ class Run:
             return False
         return bool(WeightsFolder.open(folder).config.get("settings") == dataclasses.asdict(settings))
 
+    @property
+    def has_report(self) -> bool:
+        """Whether the run has finished and written its report."""
+        return (self.folder / REPORT).is_file()
+
+    @property
+    def can_resume(self) -> bool:
+        """Whether the folder holds the settings, from which the run can resume, at least from the start."""
+        return (self.folder / CONFIG).is_file()
+
     def fit(self, resume: str | None = None) -> History:
         """Train the model; with `resume="auto"`, resume from the latest checkpoint."""
-        if resume is None and self.trainer.is_main:  # so that a killed run can resume
-            self.folder.mkdir(parents=True, exist_ok=True)
-            content = {"settings": dataclasses.asdict(self.settings)}
-            storage.write_json(self.folder / CONFIG, storage.sealed(content))
         return self.trainer.fit(self.loader, self.val, resume=resume)
+
+    def write_settings(self) -> None:
+        """Write the settings to `config.json`, so that a killed run can resume; other entries stay."""
+        config = WeightsFolder.open(self.folder).config if (self.folder / CONFIG).is_file() else {}
+        settings = dataclasses.asdict(self.settings)
+        if config.get("settings") != settings:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            storage.write_json(self.folder / CONFIG, storage.sealed({**config, "settings": settings}))
 
     def report(self) -> Evaluation:
         """Evaluate the model on the test set, and write all files of the folder except the checkpoints."""
@@ -224,7 +254,7 @@ class Run:
             "categories": list(report.classes),
             "recipe": self.settings.command(),
             "metrics": {self.settings.data: {name: metrics[name] for name in _REPORTED}},
-            "epoch": history.best_epoch if self.trainer.config.restore_best else len(history),
+            "epoch": history.kept_epoch,
             "split_version": SPLIT_VERSION,
             "versions": {"lenet5": __version__, "torch": torch.__version__.partition("+")[0]},
         }

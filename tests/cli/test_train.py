@@ -1,4 +1,5 @@
 import json
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -107,6 +108,9 @@ def test_original_recipe_trains_the_original_network_and_plots_its_errors(run: I
     assert history["test_accuracy"].iloc[-1] == pytest.approx(report["accuracy"], rel=1e-12)
     assert history["train_accuracy"].iloc[-1] > 0.9
     assert (tmp_path / "run" / "errors.png").read_bytes()[:4] == b"\x89PNG"
+    last = history.iloc[-1]
+    line = f"  train_error {1 - last['train_accuracy']:.2%}  test_error {1 - last['test_accuracy']:.2%}"
+    assert result.stderr.splitlines()[-1].endswith(line)
     again = run("evaluate", "--weights", tmp_path / "run", "--data", "digits", "--device", "cpu", "--json")
     assert json.loads(again.stdout) == report
 
@@ -141,3 +145,60 @@ def test_ctrl_c_before_the_first_step_exits_with_130(
     monkeypatch.setattr("lenet5.runs.load_data", interrupt)
     result = invoke("train", "--out", tmp_path / "run")
     assert (result.exit_code, result.stderr) == (130, "interrupted\n")
+    assert not (tmp_path / "run").exists()
+
+
+def test_second_ctrl_c_in_the_first_epoch_leaves_a_run_that_can_be_resumed(
+    trained: tuple[Path, Result], invoke: Invoke, run: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(_bar: ProgressBar, _state: TrainingState) -> None:
+        raise KeyboardInterrupt
+
+    folder = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(ProgressBar, "on_step_end", interrupt)
+        stopped = invoke("train", "--epochs", 3, "--seed", 1, "--device", "cpu", "--out", folder)
+    assert stopped.exit_code == 130
+    assert f"interrupted; to resume: lenet5 train --resume {folder}" in stopped.stdout
+    run("train", "--resume", folder, "--device", "cpu")
+    assert (folder / "model.safetensors").read_bytes() == (trained[0] / "model.safetensors").read_bytes()
+
+
+def test_run_that_is_refused_leaves_no_folder(invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise ValueError("refused by the preflight")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("lenet5.training.trainer.Trainer._prepare", refuse)
+    result = invoke("train", "--device", "cpu")
+    assert (result.exit_code, result.stderr) == (2, "Error: refused by the preflight\n")
+    assert not list(tmp_path.iterdir())
+
+
+def test_resuming_a_finished_run_says_so_and_repeats_its_report(
+    trained: tuple[Path, Result], run: Invoke, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(trained[0], folder)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    result = run("train", "--resume", folder, "--device", "cpu")
+    hint = f"the run had finished after 3 epochs; for more: lenet5 train --resume {folder} --epochs NUMBER"
+    assert hint in result.stdout
+    assert "epoch" not in result.stderr
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_settings_by_option_are_stored_and_repeated(run: Invoke, tmp_path: Path) -> None:
+    settings = ["weight_decay=0.05", "augment.degrees=5", "model.pooling=avg", "model.activation=Tanh"]
+    options = [text for setting in settings for text in ("--set", setting)]
+    run("train", "--set", "max_epochs=1", *options, "--lr", 0.01, "--device", "cpu", "--out", tmp_path / "run")
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    command = "lenet5 train --data digits --recipe digits --epochs 1 --lr 0.01 --seed 0 " + " ".join(options)
+    assert config["meta"]["recipe"] == command
+    assert (config["arguments"]["pooling"], config["arguments"]["activation"]) == ("avg", "Tanh")
+    run(*command.split()[1:], "--device", "cpu", "--out", tmp_path / "again")
+    run("train", "--resume", tmp_path / "run", "--device", "cpu")
+    for name in ("model.safetensors", "config.json"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "run" / name).read_bytes()
+    state = lenet5.Trainer.load(tmp_path / "run").config
+    assert (state.weight_decay, state.lr, state.max_epochs) == (0.05, 0.01, 1)

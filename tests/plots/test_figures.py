@@ -115,6 +115,16 @@ def test_curves_mark_best_epoch_in_both_panels() -> None:
         assert "best: epoch 2" in [text.get_text() for text in legend.get_texts()]
 
 
+@pytest.mark.parametrize(
+    ("best", "kept", "labels"),
+    [(2, 3, {"best: epoch 2": 2, "saved weights: epoch 3": 3}), (2, 2, {"best, saved weights: epoch 2": 2})],
+)
+def test_curves_mark_the_epoch_of_the_weights(best: int, kept: int, labels: dict[str, int]) -> None:
+    for axes in plot_curves(FRAME, best, kept_epoch=kept).axes:
+        marks = {str(each.get_label()): each for each in axes.lines if "epoch" in str(each.get_label())}
+        assert {label: np.asarray(each.get_xdata())[0] for label, each in marks.items()} == labels
+
+
 def test_curves_without_validation_have_one_panel() -> None:
     figure = plot_curves(FRAME[["epoch", "train_loss"]])
     assert len(figure.axes) == 1
@@ -163,4 +173,13 @@ def test_predictions_have_one_row_per_image() -> None:
     figure = plot_predictions(images, np.zeros((2, 28, 28), np.float32), probabilities, ["cat", "dog"])
     titles = [axes.get_title() for axes in figure.axes]
     assert titles == ["first.png", "network input", "dog (90.0%)", "second.png", "network input", "cat (75.0%)"]
+    render(figure)
+
+
+def test_predictions_mark_low_confidence_and_round_to_100_percent_only_certainty() -> None:
+    images = [("a.png", np.zeros((20, 30, 3), np.uint8))] * 3
+    probabilities = np.array([[0.3764, 0.6236], [0.0001, 0.9999], [0, 1]], np.float32)
+    figure = plot_predictions(images, np.zeros((3, 28, 28), np.float32), probabilities, ["cat", "dog"], threshold=0.7)
+    titles = [axes.get_title() for axes in figure.axes[2::3]]
+    assert titles == ["dog (62.4%, low confidence)", "dog (> 99.9%)", "dog (100.0%)"]
     render(figure)

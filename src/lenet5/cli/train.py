@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..arguments import shown
 from ..recipes.settings import check_settings
 from .group import device_option, echo, loading, main, root_option
 from .parameters import DATA, RECIPE, RUN, Setting
 
 if TYPE_CHECKING:
-    from ..runs import RunSettings
+    from ..runs import Run, RunSettings
+    from ..runtime.distributed import Processes
 
 _NAMED = ("max_epochs", "batch_size", "lr", "seed")  # settings with an option of their own
 
@@ -41,7 +43,7 @@ _NAMED = ("max_epochs", "batch_size", "lr", "seed")  # settings with an option o
     help="Network, augmentation and settings.  [default: digits for --data digits, else standard]",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the run.  [default: runs/DATA-NUMBER]")
-@click.option("--resume", type=RUN, help="Resume the run in this folder, with its settings.")
+@click.option("--resume", type=RUN, help="Resume the run in this folder, with its settings; --epochs may be higher.")
 def train(
     data: str,
     root: Path | None,
@@ -60,7 +62,7 @@ def train(
     """
     overrides = _overrides(named, options)
     if resume is not None:
-        _reject_settings("resume", "root", "device")
+        _reject_settings("resume", "root", "device", "max_epochs")
     with loading():
         from ..runs import Run, RunSettings
         from ..runtime.device import resolve_device
@@ -72,6 +74,8 @@ def train(
     def choose() -> bytes:
         if resume is not None:
             folder, settings = Path(resume), RunSettings.read(Path(resume), data_root)
+            if "max_epochs" in overrides:
+                settings = dataclasses.replace(settings, max_epochs=overrides["max_epochs"])
         else:
             name = recipe or ("digits" if data == "digits" else "standard")
             settings = RunSettings(data, data_root, name, **overrides)
@@ -80,19 +84,32 @@ def train(
 
     folder, values = json.loads(processes.broadcast_from_main(choose))
     run = Run(Path(folder), RunSettings(**values), device)
+    _fit_and_report(run, processes, resume=resume is not None, longer="max_epochs" in overrides)
+
+
+def _fit_and_report(run: Run, processes: Processes, *, resume: bool, longer: bool) -> None:
+    """Train, and print and write the report."""
     say = echo if processes.is_main else _silent
     world = f" in {processes.world_size} processes" if processes.world_size > 1 else ""
     num_val = 0 if run.val is None else len(run.val)
     say(f"{len(run.loader.dataset)} training images, {num_val} validation images, {run.trainer.device}{world}")
+    folder, had_report, stopped = shown(run.folder), run.has_report, True
     try:
-        run.fit(resume=None if resume is None else "auto")
-    finally:  # SIGTERM raises SystemExit
-        if run.trainer.history.interrupted:
-            say(f"interrupted; to resume: lenet5 train --resume {run.folder}")
-    if run.trainer.history.interrupted:
+        run.fit(resume="auto" if resume else None)
+        stopped = run.trainer.history.interrupted
+    except Exception:
+        stopped = False
+        raise
+    finally:  # SIGTERM raises SystemExit, and a second Ctrl-C KeyboardInterrupt
+        if stopped and run.can_resume:
+            say(f"interrupted; to resume: lenet5 train --resume {folder}")
+    if stopped:
         raise click.exceptions.Exit(128 + signal.SIGINT)
+    if resume and had_report and not longer:
+        num_epochs = len(run.trainer.history)
+        say(f"the run had finished after {num_epochs} epochs; for more: lenet5 train --resume {folder} --epochs NUMBER")
     report = run.report()
-    say(f"\ntest set\n{report}\n\nwritten to {run.folder}:")
+    say(f"\ntest set\n{report}\n\nwritten to {folder}:")
     if processes.is_main:
         say("  " + ", ".join(sorted(path.name for path in run.folder.iterdir())))
 

@@ -55,7 +55,9 @@ def plot_confusion_matrix(matrix: npt.NDArray[np.int64], classes: Sequence[str],
     return figure
 
 
-def plot_curves(frame: pd.DataFrame, best_epoch: int | None = None, ax: AnyAxes | None = None) -> Figure:
+def plot_curves(
+    frame: pd.DataFrame, best_epoch: int | None = None, ax: AnyAxes | None = None, kept_epoch: int | None = None
+) -> Figure:
     """Plot the loss and, if available, the validation accuracy by epoch.
 
     Parameters
@@ -63,9 +65,11 @@ def plot_curves(frame: pd.DataFrame, best_epoch: int | None = None, ax: AnyAxes 
     frame
         One row per epoch, as returned by `History.to_frame`.
     best_epoch
-        Epoch to mark.
+        Best epoch, to mark.
     ax
         Axes for the losses, or two for the losses and the accuracy; None for a new figure.
+    kept_epoch
+        Epoch whose weights the model has, to mark.
     """
     validated, epochs = "val_accuracy" in frame, frame["epoch"]
     figure, both = panels(9 if validated else 5, 3.6, 2 if validated else 1, ax)
@@ -76,10 +80,19 @@ def plot_curves(frame: pd.DataFrame, best_epoch: int | None = None, ax: AnyAxes 
         both[1].plot(epochs, 100 * frame["val_accuracy"], marker=".", color="C1", label="validation")
     scale = "log" if (frame["train_loss"] > 0).all() else "linear"
     for axes, ylabel, yscale in zip(both, ("loss", "accuracy (%)"), (scale, "linear"), strict=False):
-        if best_epoch is not None:
-            axes.axvline(best_epoch, color="grey", linestyle=":", label=f"best: epoch {best_epoch}")
+        for epoch, meanings in _marks(best_epoch, kept_epoch).items():
+            style = "-" if "weights" in meanings else ":"
+            axes.axvline(epoch, color="grey", linestyle=style, label=f"{meanings}: epoch {epoch}")
         _finish(axes, xlabel="epoch", ylabel=ylabel, yscale=yscale)
     return figure
+
+
+def _marks(best_epoch: int | None, kept_epoch: int | None) -> dict[int, str]:
+    """Return the meaning of each epoch to mark."""
+    marks = {} if best_epoch is None else {best_epoch: "best"}
+    if kept_epoch is not None:
+        marks[kept_epoch] = "best, saved weights" if kept_epoch == best_epoch else "saved weights"
+    return marks
 
 
 def plot_errors(frame: pd.DataFrame, published: Mapping[str, tuple[int, int, float]]) -> Figure:

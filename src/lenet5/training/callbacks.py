@@ -76,6 +76,8 @@ class ProgressBar(Callback):
             text += f"  val_loss {row['val_loss']:.4f}"
         if "val_accuracy" in row:
             text += f"  val_accuracy {row['val_accuracy']:.4f}"
+        errors = {"train": row.get("train_accuracy"), "test": row.get("test_accuracy")}
+        text += "".join(f"  {name}_error {1 - value:.2%}" for name, value in errors.items() if value is not None)
         self._bar.write(text, file=sys.stderr)
 
     def _describe(self, state: TrainingState) -> None:

@@ -37,6 +37,9 @@ class History:
         One Row per epoch.
     best_epoch
         The best epoch, counted from 1; None without validation data.
+    kept_epoch
+        The epoch whose weights the model has, once the run has finished: the best, or the last without validation data
+        or without `restore_best`. None before.
     interrupted
         Whether Ctrl-C or SIGTERM ended the run early.
     """
@@ -44,6 +47,7 @@ class History:
     def __init__(self, rows: list[Row] | None = None, best_epoch: int | None = None) -> None:
         self.rows: list[Row] = rows or []
         self.best_epoch = best_epoch
+        self.kept_epoch: int | None = None
         self.interrupted = False
 
     def __len__(self) -> int:
@@ -57,6 +61,10 @@ class History:
 
     def __repr__(self) -> str:
         return f"<History: {len(self)} epochs, best {self.best_epoch}>"
+
+    def finish(self, *, restore_best: bool) -> None:
+        """Record which epoch the weights of the finished model are from."""
+        self.kept_epoch = self.best_epoch if restore_best and self.best_epoch is not None else len(self.rows)
 
     def to_frame(self) -> pd.DataFrame:
         """Return a table with one row per epoch."""
@@ -90,7 +98,7 @@ class History:
 
         if not self.rows:
             raise ValueError("the history is empty; call Trainer.fit first")
-        figure = plot_curves(self.to_frame(), self.best_epoch, ax)
+        figure = plot_curves(self.to_frame(), self.best_epoch, ax, kept_epoch=self.kept_epoch)
         return figure if ax is None else ax
 
     def _repr_html_(self) -> str:

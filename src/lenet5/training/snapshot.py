@@ -94,6 +94,8 @@ class Snapshot:
         state.best = saved["best"] and {name: tensor.to(state.device) for name, tensor in saved["best"].items()}
         for name in _COUNTERS:
             setattr(state, name, saved[name])
+        if state.finished:
+            state.history.finish(restore_best=state.config.restore_best)
         ranks = saved["ranks"]
         if len(ranks) == world_size:
             state.loss_sum = ranks[rank]["loss_sum"].to(state.loss_sum)

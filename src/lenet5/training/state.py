@@ -151,6 +151,7 @@ class TrainingState:
         if self.finished:
             best = self.best if self.config.restore_best else None
             self.model.load_state_dict(weights.state_dict() if best is None else best)
+            self.history.finish(restore_best=self.config.restore_best)
         self.model.eval()
 
     def _is_best(self, row: Row) -> bool:

@@ -275,6 +275,8 @@ class Trainer:
         trainer = cls(model.eval(), replace(config, device=device or config.device), **options)
         trainer._loaded = checkpoint.state
         trainer.state.history = History(checkpoint.state["rows"], checkpoint.state["best_epoch"])
+        if checkpoint.state.get("finished"):
+            trainer.state.history.finish(restore_best=config.restore_best)
         return trainer
 
     def _new_state(self, config: TrainerConfig, processes: Processes) -> TrainingState:
