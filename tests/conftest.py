@@ -1,6 +1,7 @@
 import importlib
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -37,6 +38,13 @@ def _threads() -> Iterator[None]:
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def _no_mps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide the GPU of a Mac, which no environment variable hides."""
+    if sys.platform == "darwin":
+        monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
 
 
 @pytest.fixture(scope="session")

@@ -116,7 +116,7 @@ def main(folder: Path) -> None:
     splits = lenet5.load_data("digits")
     small = splits.train.select(slice(0, 200))
     config = lenet5.TrainerConfig(
-        max_epochs=2, batch_size=50, checkpoint_dir=folder / "checkpoints", keep_checkpoints=1
+        max_epochs=2, batch_size=50, device="cpu", checkpoint_dir=folder / "checkpoints", keep_checkpoints=1
     )
     model = lenet5.LeNet5()
     trainer = lenet5.Trainer(model, config, callbacks=[lenet5.CSVLogger(folder / "history.csv")])

@@ -151,6 +151,7 @@ def test_missing_widgets_of_tqdm_are_no_warning() -> None:
     ("ipython", "expected"),
     [
         (None, False),
+        (SimpleNamespace(), False),
         (SimpleNamespace(get_ipython=lambda: None), False),
         (SimpleNamespace(get_ipython=lambda: SimpleNamespace(kernel=None)), False),
         (SimpleNamespace(get_ipython=lambda: SimpleNamespace(kernel=1)), True),

@@ -17,8 +17,8 @@ _MAX_CHARACTERS = 200  # of one cell
 
 def in_notebook() -> bool:
     """Return True in the kernel of a notebook; False in scripts and in IPython's terminal."""
-    ipython = sys.modules.get("IPython")
-    return getattr(ipython and ipython.get_ipython(), "kernel", None) is not None
+    get_shell = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    return get_shell is not None and getattr(get_shell(), "kernel", None) is not None
 
 
 def display(value: object) -> Any:

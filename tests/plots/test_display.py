@@ -16,7 +16,7 @@ from matplotlib.backend_bases import FigureManagerBase
 from matplotlib.figure import Figure
 
 from lenet5 import Evaluation, History, LRSearch
-from lenet5.plots.display import panels
+from lenet5.plots.display import new_figure, panels
 from lenet5.plots.figures import plot_images
 
 HISTORY = History([{"epoch": 1, "train_loss": 0.5, "val_loss": 0.4, "val_accuracy": 0.9}], best_epoch=1)
@@ -41,6 +41,16 @@ def test_figure_is_displayed_by_a_notebook_without_pyplot(result: Any) -> None:
     assert content["text/plain"].startswith(f"<Figure size {size['width']}x{size['height']} with ")
     image = PIL.Image.open(io.BytesIO(content["image/png"]))
     assert image.size == (2 * size["width"], 2 * size["height"])
+
+
+def test_display_keeps_the_proportions_of_a_cropped_figure() -> None:
+    with mpl.rc_context({"savefig.bbox": "tight"}):  # a setting of the user
+        figure: Any = new_figure(6, 4)
+        figure.set_layout_engine("none")
+        figure.add_axes((0.4, 0.4, 0.1, 0.2))
+        png, size = figure._repr_png_()
+    assert PIL.Image.open(io.BytesIO(png)).size == pytest.approx((2 * size["width"], 2 * size["height"]), abs=1)
+    assert size["width"] < 200
 
 
 def test_inline_backend_displays_the_figure_once() -> None:

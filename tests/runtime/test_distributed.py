@@ -26,9 +26,10 @@ from lenet5.runtime.distributed import (
     was_restarted,
 )
 
-pytestmark = pytest.mark.skipif(
-    not torch.distributed.is_available(), reason="torch was built without torch.distributed"
-)
+pytestmark = [
+    pytest.mark.skipif(not torch.distributed.is_available(), reason="torch was built without torch.distributed"),
+    pytest.mark.skipif(sys.platform == "win32", reason="torch for Windows lacks libuv, which torchrun needs"),
+]
 
 WORKER = Path(__file__).with_name("torchrun_worker.py")
 RunJob: TypeAlias = Callable[[str, Path], list[dict[str, Any]]]

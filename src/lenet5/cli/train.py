@@ -68,7 +68,7 @@ def train(
         from ..runtime.device import resolve_device
         from ..runtime.distributed import join_processes, local_rank
 
-    data_root = None if root is None else str(root)
+    data_root = None if root is None else root.as_posix()  # which every system reads
     processes = join_processes(resolve_device(device, local_rank()))
 
     def choose() -> bytes:

@@ -39,6 +39,6 @@ def stratified_holdout(targets: npt.ArrayLike, size: int) -> npt.NDArray[np.int6
     quotas[np.argsort(-remainders, kind="stable")[: size - quotas.sum()]] += 1
     held_out = np.zeros(len(targets), bool)
     for label, count, quota in zip(classes, counts, quotas, strict=True):
-        positions = (2 * np.arange(quota) + 1) * count // (2 * quota)
+        positions = (2 * np.arange(quota, dtype=np.int64) + 1) * count // (2 * quota)
         held_out[np.flatnonzero(targets == label)[positions]] = True
     return np.flatnonzero(held_out)

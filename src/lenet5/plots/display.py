@@ -22,8 +22,9 @@ class Figure(figure.Figure):
 
     def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
         """Render at twice the displayed size, for screens of high resolution."""
-        width, height = self.get_size_inches() * self.dpi
-        return to_png(self, dpi=round(2 * self.dpi)), {"width": round(width), "height": round(height)}
+        png = to_png(self, dpi=round(2 * self.dpi))
+        width, height = (int.from_bytes(png[start : start + 4], "big") // 2 for start in (16, 20))  # of its header
+        return png, {"width": width, "height": height}
 
     def show(self, warn: bool = True) -> None:
         """Show the figure in the notebook, or else in a window of pyplot.
