@@ -1,6 +1,7 @@
 """The checks of `ImageClassifier.__call__`, and what trainers ask of a network."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -115,3 +116,25 @@ def test_cuda_graph_is_unsafe_with_hooks(path: str, kind: str) -> None:
     assert not model.cuda_graph_safe()
     handle.remove()
     assert model.cuda_graph_safe()
+
+
+def test_cuda_graph_is_unsafe_with_a_subclass_of_tensor_as_a_parameter() -> None:
+    model = LeNet5()
+    parameters: dict[str, Any] = model.output._parameters
+    parameters["weight"] = torch.zeros(10, 84).as_subclass(type("Labelled", (Tensor,), {}))
+    assert not model.cuda_graph_safe()
+
+
+def test_cuda_graph_is_unsafe_with_a_replaced_function_or_method(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = LeNet5()
+    for target, name in ((nn.functional, "relu"), (nn.Linear, "forward"), (model.c1, "_call_impl")):
+        with monkeypatch.context() as patch:
+            patch.setattr(target, name, lambda *_, **__: None)
+            assert not model.cuda_graph_safe()
+        assert model.cuda_graph_safe()
+
+
+def test_cuda_graph_is_unsafe_with_a_parametrization() -> None:
+    model = LeNet5()
+    nn.utils.parametrizations.weight_norm(model.f6.get_submodule("linear"))
+    assert not model.cuda_graph_safe()

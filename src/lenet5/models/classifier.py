@@ -1,6 +1,5 @@
 """The base class of the networks: image checks and kernel dispatch, both outside `forward`."""
 
-import itertools
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,6 +9,7 @@ import torch.fx
 from torch import Tensor, nn
 
 from .. import notebook
+from . import unmodified
 from .pretrained import PretrainedModel
 
 
@@ -112,14 +112,16 @@ class ImageClassifier(PretrainedModel, abstract=True):
         return kernel.gradients(self, loss_fn) if kernel and kernel.gradients else None
 
     def cuda_graph_safe(self) -> bool:
-        """Return True if a CUDA graph can capture the forward pass: all layers are torch's own, without hooks."""
-        states = [vars(module) for module in self.modules()]
-        hooked = any(value for state in states for name, value in state.items() if name.endswith("_hooks"))
-        replaced = any("forward" in state for state in states)
-        layers = itertools.islice(self.modules(), 1, None)
-        known = type(self).forward.__module__.startswith(__package__)
-        known = known and all(type(layer).__module__.startswith("torch.nn.modules") for layer in layers)
-        return known and not hooked and not replaced
+        """Return True if a CUDA graph can capture the forward pass: all layers are torch's own, and unmodified."""
+        layers = list(self.modules())[1:]
+        return (
+            unmodified.is_unobserved()
+            and unmodified.is_original(type(self).forward)
+            and all(map(unmodified.is_torch_layer, layers))
+            and unmodified.are_unmodified([self, *layers])
+            and all(type(tensor) in {Tensor, nn.Parameter} for tensor in [*self.parameters(), *self.buffers()])
+            and unmodified.torch_is_original()
+        )
 
     def _check(self, images: Tensor) -> None:
         if not isinstance(images, Tensor):

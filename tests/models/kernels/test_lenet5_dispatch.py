@@ -46,9 +46,9 @@ def single_calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sizes: list[int] = []
     small_batch = lenet5._small_batch
 
-    def record(images: Tensor, parameters: list[Tensor]) -> Tensor:
+    def record(images: Tensor, addresses: list[int], classes: int) -> Tensor:
         sizes.append(len(images))
-        return small_batch(images, parameters)
+        return small_batch(images, addresses, classes)
 
     monkeypatch.setattr(lenet5, "_small_batch", record)
     return sizes

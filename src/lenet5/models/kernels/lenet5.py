@@ -1,12 +1,13 @@
 """The kernel of `LeNet5`: C1 to S4 in one pass, and all layers in a single call for small batches without gradients.
 
 It applies to one channel of 28x28 or 32x32 pixels in float32, with ReLU and max pooling, on Linux with AVX-512, if no
-hooks, tracing or transforms are active. docs/performance.md explains it.
+hooks, tracing or transforms are active and nothing that the layers use has been replaced. docs/performance.md explains
+it.
 """
 
 import ctypes
 import functools
-from collections.abc import Iterable
+from collections.abc import Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
+from .. import unmodified
 from ..classifier import KERNELS, Kernel
 from ..lenet5 import LeNet5
 from . import library as lib
+from .plan import Plans, Watch
 
 _pooling_settings = attrgetter("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")
 _flatten_settings = attrgetter("start_dim", "end_dim")
@@ -28,6 +31,15 @@ _CONVOLUTIONS = [nn.Sequential, nn.Conv2d, nn.ReLU, nn.MaxPool2d] * 2
 _HEAD = [nn.Sequential, nn.Flatten, nn.Linear, nn.ReLU, nn.Sequential, nn.Linear, nn.ReLU, nn.Linear]
 _NETWORK = _CONVOLUTIONS + _HEAD
 _SHAPES = [(6, 1, 5, 5), (6,), (16, 6, 5, 5), (16,), (120, 400), (120,), (84, 120), (84,)]  # without the output layer
+_WATCH = Watch(
+    (nn.Sequential, nn.Conv2d, nn.ReLU, nn.MaxPool2d, nn.Flatten, nn.Linear),
+    *("Sequential.__iter__", "Conv2d._conv_forward"),
+    *(
+        f"nn.modules.{path}"
+        for path in ("conv.F.conv2d", "activation.F.relu", "pooling.F.max_pool2d", "linear.F.linear")
+    ),
+    *(f"nn.functional.torch.{name}" for name in ("relu", "relu_", "max_pool2d", "Tensor.flatten")),
+)
 
 
 @functools.cache
@@ -53,18 +65,17 @@ def logits(model: LeNet5, images: Tensor) -> Tensor | None:
     The checks run at every call, so that any change to the model takes effect. They are written for speed, because for
     one image they take longer than the arithmetic.
     """
-    size = model.image_size
-    if not _are_supported(images, size) or lib.have_hooks((model,)):
+    if not _are_supported(images, model.image_size):
         return None
-    layers = model._modules
-    if not torch.is_grad_enabled() and images.shape[0] <= lib.FEW:
-        parameters = _parameters(layers.values(), _NETWORK, size)
-        if parameters is not None:
-            return _small_batch(images, parameters)
-    parameters = _parameters((layers[name] for name in ("c1", "s2", "c3", "s4")), _CONVOLUTIONS, size)
-    if parameters is None:
+    if not torch.is_grad_enabled():
+        if images.shape[0] <= lib.FEW and (plan := _NETWORKS.get(model)) is not None:
+            return _small_batch(images, plan.addresses, plan.shapes[-1][0])
+    elif not unmodified.saves_tensors_as_they_are():
         return None
-    x = convolutions(images, *parameters)  # (N, 16, 5, 5)
+    plan = _STAGES.get(model)
+    if plan is None:
+        return None
+    x = convolutions(images, *plan.tensors())  # (N, 16, 5, 5)
     result: Tensor = model.output(model.f6(model.c5(x)))
     return result
 
@@ -96,15 +107,14 @@ def layer_by_layer(images: Tensor, w1: Tensor, b1: Tensor, w3: Tensor, b3: Tenso
     return nn.functional.max_pool2d(nn.functional.conv2d(s2, w3, b3).relu(), 2)
 
 
-def _small_batch(images: Tensor, parameters: list[Tensor]) -> Tensor:
+def _small_batch(images: Tensor, addresses: list[int], classes: int) -> Tensor:
     """Compute all layers in a single call."""
     compiled = library()
     assert compiled is not None
-    (count, _, _, size), classes = images.shape, parameters[-1].shape[0]
+    count, _, _, size = images.shape
     images, result = images.contiguous(), images.new_empty(count, classes)
-    pointers = [tensor.data_ptr() for tensor in parameters]
     threads = _num_threads(count)
-    compiled.lenet5_logits(images.data_ptr(), size, *pointers, classes, result.data_ptr(), count, threads)
+    compiled.lenet5_logits(images.data_ptr(), size, *addresses, classes, result.data_ptr(), count, threads)
     return result
 
 
@@ -130,13 +140,10 @@ class _Convolutions(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradients: Tensor) -> tuple[Tensor | None, ...]:
-        images, w1, b1, w3, b3, s2, winners = ctx.saved_tensors
-        if torch.is_grad_enabled():  # double backward
-            needed = ctx.needs_input_grad[1:]
-            inputs = [tensor for tensor, need in zip((w1, b1, w3, b3), needed, strict=True) if need]
-            result = layer_by_layer(images, w1, b1, w3, b3)
-            grads = iter(torch.autograd.grad(result, inputs, gradients, create_graph=True))
-            return None, *(next(grads) if need else None for need in needed)
+        saved = images, w1, b1, w3, b3, s2, winners = ctx.saved_tensors
+        gradients = gradients.contiguous()
+        if torch.is_grad_enabled() or not _can_read([gradients, *saved]):
+            return None, *_gradients_layer_by_layer(ctx.needs_input_grad[1:], gradients, images, w1, b1, w3, b3)
         compiled = library()
         assert compiled is not None
         threads = _num_threads(len(images))
@@ -147,7 +154,6 @@ class _Convolutions(torch.autograd.Function):
         shifted[:, 0, 1:6, :30] = rows
         shifted[:, 1, 1:6, 6:36] = rows
         dw1, db1, dw3, db3 = (w3.new_zeros(threads, *shape) for shape in ((6, 5, 8), (6,), (16, 5, 32), (16,)))
-        gradients = gradients.contiguous()
         pointers = [tensor.data_ptr() for tensor in (shifted, s2, winners, gradients, dw1, db1, dw3, db3)]
         compiled.lenet5_backward(images.data_ptr(), images.shape[-1], *pointers, len(images), threads)
         dw1, db1, dw3, db3 = (partial.sum(0) for partial in (dw1, db1, dw3, db3))
@@ -160,35 +166,55 @@ def _num_threads(count: int) -> int:
     return min(torch.get_num_threads(), count)
 
 
+def _can_read(tensors: Sequence[Tensor]) -> bool:
+    """Return True if C can read the gradients of S4 and the saved tensors, which hooks may have replaced."""
+    *others, winners = tensors
+    return all(map(unmodified.is_readable, others)) and unmodified.is_readable(winners, torch.int8)
+
+
+def _gradients_layer_by_layer(needed: Sequence[bool], gradients: Tensor, *saved: Tensor) -> list[Tensor | None]:
+    """Compute the gradients of the parameters with torch's operators, differentiably for a double backward."""
+    images, *parameters = saved
+    twice = torch.is_grad_enabled()
+    if not twice:
+        parameters = [tensor.detach().requires_grad_() for tensor in parameters]
+    with torch.enable_grad(), torch.autocast("cpu", enabled=False):
+        result = layer_by_layer(images, *parameters)
+    wanted = [tensor for tensor, need in zip(parameters, needed, strict=True) if need]
+    computed = iter(torch.autograd.grad(result, wanted, gradients, create_graph=twice))
+    return [next(computed) if need else None for need in needed]
+
+
 def _are_supported(images: Tensor, size: int) -> bool:
     """Return True if C can read the images, they need no gradient, and no tracing or transforms are active."""
-    if torch.compiler.is_compiling() or type(images) is not Tensor or size not in _FIRST or not lib.is_unobserved():
-        return False
-    shape = images.shape
     return bool(
-        shape[1:] == (1, size, size)
-        and shape[0]
-        and images.dtype == torch.float32
-        and images.is_cpu
+        not torch.compiler.is_compiling()
+        and size in _FIRST
+        and unmodified.is_unobserved()
+        and unmodified.is_dense(images)
+        and images.dtype is torch.float32
+        and images.shape[1:] == (1, size, size)
+        and images.shape[0]
         and not images.requires_grad
         and library() is not None
     )
 
 
-def _parameters(layers: Iterable[Any], types: list[type[nn.Module]], size: int) -> list[Tensor] | None:
-    """Return the parameters of the layers; None if the kernel cannot replace the layers or read the parameters."""
+def _find_layers(
+    model: LeNet5, names: Sequence[str], types: list[type[nn.Module]], shapes: list[tuple[int, ...]]
+) -> list[nn.Module] | None:
+    """Return layers with their children; None if they differ from those that the kernel replaces."""
     parts: list[Any] = []
-    for layer in layers:
-        parts.append(layer)
-        parts += layer._modules.values()
-    if [type(part) for part in parts] != types or lib.have_hooks(parts) or not _have_settings(parts, size):
+    for name in names:
+        layer = model._modules.get(name)
+        parts += [layer, *layer._modules.values()] if layer is not None else []
+    if [type(part) for part in parts] != types or not _have_settings(parts, model.image_size):
         return None
-    parameters: list[Tensor] = [tensor for part in parts if part._parameters for tensor in part._parameters.values()]
-    shapes = _SHAPES[:4]
+    parameters = [tensor for part in parts for tensor in part._parameters.values()]
     if types is _NETWORK:
-        classes = parts[-1].out_features
-        shapes = [*_SHAPES, (classes, 84), (classes,)]
-    return parameters if lib.are_plain(parameters) and [tensor.shape for tensor in parameters] == shapes else None
+        shapes = [*shapes, (parts[-1].out_features, 84), (parts[-1].out_features,)]
+    readable = all(map(unmodified.is_readable, parameters))
+    return parts if readable and [tensor.shape for tensor in parameters] == shapes else None
 
 
 def _have_settings(parts: list[Any], size: int) -> bool:
@@ -201,4 +227,13 @@ def _have_settings(parts: list[Any], size: int) -> bool:
     )
 
 
+_STAGES = Plans(
+    _WATCH, functools.partial(_find_layers, names=("c1", "s2", "c3", "s4"), types=_CONVOLUTIONS, shapes=_SHAPES[:4])
+)
+_NETWORKS = Plans(
+    _WATCH,
+    functools.partial(
+        _find_layers, names=("c1", "s2", "c3", "s4", "c5", "f6", "output"), types=_NETWORK, shapes=_SHAPES
+    ),
+)
 KERNELS[LeNet5.forward] = Kernel(logits=logits)
