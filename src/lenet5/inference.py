@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from . import notebook
-from .data.datasets import check_targets
 from .data.images import check_finite
 from .data.loader import TensorLoader
 from .data.sources import Data, Source, evaluation_source, image_batches
+from .data.targets import check_targets
 from .metrics.report import Evaluation
 from .runtime.acceleration import LossFunction
 from .runtime.device import Device, autocast, resolve_device

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 
 from . import __version__, storage
-from .data.datasets import DataSplits, ImageDataset, load_data
+from .data.catalogue import NAMES
+from .data.datasets import ImageDataset
 from .data.loader import TensorLoader
 from .data.preprocess import Preprocess
+from .data.sets import DataSplits, load_data
 from .data.splits import SPLIT_VERSION
 from .inference import evaluate
 from .metrics.calibration import temperature
@@ -252,6 +254,7 @@ class Run:
         return {
             "num_params": sum(parameter.numel() for parameter in self.model.parameters()),
             "categories": list(report.classes),
+            "raw": self.settings.data not in NAMES,  # own images are not photographs of digits
             "recipe": self.settings.command(),
             "metrics": {self.settings.data: {name: metrics[name] for name in _REPORTED}},
             "epoch": history.kept_epoch,

@@ -1,10 +1,10 @@
 from .augment import Augment as Augment
-from .datasets import DataSplits as DataSplits
 from .datasets import ImageDataset as ImageDataset
-from .datasets import load_data as load_data
 from .degrade import Compose as Compose
 from .degrade import Degrade as Degrade
 from .loader import TensorLoader as TensorLoader
 from .preprocess import Preprocess as Preprocess
+from .sets import DataSplits as DataSplits
+from .sets import load_data as load_data
 from .splits import SPLIT_VERSION as SPLIT_VERSION
 from .splits import stratified_holdout as stratified_holdout

@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from .datasets import check_images
+from .images import check_images
 
 
 @dataclass(frozen=True)

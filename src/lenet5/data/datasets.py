@@ -1,31 +1,34 @@
-"""In-memory datasets: MNIST, datasets in its format, and scikit-learn's digits."""
+"""In-memory datasets: images, targets and class names."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Iterable
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional
 from torch.utils.data import Dataset
 
-from .. import notebook
 from ..arguments import check_integer
-from .catalogue import NAMES, SOURCES, IdxFiles
-from .download import ensure_files, read_idx
+from ..storage import StrPath
+from .arrays import read_arrays
+from .folders import read_folder
+from .images import as_image_batch
 from .preprocess import Preprocess
-from .splits import stratified_holdout
+from .splits import as_indices
+from .tables import read_table
+from .targets import encode_targets
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
-_DIGITS_TEST_SIZE = 360  # one fifth of 1,797
+Targets: TypeAlias = "Tensor | npt.ArrayLike | pd.Series[Any]"
+
 _PIXEL_VALUES = np.arange(256) / 255
 
 
@@ -35,11 +38,13 @@ class ImageDataset(Dataset[tuple[Tensor, Tensor]]):
     Parameters
     ----------
     images
-        (N, C, H, W) uint8, an array or a tensor.
+        (N, C, H, W) uint8, an array or a tensor. Other integers, bool and 16-bit images are converted as in
+        `Preprocess`.
     targets
-        (N,) integers: the class of each image, from 0 to `len(classes) - 1`.
+        (N,) indices of classes, from 0 to `len(classes) - 1`, or their names.
     classes
-        Class names.
+        Class names; numbers become strings. If None, the names that occur in the targets, in natural order, with "2"
+        before "10"; or the categories of a pandas categorical; or, for indices, the numbers from 0 to the largest.
     transform
         Callable that maps images (N, C, H, W) uint8 to the input of the network, such as a `Preprocess`.
 
@@ -63,23 +68,147 @@ class ImageDataset(Dataset[tuple[Tensor, Tensor]]):
     images: Tensor
     targets: Tensor
     classes: tuple[str, ...]
+    transform: Any
 
     def __init__(
         self,
         images: Tensor | npt.NDArray[Any],
-        targets: Tensor | npt.ArrayLike,
+        targets: Targets,
         *,
-        classes: Sequence[str],
+        classes: Iterable[object] | None,
         transform: Any | None = None,
     ) -> None:
-        self.images, self.targets = _as_tensor(images), _as_tensor(targets)
-        self.classes = tuple(classes)
-        self.transform = transform
-        check_images(self.images)
+        self.images, self.transform = as_image_batch(images), transform
+        self.targets, self.classes = encode_targets(targets, classes)
         if self.targets.shape != (len(self.images),):
             raise ValueError(f"targets have shape {tuple(self.targets.shape)}; expected ({len(self.images)},)")
-        check_targets(self.targets, len(self.classes))
-        self.targets = self.targets.long()
+
+    @classmethod
+    def from_folder(
+        cls,
+        path: StrPath,
+        *,
+        classes: Iterable[object] | None = None,
+        image_size: int = 28,
+        channels: int = 1,
+        transform: Any | None = None,
+    ) -> Self:
+        """Read a folder with one folder of images per class.
+
+        Images of any size and format are read as by `Preprocess`: turned upright, converted to greyscale, padded with
+        black to a square, and resized. Weights that are trained on them prepare an image for prediction by the same
+        code. Light and dark stay as they are.
+
+        Parameters
+        ----------
+        path
+            The folder. The images of a class may be in further folders within its own. Files without the suffix of an
+            image format, hidden files and folders, and images outside the classes' folders are ignored.
+        classes
+            Class names, in the order of the targets. None for the names of the folders, in natural order, with "2"
+            before "10". Pass the training set's to read a test set.
+        image_size, channels
+            Height and width, and channels (1 or 3), of the dataset.
+        transform
+            As for `ImageDataset`. None to normalise by the mean and standard deviation of these images. Pass the
+            training set's to read a test set.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is no such folder.
+        ValueError
+            There are fewer than two classes, a class has no images, or an image cannot be read.
+        """
+        read = functools.partial(read_folder, path)
+        return cls._from_file(read, path, classes, image_size, channels, transform)
+
+    @classmethod
+    def from_csv(
+        cls,
+        path: StrPath,
+        *,
+        classes: Iterable[object] | None = None,
+        image_size: int = 28,
+        channels: int = 1,
+        transform: Any | None = None,
+    ) -> Self:
+        """Read a table with one image per row: a label, and its pixels from 0 to 255, row by row.
+
+        Parameters
+        ----------
+        path
+            A .csv file, or one compressed as .csv.gz, with or without a header. The label is in the column named
+            "label", "class" or "target", or else in the first. The number of pixels is a square (greyscale), or three
+            times a square (RGB, the three values of a pixel side by side). Columns that are named "id" or have no name
+            are ignored.
+        classes, image_size, channels, transform
+            As in `from_folder`; the default classes are the labels that occur.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is no such file.
+        ValueError
+            The file is damaged, has no labels, or has values that are no pixels. The message names the row.
+        """
+        read = functools.partial(read_table, path)
+        return cls._from_file(read, path, classes, image_size, channels, transform)
+
+    @classmethod
+    def from_npz(
+        cls,
+        path: StrPath,
+        *,
+        split: str = "train",
+        classes: Iterable[object] | None = None,
+        image_size: int = 28,
+        channels: int = 1,
+        transform: Any | None = None,
+    ) -> Self:
+        """Read images and labels from a .npz file of numpy.
+
+        Parameters
+        ----------
+        path
+            The file. Its arrays are named as in Keras (`x_train`, `y_train`, `x_test`, `y_test`) or MedMNIST
+            (`train_images`, `train_labels`, ...), or `images` and `labels`, `x` and `y`, `data` and `target`, in any
+            case. Images are (N, H, W), (N, C, H, W) or (N, H, W, C); labels are (N,) or (N, 1).
+        split
+            "train", "val" or "test". "train" also stands for arrays whose names mention no split.
+        classes, image_size, channels, transform
+            As in `from_folder`; the default classes are the labels that occur.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is no such file.
+        ValueError
+            The file is damaged or holds Python objects, which are never loaded, or the arrays of the split are missing.
+        """
+        read = functools.partial(read_arrays, path, split)
+        return cls._from_file(read, path, classes, image_size, channels, transform)
+
+    @classmethod
+    def _from_file(
+        cls,
+        read: Callable[[Preprocess], tuple[Tensor, list[str]]],
+        path: StrPath,
+        classes: Iterable[object] | None,
+        image_size: int,
+        channels: int,
+        transform: Any | None,
+    ) -> Self:
+        images, labels = read(Preprocess(image_size=image_size, channels=channels))
+        if classes is None and len(set(labels)) < 2:
+            raise ValueError(f"{path} has one class, {labels[0]!r}; expected at least two")
+        try:
+            dataset = cls(images, np.array(labels), classes=classes, transform=transform)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+        if transform is None:
+            dataset.transform = dataset.preprocess
+        return dataset
 
     def __len__(self) -> int:
         return len(self.images)
@@ -115,10 +244,17 @@ class ImageDataset(Dataset[tuple[Tensor, Tensor]]):
         return plot_images(self.images[:num_images].cpu().numpy(), names, repr(self).strip("<>"))
 
     def select(self, indices: npt.ArrayLike | Tensor | slice) -> ImageDataset:
-        """Return the subset at these indices, with the same classes and transform."""
+        """Return the subset at these indices, or of this mask (N,) or slice, with the same classes and transform.
+
+        Raises
+        ------
+        ValueError
+            The indices are neither integers nor a mask of the right length.
+        IndexError
+            An index is out of range.
+        """
         if not isinstance(indices, slice):
-            indices = torch.as_tensor(indices)
-            indices = indices if len(indices) else indices.long()  # an empty list becomes a float tensor
+            indices = as_indices(indices, len(self))
         images, targets = self.images[indices], self.targets[indices]
         return ImageDataset(images, targets, classes=self.classes, transform=self.transform)
 
@@ -145,131 +281,17 @@ class ImageDataset(Dataset[tuple[Tensor, Tensor]]):
         """Population standard deviation of all pixels, in [0, 1]."""
         return float(np.sqrt(np.average((_PIXEL_VALUES - self.mean) ** 2, weights=self._histogram)))
 
+    @property
+    def preprocess(self) -> Preprocess:
+        """Preprocessing that normalises by the mean and standard deviation of these images."""
+        if not self.std:
+            raise ValueError(f"all pixels of {self} are {self.mean:.4g}; expected images that differ")
+        channels, _, image_size = self.images.shape[1:]
+        return Preprocess(image_size=image_size, channels=channels, mean=self.mean, std=self.std)
+
     @cached_property
     def _histogram(self) -> Tensor:
         """Count the pixels of each value. Integer counts are exact for any number of pixels."""
         if not len(self):
             raise ValueError("the dataset is empty; expected at least one image")
         return torch.bincount(self.images.flatten(), minlength=256).cpu()
-
-
-class DataSplits(NamedTuple):
-    """Training, validation and test sets, as returned by `load_data`."""
-
-    train: ImageDataset
-    val: ImageDataset
-    test: ImageDataset
-
-    def _repr_html_(self) -> str:
-        import pandas as pd
-
-        columns = ["images", "shape", "classes"]
-        rows = [(len(split), tuple(split.images.shape[1:]), len(split.classes)) for split in self]
-        return notebook.table_html("DataSplits", pd.DataFrame(rows, list(self._fields), columns))
-
-    @property
-    def preprocess(self) -> Preprocess:
-        """Preprocessing that normalises by the mean and standard deviation of the training set."""
-        return Preprocess(image_size=self.train.images.shape[-1], mean=self.train.mean, std=self.train.std)
-
-
-def load_data(
-    name: str = "mnist", root: str | os.PathLike[str] | None = None, *, download: bool = True, val_size: int = 5000
-) -> DataSplits:
-    """Load a dataset, and split a validation set from its training images (see `stratified_holdout`).
-
-    The transform of each split normalises by the mean and standard deviation of the training set.
-
-    Parameters
-    ----------
-    name
-        One of:
-
-        - "mnist", "fashion_mnist", "kmnist";
-        - "qmnist", with its full test set of 60,000 images;
-        - "emnist", the digits only, turned upright;
-        - "digits", scikit-learn's 1,797 images of 8x8 pixels, enlarged to 20x20 and centred in 28x28 as in MNIST,
-          with 360 images held out for testing.
-    root
-        Data folder, with the files of MNIST in `MNIST/raw`, as in torchvision. None for the folder `lenet5` in torch's
-        cache, which is `~/.cache/torch` unless TORCH_HOME is set. "digits" needs no folder.
-    download
-        Whether to download missing files.
-    val_size
-        Number of validation images. For "digits", at most a tenth of the training images.
-
-    Returns
-    -------
-    DataSplits
-        `(train, val, test)`, with images (N, 1, 28, 28) uint8 and targets (N,) int64.
-
-    Raises
-    ------
-    ValueError
-        `name` is unknown, `val_size` is out of range, or a file is corrupt.
-    FileNotFoundError
-        A file is missing, and `download` is False or every mirror failed.
-    """
-    if name not in NAMES:
-        raise ValueError(f"name is {name!r}; expected one of: {', '.join(NAMES)}")
-    if name == "digits":
-        train, test = _load_digits()
-        val_size = min(val_size, len(train) // 10)
-    else:
-        folder = Path(torch.hub.get_dir()).parent / "lenet5" if root is None else Path(root)
-        source = SOURCES[name]
-        paths = ensure_files(source, folder, download=download)
-        train, test = _read(source, *paths[:2]), _read(source, *paths[2:])
-    train, val = _hold_out(train, val_size)
-    splits = DataSplits(train, val, test)
-    for split in splits:
-        split.transform = splits.preprocess
-    return splits
-
-
-def check_images(images: Tensor) -> None:
-    """Raise ValueError unless images are uint8 (N, C, H, W)."""
-    if images.ndim != 4 or images.dtype != torch.uint8:
-        raise ValueError(
-            f"images have shape {tuple(images.shape)} and dtype {images.dtype}; expected uint8 (N, C, H, W)"
-        )
-
-
-def check_targets(targets: Tensor, num_classes: int) -> None:
-    """Raise ValueError unless targets are integers from 0 to `num_classes - 1`."""
-    if targets.is_floating_point() or targets.is_complex():
-        raise ValueError(f"targets have dtype {targets.dtype}; expected integers, the indices of classes")
-    low, high = (int(bound) for bound in targets.long().aminmax()) if len(targets) else (0, 0)
-    if low < 0 or high >= num_classes:
-        raise ValueError(f"targets lie in [{low}, {high}]; expected 0 to {num_classes - 1}")
-
-
-def _as_tensor(values: Tensor | npt.ArrayLike) -> Tensor:
-    """Convert to a tensor that shares memory, unless the values are a list or a read-only array."""
-    return values if isinstance(values, Tensor) else torch.as_tensor(np.require(values, requirements="W"))
-
-
-def _hold_out(dataset: ImageDataset, size: int) -> tuple[ImageDataset, ImageDataset]:
-    """Split a dataset into the remaining examples and `size` held-out ones."""
-    held_out = stratified_holdout(dataset.targets.numpy(), size)
-    return dataset.select(np.setdiff1d(np.arange(len(dataset)), held_out)), dataset.select(held_out)
-
-
-def _load_digits() -> tuple[ImageDataset, ImageDataset]:
-    """Load the training and test sets of scikit-learn's digits."""
-    from sklearn.datasets import load_digits
-
-    pixels, targets = load_digits(return_X_y=True)
-    small = torch.from_numpy(pixels.astype(np.float32)).view(-1, 1, 8, 8) * (255 / 16)  # the pixels range from 0 to 16
-    large = functional.interpolate(small, (20, 20), mode="bilinear", align_corners=False).round().to(torch.uint8)
-    images = functional.pad(large, (4, 4, 4, 4))
-    return _hold_out(ImageDataset(images, targets, classes=[str(digit) for digit in range(10)]), _DIGITS_TEST_SIZE)
-
-
-def _read(source: IdxFiles, images_path: Path, targets_path: Path) -> ImageDataset:
-    images, targets = read_idx(images_path), read_idx(targets_path)
-    if source.transposed:
-        images = images.mT.contiguous()
-    if targets.ndim == 2:
-        targets = targets[:, 0]  # the other columns of QMNIST describe the writer
-    return ImageDataset(images[:, None], targets, classes=source.classes)

@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 from .augment import pixel_centres, smooth_noise
-from .datasets import check_images
+from .images import check_images
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ..storage import StrPath
+
 if TYPE_CHECKING:
     import PIL.Image
 
@@ -41,9 +43,9 @@ def as_pixels(images: object, channels: int) -> Tensor:
         The object is of an unsupported type.
     """
     if isinstance(images, Tensor):
-        return _scale(_channels_first(images, channels))
+        return scale_pixels(_channels_first(images, channels))
     if isinstance(images, np.ndarray):
-        return _scale(_channels_first(_array_to_tensor(images), channels))
+        return scale_pixels(_channels_first(_array_to_tensor(images), channels))
     pixels = torch.from_numpy(_pil_to_uint8(images))
     return pixels.movedim(-1, 0) if pixels.ndim == 3 else pixels[None]
 
@@ -80,9 +82,58 @@ def read_layers(image: "PIL.Image.Image") -> tuple[npt.NDArray[Any], npt.NDArray
     return np.asarray(image if image.mode in ("1", "L", "RGB") else image.convert("RGB")), None
 
 
+def open_image(path: StrPath) -> "PIL.Image.Image":
+    """Read an image file.
+
+    Raises
+    ------
+    ValueError
+        The file does not exist, is not a readable image, or is too large.
+    """
+    import PIL.Image
+
+    try:
+        with PIL.Image.open(path) as image:
+            image.load()
+            return image
+    except PIL.UnidentifiedImageError as error:
+        raise ValueError(f"{path} is not a readable image; expected PNG, JPEG or another common format") from error
+    except PIL.Image.DecompressionBombError as error:
+        raise ValueError(f"{path} is too large: {error}") from error
+    except OSError as error:
+        reason = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
+        raise ValueError(f"{path} {reason}") from error
+
+
 def is_deep(image: "PIL.Image.Image") -> bool:
     """Return True if a PIL image has more than 8 bits per channel: modes I, I;16 and F."""
     return image.mode.startswith(("I", "F"))
+
+
+def as_image_batch(images: Tensor | npt.NDArray[Any]) -> Tensor:
+    """Convert to a uint8 tensor that shares memory if the images are writable and uint8."""
+    if not isinstance(images, Tensor):
+        if min(images.strides, default=0) < 0:  # torch has none
+            images = np.ascontiguousarray(images)
+        images = torch.as_tensor(np.require(images, images.dtype.newbyteorder("="), "W"))
+    if images.ndim == 4 and not images.is_floating_point() and images.numel():
+        images = scale_pixels(images)
+    check_images(images)
+    return images
+
+
+def check_images(images: Tensor) -> None:
+    """Raise ValueError unless images are uint8 (N, C, H, W)."""
+    shape = tuple(images.shape)
+    if images.ndim != 4 or images.dtype != torch.uint8:
+        advice = "; images[:, None] adds the axis of the channels" if images.ndim == 3 else ""
+        advice += "; a TensorDataset can hold other dtypes" if images.is_floating_point() else ""
+        raise ValueError(f"images have shape {shape} and dtype {images.dtype}; expected uint8 (N, C, H, W){advice}")
+    if shape[3] in (1, 3, 4) and min(shape[1:3]) > 7:
+        raise ValueError(
+            f"images have shape {shape}, with the channels last; expected (N, C, H, W): images.transpose(0, 3, 1, 2)"
+            " of an array, images.permute(0, 3, 1, 2) of a tensor"
+        )
 
 
 def check_finite(images: Tensor) -> None:
@@ -145,7 +196,7 @@ def _channels_first(images: Tensor, channels: int) -> Tensor:
     return images if first else images[:, None]
 
 
-def _scale(images: Tensor) -> Tensor:
+def scale_pixels(images: Tensor) -> Tensor:
     """Convert values of any dtype to pixels from 0 to 255: uint8, or float32 for floating point."""
     if images.dtype == torch.uint8:
         return images

@@ -1,9 +1,17 @@
-"""The validation split: stratified, deterministic, and versioned."""
+"""The validation split: stratified, deterministic, and versioned. And the names of splits in files of one's own."""
+
+import re
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ..arguments import as_integer
 
 SPLIT_VERSION = 1  # increases if `stratified_holdout` ever returns different indices
+
+_SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation", "dev"), "test": ("test", "testing")}
 
 
 def stratified_holdout(targets: npt.ArrayLike, size: int) -> npt.NDArray[np.int64]:
@@ -31,7 +39,10 @@ def stratified_holdout(targets: npt.ArrayLike, size: int) -> npt.NDArray[np.int6
     ValueError
         `size` is out of range.
     """
-    targets = np.asarray(targets)
+    targets, number = np.asarray(targets), as_integer(size)
+    if number is None:
+        raise ValueError(f"size is {size!r}; expected an integer")
+    size = number
     if not 0 <= size < max(len(targets), 1):
         raise ValueError(f"cannot hold out {size} of {len(targets)} examples; expected 0 to {len(targets) - 1}")
     classes, counts = np.unique(targets, return_counts=True)
@@ -42,3 +53,34 @@ def stratified_holdout(targets: npt.ArrayLike, size: int) -> npt.NDArray[np.int6
         positions = (2 * np.arange(quota, dtype=np.int64) + 1) * count // (2 * quota)
         held_out[np.flatnonzero(targets == label)[positions]] = True
     return np.flatnonzero(held_out)
+
+
+def as_indices(indices: npt.ArrayLike | Tensor, length: int) -> Tensor:
+    """Convert indices or a mask to a tensor of integers or bool."""
+    if not isinstance(indices, Tensor):
+        array = np.asarray(indices)
+        array = np.array(array.tolist()) if array.dtype == object else array  # such as a nullable column of pandas
+        indices = torch.as_tensor(np.require(array, array.dtype.newbyteorder("="), ["C", "W"]))
+    if not indices.numel():
+        return indices.long()  # an empty list becomes a float tensor
+    if indices.is_floating_point() or indices.is_complex() or indices.ndim > 1:
+        raise ValueError(f"indices have dtype {indices.dtype} and {indices.ndim} dimensions; expected integers (K,)")
+    if indices.dtype == torch.bool and len(indices) != length:
+        raise ValueError(f"the mask has {len(indices)} entries; expected {length}")
+    return indices if indices.dtype == torch.bool else indices.long().view(-1)
+
+
+def words(name: str) -> list[str]:
+    """Split a name such as "sign_mnist_train" or "X_test" into its words, in lower case."""
+    return re.findall("[a-z]+", name.lower())
+
+
+def split_in(name: str) -> str | None:
+    """Return "train", "val" or "test" if a name mentions exactly one of these splits, else None."""
+    mentioned = {split for split, names in _SPLITS.items() if any(word in names for word in words(name))}
+    return mentioned.pop() if len(mentioned) == 1 else None
+
+
+def is_split(name: str) -> bool:
+    """Return True if a name is that of a split and nothing else, such as "train" or "Validation"."""
+    return any(name.lower() in names for names in _SPLITS.values())

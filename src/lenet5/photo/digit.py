@@ -9,10 +9,12 @@ import PIL.ImageOps
 import torch
 from torch import Tensor
 
-from ..data.images import is_deep, read_layers
+from ..data.images import is_deep, open_image, read_layers
 from .normalisation import is_normalised, normalise
 from .pixels import Grey
 from .segmentation import segment
+
+__all__ = ["load_digit", "open_image", "thumbnail"]
 
 
 def load_digit(image: str | PathLike[str] | PIL.Image.Image) -> Tensor:
@@ -50,27 +52,6 @@ def load_digit(image: str | PathLike[str] | PIL.Image.Image) -> Tensor:
         return torch.from_numpy(normalise(segment(grey)))[None]
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
-
-
-def open_image(path: str | PathLike[str]) -> PIL.Image.Image:
-    """Read an image file.
-
-    Raises
-    ------
-    ValueError
-        The file does not exist, is not a readable image, or is too large.
-    """
-    try:
-        with PIL.Image.open(path) as image:
-            image.load()
-            return image
-    except PIL.UnidentifiedImageError as error:
-        raise ValueError(f"{path} is not a readable image; expected PNG, JPEG or another common format") from error
-    except PIL.Image.DecompressionBombError as error:
-        raise ValueError(f"{path} is too large: {error}") from error
-    except OSError as error:
-        reason = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
-        raise ValueError(f"{path} {reason}") from error
 
 
 def thumbnail(path: str | PathLike[str], side: int = 400) -> npt.NDArray[np.uint8]:

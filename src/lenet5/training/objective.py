@@ -6,8 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..data.datasets import check_targets
 from ..data.sources import Source
+from ..data.targets import check_targets
 from ..inference import not_ignored, predict_outputs, predict_outputs_and_targets, whole_loss
 from ..metrics.functions import accuracy
 from ..runtime.acceleration import LossFunction

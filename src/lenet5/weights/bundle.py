@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..data.images import Images
+from ..data.images import Images, open_image
 from ..data.preprocess import Preprocess, as_batch
 from ..inference import Predictions, predict
 from ..models.classifier import ImageClassifier
@@ -61,13 +61,14 @@ class Pretrained:
 
     def prepare(self, images: Input, *, raw: bool = False) -> Tensor:
         """Convert images or photographs to a batch (N, C, H, W) for the model; see `predict`."""
+        raw = raw or bool(self.meta.get("raw"))
         if isinstance(images, Sequence) and not isinstance(images, str):
             if not images:
                 raise ValueError("no images were given; expected at least one")
             return torch.cat([self.prepare(image, raw=raw) for image in images])
         if isinstance(images, Tensor | np.ndarray):
             return as_batch(self.preprocess(images))
-        from ..photo.digit import load_digit, open_image
+        from ..photo.digit import load_digit
 
         if not raw:
             return as_batch(self.preprocess(load_digit(images)))
@@ -81,11 +82,13 @@ class Pretrained:
         images
             One of:
 
-            - a photograph, scan or drawing of one digit, as a path or a PIL image, which is converted by `load_digit`;
+            - a photograph, scan or drawing of one digit, as a path or a PIL image, which is converted by `load_digit`
+              unless `raw` or `meta["raw"]` is true;
             - images in MNIST format, as a tensor or an array; see `Preprocess`;
             - a sequence of these.
         raw
-            Skip `load_digit`, for paths and PIL images that are already in MNIST format.
+            Skip `load_digit`, for paths and PIL images that are already in MNIST format. Weights trained on your own
+            data always skip it, as `meta["raw"]` says: `preprocess` converts images as in training.
         device
             Device to compute on; the model is moved to it. None for the model's own device.
 
