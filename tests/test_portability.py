@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from torch.utils.data import DataLoader
+
 import lenet5
 
 ROOT = Path(__file__).parents[1]
@@ -25,6 +27,13 @@ def test_package_works_under_the_rules_of_windows(tmp_path: Path) -> None:
     done = subprocess.run(command, env=environment, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode("cp1252")
     assert done.stdout.decode("cp1252").splitlines()[-1] == "done"
+
+
+def test_datasets_reach_workers_that_are_spawned_as_on_windows(digits: lenet5.DataSplits) -> None:
+    model = lenet5.LeNet5().eval()
+    loader = DataLoader(digits.val, batch_size=50, num_workers=1, multiprocessing_context="spawn")
+    expected = lenet5.evaluate(model, digits.val)
+    assert lenet5.evaluate(model, loader).confusion_matrix.tolist() == expected.confusion_matrix.tolist()
 
 
 def test_stubs_are_ascii_because_lazy_loader_reads_them_in_the_encoding_of_the_system() -> None:
