@@ -192,7 +192,7 @@ def test_settings_by_option_are_stored_and_repeated(run: Invoke, tmp_path: Path)
     settings = ["weight_decay=0.05", "augment.degrees=5", "model.pooling=avg", "model.activation=Tanh"]
     options = [text for setting in settings for text in ("--set", setting)]
     run("train", "--set", "max_epochs=1", *options, "--lr", 0.01, "--device", "cpu", "--out", tmp_path / "run")
-    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    config = json.loads((tmp_path / "run" / "config.json").read_text(encoding="utf-8"))
     command = "lenet5 train --data digits --recipe digits --epochs 1 --lr 0.01 --seed 0 " + " ".join(options)
     assert config["meta"]["recipe"] == command
     assert (config["arguments"]["pooling"], config["arguments"]["activation"]) == ("avg", "Tanh")

@@ -68,7 +68,7 @@ def test_what_is_no_image_is_ignored(tmp_path: Path) -> None:
     for name in ("a", "b"):
         save(tmp_path / name / "0.png")
         for other in ("Thumbs.db", ".DS_Store", "notes.txt", "labels.csv", ".hidden.png"):
-            (tmp_path / name / other).write_text("no image")
+            (tmp_path / name / other).write_text("no image", encoding="utf-8")
         save(tmp_path / name / ".cache" / "0.png")
         (tmp_path / name / "folder.png").mkdir()
     save(tmp_path / ".git" / "0.png")
@@ -137,7 +137,7 @@ def damaged(path: Path) -> None:
 
 def no_image(path: Path) -> None:
     save(path / "b" / "0.png")
-    save(path / "a" / "0.png").write_text("text")
+    save(path / "a" / "0.png").write_text("text", encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ def test_tables_are_split(tmp_path: Path) -> None:
 def test_pair_of_tables_in_a_folder_is_a_training_and_a_test_set(names: tuple[str, str], tmp_path: Path) -> None:
     write_table(tmp_path / "own" / names[0], 40)
     write_table(tmp_path / "own" / names[1], 12)
-    (tmp_path / "own" / "readme.txt").write_text("about")
+    (tmp_path / "own" / "readme.txt").write_text("about", encoding="utf-8")
     splits = load_data(tmp_path / "own")
     check(splits)
     assert sizes(splits) == [36, 4, 12]
@@ -194,7 +194,7 @@ def empty(path: Path) -> None:
 
 
 def text(path: Path) -> None:
-    path.write_text("text")
+    path.write_text("text", encoding="utf-8")
 
 
 def one_image(path: Path) -> None:

@@ -136,7 +136,7 @@ def test_value_that_is_no_pixel_is_named_with_its_row(value: str, found: str, he
     ],
 )
 def test_damaged_table_is_named(text: str, message: str, tmp_path: Path) -> None:
-    (tmp_path / "train.csv").write_text(text)
+    (tmp_path / "train.csv").write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=message):
         ImageDataset.from_csv(tmp_path / "train.csv")
 

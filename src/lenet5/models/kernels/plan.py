@@ -65,6 +65,9 @@ class Plan:
         The functions by which they compute.
     """
 
+    shapes: list[Any]
+    addresses: list[Any]
+
     def __init__(self, model: nn.Module, layers: Sequence[nn.Module], watch: Watch) -> None:
         modules = [model, *layers]
         self._watch, self._watched, self._methods = watch, watch.now(), _model_methods(type(model))
