@@ -146,6 +146,11 @@ def test_no_module_reads_pickles_and_only_the_command_line_prints() -> None:
         assert not prints.search(text), path
 
 
+def test_progress_bars_come_from_one_place_that_knows_notebooks() -> None:
+    importers = [path.name for path in SOURCES if re.search(r"(import|from) tqdm", path.read_text(encoding="utf-8"))]
+    assert importers == ["notebook.py"]
+
+
 def test_no_file_exceeds_300_lines() -> None:
     lengths = {
         path: len(path.read_text(encoding="utf-8").splitlines()) for path in [*SOURCES, *(ROOT / "tests").rglob("*.py")]

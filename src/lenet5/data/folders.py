@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from .. import notebook
 from ..storage import StrPath
 from .images import open_image
 from .preprocess import Preprocess
@@ -76,9 +77,7 @@ def _image_files(folder: Path) -> list[Path]:
 
 
 def _read_images(files: list[Path], preprocess: Preprocess, description: str) -> Tensor:
-    """Read files in several threads, with a progress bar on stderr if it is a terminal."""
-    from tqdm.auto import tqdm
-
+    """Read files in several threads, with a progress bar on a terminal or in a notebook."""
     images = torch.empty(len(files), preprocess.channels, *[preprocess.image_size] * 2, dtype=torch.uint8)
 
     def read(start: int) -> int:
@@ -94,7 +93,8 @@ def _read_images(files: list[Path], preprocess: Preprocess, description: str) ->
         finally:  # a damaged file, or Ctrl-C, does not wait for the rest
             executor.shutdown(cancel_futures=True)
 
-    with tqdm(total=len(files), desc=description, unit="image", leave=False, disable=None) as bar:
+    options = {"total": len(files), "desc": description, "unit": "image", "leave": False, "disable": None}
+    with notebook.progress_bars()(**options) as bar:
         for count in counts():
             bar.update(count)
     return images

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from .. import notebook
 from ..storage import StrPath
 from .preprocess import Preprocess
 
@@ -70,7 +71,6 @@ def read_table(path: StrPath, preprocess: Preprocess) -> tuple[Tensor, list[str]
         The class name of each image.
     """
     import pandas as pd
-    from tqdm.auto import tqdm
 
     path = Path(path).expanduser()
     if not path.is_file():
@@ -91,7 +91,7 @@ def read_table(path: StrPath, preprocess: Preprocess) -> tuple[Tensor, list[str]
             encoding="utf-8-sig",
             compression="gzip" if path.suffix.lower() == ".gz" else None,
         )
-        for chunk in tqdm(chunks, desc=path.name, unit=f"x{_ROWS} rows", leave=False, disable=None):
+        for chunk in notebook.progress_bars()(chunks, desc=path.name, unit=f"x{_ROWS} rows", leave=False, disable=None):
             pixels = _pixels(path, layout, chunk).reshape(-1, *layout.shape)
             images.append(preprocess.resize(pixels if pixels.ndim == 4 else pixels[:, None]))
             labels += _labels(path, layout, chunk)
