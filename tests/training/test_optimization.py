@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from lenet5 import Callback, Trainer, TrainerConfig, TrainingState
-from lenet5.training.optimization import Optimization, make_schedule
+from lenet5.training.optimization import Optimization
+from lenet5.training.schedules import make_schedule
 
 if TYPE_CHECKING:
     from tests.training.conftest import Tiny
@@ -27,7 +28,7 @@ SGD: dict[str, Any] = {"optimizer": lambda parameters: torch.optim.SGD(parameter
 def schedule_lrs(num_updates: int, **settings: Any) -> list[float]:
     """Return the learning rate of each optimizer step."""
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=LR)
-    schedule = make_schedule(optimizer, TrainerConfig(lr=LR, **settings), num_updates)
+    schedule = make_schedule(TrainerConfig(lr=LR, **settings), optimizer, num_updates)
     lrs = []
     for _ in range(num_updates):
         lrs.append(optimizer.param_groups[0]["lr"])

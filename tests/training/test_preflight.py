@@ -127,6 +127,18 @@ def test_optimizer_that_cannot_step_is_refused(
 
 
 @pytest.mark.parametrize(
+    ("scheduler", "message"),
+    [
+        (torch.optim.lr_scheduler.StepLR, r"lr_scheduler cannot be made of the optimizer alone .*a functools.partial"),
+        (lambda _optimizer, num_steps: num_steps, "lr_scheduler made a int; expected a scheduler of torch.optim"),
+    ],
+)
+def test_factory_that_makes_no_scheduler_is_refused(tiny: Tiny, scheduler: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        Trainer(tiny.model(), tiny.config(), optimizer=torch.optim.SGD, lr_scheduler=scheduler).fit(tiny.examples())
+
+
+@pytest.mark.parametrize(
     ("model", "message"),
     [
         (nn.Flatten(), "none of the 0 parameters of the model requires gradients"),

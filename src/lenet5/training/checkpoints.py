@@ -24,7 +24,7 @@ from ..storage import StrPath
 STATE = "state.json"
 _STATE_TENSORS = "state.safetensors"
 _FILES = (CONFIG, TENSORS, _STATE_TENSORS)
-_FORMAT = 3
+_FORMAT = 4
 
 
 class Checkpoint:

@@ -98,7 +98,7 @@ class Loop:
         with seeded(self.config.seed, self.device):  # data may draw random numbers, which the run must not miss
             check_last_batch(state.model, self.train, self.device)
             validation = None if self.val is None else validate_first_batch(self.val, state)
-            content = self.snapshot.to_dict() if directory is not None else {}
+            content = self.snapshot.to_dict(gather=True) if directory is not None else {}
         self.optimization.check_metrics(validation is not None and validation.accuracy is not None)
 
         def rehearse() -> bytes:
@@ -224,7 +224,7 @@ class Loop:
         if directory is None:
             return
         state.check_weights()
-        content = self.snapshot.to_dict()
+        content = self.snapshot.to_dict(gather=True)
         if state.is_main:
             add_checkpoint(directory, state.model, content, keep=self.config.keep_checkpoints)
 

@@ -10,15 +10,15 @@ from typing import Any, TypeAlias
 import torch
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, get_swa_multi_avg_fn
 
 from .config import TrainerConfig
 from .history import Row
 from .preflight import check_optimizer
+from .schedules import SchedulerFactory, call_factory, make_schedule, same_start
 
 OptimizerFactory: TypeAlias = Callable[[Iterable[nn.Parameter]], Optimizer]
-SchedulerFactory: TypeAlias = Callable[[Optimizer, int], LRScheduler] | Callable[[Optimizer], LRScheduler]
 AnyOptimizer: TypeAlias = Optimizer | OptimizerFactory | None
 AnyScheduler: TypeAlias = LRScheduler | SchedulerFactory | None
 
@@ -40,6 +40,8 @@ class Optimization:
     config: TrainerConfig
     optimizer: Optimizer
     scheduler: LRScheduler | None
+    factory: SchedulerFactory | None
+    num_updates: int
     trained: list[Any]
     untrained: list[nn.Parameter]
     scaler: torch.amp.GradScaler
@@ -54,7 +56,12 @@ class Optimization:
         scheduler: AnyScheduler,
     ) -> None:
         self.model, self.config = model, config
-        self.optimizer, self.scheduler = make_optimizer(model, config, num_updates, optimizer, scheduler)
+        self.optimizer, self.num_updates = _make_optimizer(model, config, optimizer), num_updates
+        given = scheduler if isinstance(scheduler, LRScheduler) else None
+        self.factory = None if isinstance(scheduler, LRScheduler) else scheduler
+        if optimizer is None and scheduler is None:
+            self.factory = functools.partial(make_schedule, config)
+        self.scheduler = _make_scheduler(given, self.factory, self.optimizer, num_updates)
         self.trained = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         ids = {id(parameter) for parameter in self.trained}
         self.untrained = [parameter for parameter in model.parameters() if id(parameter) not in ids]
@@ -73,6 +80,12 @@ class Optimization:
         """Return the class of each part, and the number of parameters in each group of the optimizer."""
         groups = [len(group["params"]) for group in self.optimizer.param_groups]
         return {**{name: type(part).__name__ for name, part in self.parts.items()}, "groups": groups}
+
+    def continues(self, num_updates: int, done: int) -> bool:
+        """Return True if the first `done` steps would have been the same in a run of `num_updates` steps."""
+        if self.config.swa_epochs is not None:  # counts from the last epoch
+            return False
+        return self.factory is None or same_start(self.factory, self.optimizer, num_updates, self.num_updates, done)
 
     @property
     def averaged(self) -> nn.Module:
@@ -122,58 +135,35 @@ class Optimization:
             self.scheduler.step(row["val_accuracy"] if self.scheduler.mode == "max" else loss)
 
 
-def make_optimizer(
-    model: nn.Module, config: TrainerConfig, num_updates: int, optimizer: AnyOptimizer, scheduler: AnyScheduler
-) -> tuple[Optimizer, LRScheduler | None]:
-    """Return the given optimizer and scheduler, or build them. The default is AdamW with the configured schedule."""
+def _make_optimizer(model: nn.Module, config: TrainerConfig, optimizer: AnyOptimizer) -> Optimizer:
+    """Return the given optimizer, or build one. The default is AdamW."""
     if optimizer is None:
-        optimizer = torch.optim.AdamW(
+        return torch.optim.AdamW(
             model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=_can_fuse(model)
         )
-        scheduler = scheduler or make_schedule(optimizer, config, num_updates)
-    elif not isinstance(optimizer, Optimizer):
+    if not isinstance(optimizer, Optimizer):
         optimizer = optimizer(model.parameters())
     check_optimizer(optimizer)
     ids = {id(parameter) for parameter in model.parameters()}
     if not any(id(parameter) in ids for group in optimizer.param_groups for parameter in group["params"]):
         raise ValueError("optimizer has none of the model's parameters; expected one made of model.parameters()")
-    if scheduler is not None and not isinstance(scheduler, LRScheduler):
-        scheduler = _made_scheduler(scheduler, optimizer, num_updates)
+    return optimizer
+
+
+def _make_scheduler(
+    scheduler: LRScheduler | None, factory: SchedulerFactory | None, optimizer: Optimizer, num_updates: int
+) -> LRScheduler | None:
+    """Return the given scheduler, or call the factory if there is one."""
+    if factory is not None:
+        scheduler = call_factory(factory, optimizer, num_updates)
     if scheduler is not None and scheduler.optimizer is not optimizer:
         raise ValueError("lr_scheduler belongs to a different optimizer; expected one of `optimizer`, or a factory")
-    return optimizer, scheduler
-
-
-def _made_scheduler(make: Any, optimizer: Optimizer, num_updates: int) -> LRScheduler:
-    """Call a factory; torch's own classes, and partials of them, take the optimizer alone."""
-    function = make.func if isinstance(make, functools.partial) else make
-    own = isinstance(function, type) and issubclass(function, LRScheduler)
-    scheduler = make(optimizer) if own else make(optimizer, num_updates)
-    if not isinstance(scheduler, LRScheduler):
-        raise TypeError(f"lr_scheduler made a {type(scheduler).__name__}; expected a scheduler of torch.optim")
+    total = getattr(scheduler, "total_steps", None)  # of OneCycleLR, which raises beyond it
+    if scheduler is not None and total is not None and scheduler.last_epoch + num_updates > total:
+        raise ValueError(
+            f"lr_scheduler ends after {total} optimizer steps; expected at least {num_updates}, those of this run"
+        )
     return scheduler
-
-
-def make_schedule(optimizer: Optimizer, config: TrainerConfig, num_updates: int) -> LRScheduler:
-    """Build the configured learning-rate schedule."""
-    if config.schedule == "one_cycle":
-        pct_start = 0.3 if config.warmup is None else float(config.warmup)
-        if pct_start * num_updates == 1:  # torch would divide by zero
-            pct_start = math.nextafter(pct_start, 1)
-        return OneCycleLR(optimizer, config.lr, total_steps=num_updates, pct_start=pct_start)
-    num_warmup = round((config.warmup or 0) * num_updates)
-
-    def factor(update: int) -> float:
-        if update < num_warmup:
-            return (update + 1) / (num_warmup + 1)
-        progress = min(1.0, (update - num_warmup) / max(num_updates - num_warmup, 1))
-        if config.schedule == "cosine":
-            return (1 + math.cos(math.pi * progress)) / 2
-        if config.schedule == "step":
-            return 1.0 if progress < 0.5 else 0.1 if progress < 0.75 else 0.01
-        return 1.0
-
-    return LambdaLR(optimizer, factor)
 
 
 def _make_average(model: nn.Module, config: TrainerConfig) -> AveragedModel | None:

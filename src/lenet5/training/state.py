@@ -30,6 +30,8 @@ class TrainingState:
         The metrics of the finished epochs.
     best
         The `state_dict` of the best epoch; None without validation data.
+    last
+        The `state_dict` after the last step, if the run is finished and the model has other weights; else None.
     epoch, step
         The current epoch, counted from 0, and the number of batches trained in it. In `on_epoch_end`, they already
         refer to the next epoch.
@@ -71,6 +73,7 @@ class TrainingState:
         self.optimizer: Optimizer | None = None
         self.history = History()
         self.best: dict[str, Tensor] | None = None
+        self.last: dict[str, Tensor] | None = None
         self.epoch = self.step = self.num_steps = self.num_seen = self.window = 0
         self.lr = 0.0
         dtype = torch.float32 if device.type == "mps" else torch.float64  # MPS has no float64
@@ -150,7 +153,9 @@ class TrainingState:
         self.finished = not self.history.interrupted
         if self.finished:
             best = self.best if self.config.restore_best else None
-            self.model.load_state_dict(weights.state_dict() if best is None else best)
+            if weights is not self.model or best is not None:
+                self.last = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+                self.model.load_state_dict(weights.state_dict() if best is None else best)
             self.history.finish(restore_best=self.config.restore_best)
         self.model.eval()
 

@@ -146,7 +146,8 @@ class Trainer:
             and `val_accuracy` if the targets are the indices of classes (N,).
         resume
             A checkpoint, or a folder of checkpoints, to resume exactly. "auto" or True for the latest one in
-            `checkpoint_dir`, or a new run if there is none.
+            `checkpoint_dir`, or a new run if there is none. `max_epochs` and `patience` may have grown since, even
+            after the end of the run, if the learning rates so far do not depend on them.
 
         Returns
         -------
@@ -197,14 +198,16 @@ class Trainer:
         optimization = Optimization(self.model, config, num_updates, self.optimizer, self.lr_scheduler)
         state.optimizer = optimization.optimizer
         self.model.zero_grad()  # an earlier run may have left gradients
-        run, mid_epoch = Snapshot(state, optimization, train, self.callbacks), can_continue(train)
+        run, mid_epoch = Snapshot.of(state, optimization, train, self.callbacks), can_continue(train)
         checkpoint = broadcast_checkpoint(
             lambda: checkpoint_to_resume(resume, config.checkpoint_dir, mid_epoch=mid_epoch), state.processes
         )
         if checkpoint is not None:
             run.check(checkpoint.state)
             run.restore(checkpoint.state)
-            assign_tensors(self.model, checkpoint.tensors, checkpoint.path)  # last, when nothing else can fail
+            tensors = checkpoint.tensors if state.finished else state.last or checkpoint.tensors
+            assign_tensors(self.model, tensors, checkpoint.path)  # last, when nothing else can fail
+            state.last = state.last if state.finished else None
             self.model.train(not state.finished)
         return run
 
@@ -237,7 +240,7 @@ class Trainer:
         """
         content = self._loaded
         if self._run is not None and (self.is_main or not self.state.finished):
-            content = self._run.to_dict()
+            content = self._run.to_dict(gather=not self.state.finished)
         if self.is_main:
             write_checkpoint(path, self.model, content)
 
