@@ -16,7 +16,7 @@ from matplotlib.backend_bases import FigureManagerBase
 from matplotlib.figure import Figure
 
 from lenet5 import Evaluation, History, LRSearch
-from lenet5.plots.display import new_figure, panels
+from lenet5.plots.display import new_figure, panels, to_png
 from lenet5.plots.figures import plot_images
 
 HISTORY = History([{"epoch": 1, "train_loss": 0.5, "val_loss": 0.4, "val_accuracy": 0.9}], best_epoch=1)
@@ -149,6 +149,13 @@ def test_images_of_any_number_of_channels_have_their_labels_as_titles(channels: 
 
 def test_class_names_are_no_formulas() -> None:
     REPORT.plot().savefig(io.BytesIO())
+
+
+def test_class_names_of_any_alphabet_are_drawn_without_a_warning() -> None:
+    names = ["\N{HIRAGANA LETTER A}", "\N{LLAMA}", "two\nlines", ""]
+    report = Evaluation([0, 1, 2, 3], np.eye(4), classes=names)
+    for figure in (report.plot(), plot_images(np.zeros((4, 1, 6, 6), np.uint8), names, "title")):
+        assert to_png(figure)
 
 
 def test_figures_need_no_backend(monkeypatch: pytest.MonkeyPatch) -> None:

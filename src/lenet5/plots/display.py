@@ -81,5 +81,7 @@ def panels(
 def to_png(figure: figure.Figure, *, dpi: int = 120) -> bytes:
     """Render a figure as PNG."""
     png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=dpi)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # a box takes the place of what no font has
+        figure.savefig(png, format="png", dpi=dpi)
     return png.getvalue()
