@@ -1,3 +1,5 @@
+import contextlib
+import errno
 import importlib
 import os
 import signal
@@ -5,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import hypothesis
 import pytest
@@ -93,3 +96,51 @@ def displayed(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     monkeypatch.setattr("IPython.get_ipython", lambda: SimpleNamespace(kernel=object()))
     monkeypatch.setattr("IPython.display.display", display)
     return values
+
+
+class KilledError(BaseException):
+    """The process has ended: no handler takes it for an ordinary error."""
+
+
+class Faults:
+    """Makes one file operation of a call fail: opening, writing, flushing, renaming, creating or removing.
+
+    Attributes
+    ----------
+    injected
+        Number of faults so far.
+    """
+
+    OPERATIONS = ("open", "write", "fsync", "replace", "mkdir", "rmdir", "unlink")
+
+    def __init__(self) -> None:
+        self.injected = 0
+
+    def survive(self, call: Callable[[], object], kind: str, number: int) -> bool:
+        """Let an operation fail: "EIO", "ENOSPC", or "kill", after which all fail. Return False if there are fewer."""
+        count = 0
+
+        def guard(operation: Callable[..., Any]) -> Callable[..., Any]:
+            def run(*arguments: Any, **options: Any) -> Any:
+                nonlocal count
+                count += 1
+                if count == number and kind == "kill":
+                    raise KilledError
+                if count == number or (count > number and kind == "kill"):
+                    code = errno.ENOSPC if kind == "ENOSPC" else errno.EIO
+                    raise OSError(code, os.strerror(code))
+                return operation(*arguments, **options)
+
+            return run
+
+        with pytest.MonkeyPatch.context() as patch, contextlib.suppress(OSError, KilledError):
+            for name in self.OPERATIONS:
+                patch.setattr(os, name, guard(getattr(os, name)))
+            call()
+        self.injected += count >= number
+        return count >= number
+
+
+@pytest.fixture
+def faults() -> Faults:
+    return Faults()

@@ -48,14 +48,3 @@ def suggestion(value: str, names: Iterable[str]) -> str:
     by_key = {name.lower(): name for name in names}
     matches = difflib.get_close_matches(value.lower(), by_key, n=1, cutoff=0.7)
     return f" (did you mean {by_key[matches[0]]!r}?)" if matches else ""
-
-
-def shown(text: object) -> str:
-    """Return a path or another text for a message, with line breaks and everything unprintable escaped.
-
-    File names can contain control sequences of terminals, and bytes that are not text.
-    """
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape", "surrogatepass").decode()
-        for character in str(text)
-    )

@@ -64,9 +64,12 @@ class RunSettings:
         if saved is None:
             raise ValueError(f"{folder} holds weights but no run to resume; expected a folder that lenet5 train wrote")
         try:
-            return cls(**saved | ({} if root is None else {"root": root}))
+            settings = cls(**saved | ({} if root is None else {"root": root}))
         except TypeError as error:
             raise ValueError(f"{folder / CONFIG} does not hold the settings of a run: {error}") from error
+        if settings.root is not None and root is None and not storage.as_path(settings.root).exists():
+            raise ValueError(f"{folder} was trained on data in {settings.root}, which does not exist here; pass --root")
+        return settings
 
     def overrides(self) -> dict[str, Any]:
         """Return the settings that override the recipe."""

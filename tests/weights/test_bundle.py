@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Callable
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import lenet5
 from lenet5 import LeNet5, LeNet5_Weights, LeNet5Original, Preprocess, Pretrained, load_digit, storage
 from lenet5.inference import Predictions
 from lenet5.models import PretrainedModel
+from lenet5.storage import reading
 
 PREPROCESS = Preprocess(mean=0.25, std=0.5)
 
@@ -116,13 +118,13 @@ def test_model_without_a_number_of_classes_has_no_class_names(tmp_path: Path) ->
 
 def test_each_file_is_read_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reads: Counter[str] = Counter()
-    read_file = storage.read_file
+    open_file = reading.open_file
 
-    def count(path: str | os.PathLike[str]) -> bytes:
+    def count(path: str | os.PathLike[str]) -> BufferedReader:
         reads[Path(path).name] += 1
-        return read_file(path)
+        return open_file(path)
 
-    monkeypatch.setattr(storage, "read_file", count)
+    monkeypatch.setattr(reading, "open_file", count)
     pretrained = lenet5.load(folder)
     assert pretrained.classes
     pretrained.predict(np.zeros((28, 28), np.uint8))

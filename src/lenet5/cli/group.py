@@ -11,6 +11,7 @@ from typing import IO, Any
 
 import click
 
+from ..storage import shown
 from .parameters import DeviceName, Root
 
 _EXPECTED_ERRORS = (ValueError, OSError, FloatingPointError)
@@ -40,7 +41,7 @@ class Failure(click.ClickException):
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the error."""
         del file
-        echo(f"Error: {self.message}", err=True)
+        echo(f"Error: {shown(self.message)}", err=True)
 
 
 class Group(click.Group):
@@ -113,4 +114,4 @@ def _one_sentence() -> Iterator[None]:
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    echo(f"warning: {message}", err=True)
+    echo(f"warning: {shown(message)}", err=True)

@@ -5,7 +5,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..arguments import shown, suggestion
+from ..arguments import suggestion
+from ..storage import as_path, shown
 
 
 def find_images(argument: str) -> list[Path]:
@@ -19,7 +20,7 @@ def find_images(argument: str) -> list[Path]:
     ValueError
         There is no such file, or no image file in the folder.
     """
-    path = Path(argument).expanduser()
+    path = as_path(argument)
     if path.is_dir():
         suffixes = _suffixes()
         return _found(

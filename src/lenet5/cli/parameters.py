@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
-from ..arguments import shown, suggestion
+from ..arguments import suggestion
 from ..data.catalogue import NAMES
 from ..recipes.catalogue import RECIPES
 from ..recipes.settings import SETTINGS, choices, parse_setting
+from ..storage import as_path, shown
 
 if TYPE_CHECKING:
     _ParamType = click.ParamType[Any]
@@ -72,7 +73,7 @@ class Location(_ParamType):
         text = str(value)
         if text.lower() in self.names:
             return text.lower()
-        path = Path(text).expanduser()
+        path = as_path(text)
         if not ((path / self.file if self.file else path).exists() or (self.remote and _is_repository(text))):
             hint = suggestion(text, self.names) or suggestion(str(path), self._similar(path))
             self.fail(f"no {self.expected} at {shown(text)!r}{hint}{self._names()}", param, ctx)
@@ -93,18 +94,26 @@ class Location(_ParamType):
         return _completions(self.names, incomplete) or [CompletionItem(incomplete, type="file")]
 
 
-class Root(click.Path):
+class UserPath(click.Path):
+    """A path; a leading "~" is expanded, which shells do not do in `--out=~/run`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path."""
+        return as_path(super().convert(str(as_path(value)), param, ctx))
+
+
+class Root(UserPath):
     """A data folder. It may be new, because downloads create it, but the folder that holds it must exist."""
 
     def __init__(self) -> None:
-        super().__init__(file_okay=False, path_type=Path)
+        super().__init__(file_okay=False)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the path with the home folder in place of "~"."""
-        path = Path(value).expanduser()
+        """Return the path."""
+        path = super().convert(value, param, ctx)
         if not path.absolute().parent.is_dir():
             self.fail(f"{shown(path.parent)} does not exist; expected a folder, or a new one in a folder", param, ctx)
-        return super().convert(path, param, ctx)
+        return path
 
 
 class DeviceName(_ParamType):

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..arguments import shown
+from ..storage import shown
 from .group import Failure, device_option, echo, loading, main
 from .images import find_images
-from .parameters import WEIGHTS
+from .parameters import WEIGHTS, UserPath
 
 if TYPE_CHECKING:
     import lenet5
@@ -33,7 +33,7 @@ _FIGURE = "predictions.png"
     "--show",
     is_flag=False,
     flag_value=_FIGURE,
-    type=click.Path(path_type=Path),
+    type=UserPath(),
     help=f"Plot the network's input and its probabilities to a new PNG file; without a name, {_FIGURE} or the next free"
     " predictions-NUMBER.png.",
 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import itertools
 import json
 import signal
 from pathlib import Path
@@ -10,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..arguments import shown
+from .. import storage
 from ..recipes.settings import check_settings
+from ..storage import shown
 from .group import device_option, echo, loading, main, root_option
-from .parameters import DATA, RECIPE, RUN, Setting
+from .parameters import DATA, RECIPE, RUN, Setting, UserPath
 
 if TYPE_CHECKING:
     from ..runs import Run, RunSettings
@@ -42,7 +45,7 @@ _NAMED = ("max_epochs", "batch_size", "lr", "seed")  # settings with an option o
     type=RECIPE,
     help="Network, augmentation and settings.  [default: digits for --data digits, else standard]",
 )
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for the run.  [default: runs/DATA-NUMBER]")
+@click.option("--out", type=UserPath(), help="Folder for the run.  [default: runs/DATA-NUMBER]")
 @click.option("--resume", type=RUN, help="Resume the run in this folder, with its settings; --epochs may be higher.")
 def train(
     data: str,
@@ -70,21 +73,24 @@ def train(
 
     data_root = None if root is None else root.as_posix()  # which every system reads
     processes = join_processes(resolve_device(device, local_rank()))
+    with contextlib.ExitStack() as claim:  # until the report is written
 
-    def choose() -> bytes:
-        if resume is not None:
-            folder, settings = Path(resume), RunSettings.read(Path(resume), data_root)
-            if "max_epochs" in overrides:
-                settings = dataclasses.replace(settings, max_epochs=overrides["max_epochs"])
-        else:
-            name = recipe or ("digits" if data == "digits" else "standard")
-            settings = RunSettings(data, data_root, name, **overrides)
-            folder = _run_folder(settings, out)
-        return json.dumps([str(folder), dataclasses.asdict(settings)]).encode()
+        def choose() -> bytes:
+            if resume is not None:
+                folder = Path(resume)
+                settings = RunSettings.read(folder, data_root)
+                claim.enter_context(storage.claimed(folder))
+                if "max_epochs" in overrides:
+                    settings = dataclasses.replace(settings, max_epochs=overrides["max_epochs"])
+            else:
+                name = recipe or ("digits" if data == "digits" else "standard")
+                settings = RunSettings(data, data_root, name, **overrides)
+                folder = _claim_folder(settings, out, claim)
+            return json.dumps([str(folder), dataclasses.asdict(settings)]).encode()
 
-    folder, values = json.loads(processes.broadcast_from_main(choose))
-    run = Run(Path(folder), RunSettings(**values), device)
-    _fit_and_report(run, processes, resume=resume is not None, longer="max_epochs" in overrides)
+        folder, values = json.loads(processes.broadcast_from_main(choose))
+        run = Run(Path(folder), RunSettings(**values), device)
+        _fit_and_report(run, processes, resume=resume is not None, longer="max_epochs" in overrides)
 
 
 def _fit_and_report(run: Run, processes: Processes, *, resume: bool, longer: bool) -> None:
@@ -111,7 +117,7 @@ def _fit_and_report(run: Run, processes: Processes, *, resume: bool, longer: boo
     report = run.report()
     say(f"\ntest set\n{report}\n\nwritten to {folder}:")
     if processes.is_main:
-        say("  " + ", ".join(sorted(path.name for path in run.folder.iterdir())))
+        say("  " + ", ".join(sorted(path.name for path in run.folder.iterdir() if storage.is_visible(path))))
 
 
 def _overrides(named: dict[str, Any], options: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
@@ -127,8 +133,8 @@ def _overrides(named: dict[str, Any], options: tuple[tuple[str, Any], ...]) -> d
     return {**overrides, "options": further}
 
 
-def _run_folder(settings: RunSettings, out: Path | None) -> Path:
-    """Return the folder of a new run, or of the run that torchrun restarted."""
+def _claim_folder(settings: RunSettings, out: Path | None, claim: contextlib.ExitStack) -> Path:
+    """Claim the folder of a new run, or of the run that torchrun restarted, and return it."""
     from ..runs import Run
     from ..runtime.distributed import was_restarted
 
@@ -136,12 +142,19 @@ def _run_folder(settings: RunSettings, out: Path | None) -> Path:
     if was_restarted():
         for folder in folders:
             if Run.is_unfinished(folder, settings):
+                claim.enter_context(storage.claimed(folder))
                 return folder
     if out is None:
         numbers = [path.name.rpartition("-")[2] for path in folders]
-        number = max((int(name) for name in numbers if name.isdecimal()), default=0) + 1
-        return Path("runs") / f"{settings.data}-{number:03}"
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        first = max((int(name) for name in numbers if name.isdecimal()), default=0) + 1
+        for number in itertools.count(first):
+            with contextlib.suppress(FileExistsError):  # a run that was started at the same time has this number
+                folder = Path("runs") / f"{settings.data}-{number:03}"
+                claim.enter_context(storage.claimed(folder, new=True))
+                return folder
+    assert out is not None
+    claim.enter_context(storage.claimed(out))
+    if any(storage.is_visible(path) for path in out.iterdir()):  # looked up last, when no other run can write here
         raise ValueError(f"{out} is not empty; expected a new folder, or --resume {out} to resume the run in it")
     return out
 

@@ -6,10 +6,12 @@ The bundled weights, `save_pretrained` and the runs of the command line all use 
 import enum
 import hashlib
 import importlib.resources
-from collections.abc import Mapping
+import reprlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from types import UnionType
+from typing import Any, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +19,18 @@ from torch import Tensor, nn
 from .. import storage
 from ..storage import StrPath
 
+Result = TypeVar("Result")
+
 CONFIG = "config.json"
 TENSORS = "model.safetensors"
 
+# the entries of a config, parents first; each may be absent
+_ENTRIES: dict[str, tuple[type | UnionType, str]] = {
+    **dict.fromkeys(("architecture", "dtype", "sha256"), (str, "a string")),
+    **dict.fromkeys(("arguments", "preprocess", "meta", "settings", "meta.abstention"), (dict, "an object")),
+    "meta.categories": (list, "a list of names"),
+    "meta.abstention.threshold": (float | int, "a number"),
+}
 _ARCHITECTURES: dict[str, type["PretrainedModel"]] = {}  # the classes that a weights folder may name
 
 
@@ -110,13 +121,20 @@ class WeightsFolder:
     @classmethod
     def open(cls, source: StrPath) -> Self:
         """Locate a folder and read its config; `source` and errors are as in `PretrainedModel.from_pretrained`."""
-        tensors = _locate(source)
+        return cls._read(_locate(source))
+
+    @classmethod
+    def _read(cls, tensors: Path) -> Self:
         path = tensors.with_name(CONFIG)
         config = storage.unsealed(storage.read_json(path), path)
-        for name in ("arguments", "preprocess", "meta", "settings"):
-            if not isinstance(config.get(name), dict | None):
-                raise ValueError(f"{path} has {config[name]!r} for {name!r}; expected an object")
+        _check_entries(config, path)
         return cls(tensors, config)
+
+    @classmethod
+    def read(cls, source: StrPath, read: Callable[[Self], Result]) -> Result:
+        """Open a folder and read it; start again if a process replaces its files meanwhile."""
+        tensors = _locate(source)
+        return storage.consistently(tensors.with_name(CONFIG), lambda: read(cls._read(tensors)))
 
     @property
     def path(self) -> Path:
@@ -124,7 +142,11 @@ class WeightsFolder:
         return self.tensors.parent
 
     def load(self) -> PretrainedModel:
-        """Build the model, verify and load its tensors, and return it in evaluation mode."""
+        """Build the model, verify and load its tensors, and return it in evaluation mode.
+
+        The tensors are compared with the arguments before memory is allocated for the model: damaged or foreign files
+        take no more than the right ones.
+        """
         name, arguments = self.config.get("architecture"), self.config.get("arguments")
         if name is None and "settings" in self.config:
             raise ValueError(
@@ -134,22 +156,48 @@ class WeightsFolder:
         if architecture is None or not isinstance(arguments, dict):
             known = ", ".join(sorted(_ARCHITECTURES))
             raise ValueError(f"{self.path / CONFIG} names the architecture {name!r}; expected one of: {known}")
-        try:
-            with torch.random.fork_rng(devices=[]):  # the initial weights are overwritten
-                model = architecture.from_arguments(arguments).to(_dtype(self.config))
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise ValueError(f"{self.path / CONFIG} does not describe a {name}: {error}") from error
-        assign_tensors(model, storage.read_tensors(self.tensors, sha256=str(self.config.get("sha256"))), self.path)
+        sketch = self._build(architecture, arguments, "meta")
+        limit = None if sketch is None else storage.tensors_limit(sketch.state_dict())
+        data = storage.read_member(self.tensors, str(self.config.get("sha256")), limit=limit)
+        tensors = storage.parse_tensors(data, self.tensors)
+        if sketch is not None:
+            check_tensors(sketch, tensors, self.path)
+        model = self._build(architecture, arguments, "cpu")
+        assert model is not None
+        assign_tensors(model, tensors, self.path)
         return model.eval()
+
+    def _build(
+        self, architecture: type["PretrainedModel"], arguments: dict[str, Any], device: str
+    ) -> PretrainedModel | None:
+        """Build the model; return None on the device "meta" if its constructor needs the values of tensors."""
+        try:
+            with torch.random.fork_rng(devices=[]), torch.device(device):  # the initial weights are overwritten
+                return architecture.from_arguments(arguments).to(_dtype(self.config))
+        except Exception as error:  # whatever a constructor raises, its arguments are at fault
+            if device == "meta" and isinstance(error, RuntimeError):
+                return None
+            name = architecture.__name__
+            raise ValueError(f"{self.path / CONFIG} does not describe a {name}: {error}") from error
 
 
 def load_model(source: StrPath) -> PretrainedModel:
     """Load a model of any architecture; see `PretrainedModel.from_pretrained`."""
-    return WeightsFolder.open(source).load()
+    return WeightsFolder.read(source, WeightsFolder.load)
 
 
 def save_model(model: nn.Module, directory: StrPath, **extra: Any) -> None:
     """Save any module as in `save_pretrained`; only a PretrainedModel can be rebuilt from the folder alone."""
+    files = model_files(model, **extra)
+    directory = storage.as_path(directory)
+    if directory.exists() and not directory.is_dir():
+        raise ValueError(f"{storage.shown(directory)} is a file; expected a folder or a new path")
+    directory.mkdir(parents=True, exist_ok=True)
+    storage.write_files({directory / name: data for name, data in files.items()})
+
+
+def model_files(model: nn.Module, **extra: Any) -> dict[str, bytes]:
+    """Return the content of the files of a weights folder by name, the record first, as `write_files` expects them."""
     model = getattr(model, "_orig_mod", model)  # unwrap torch.compile
     tensors = storage.tensors_bytes(model.state_dict())
     dtypes = {str(parameter.dtype).removeprefix("torch.") for parameter in model.parameters()}
@@ -160,15 +208,17 @@ def save_model(model: nn.Module, directory: StrPath, **extra: Any) -> None:
         "sha256": hashlib.sha256(tensors).hexdigest(),
         **extra,
     }
-    directory = Path(directory)
-    if directory.exists() and not directory.is_dir():
-        raise ValueError(f"{directory} is a file; expected a folder or a new path")
-    directory.mkdir(parents=True, exist_ok=True)
-    storage.write_files({directory / TENSORS: tensors, directory / CONFIG: storage.json_bytes(storage.sealed(config))})
+    return {CONFIG: storage.json_bytes(storage.sealed(config)), TENSORS: tensors}
 
 
 def assign_tensors(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Replace all tensors of a model, or none.
+    """Replace all tensors of a model, or none; errors are as in `check_tensors`."""
+    check_tensors(model, tensors, path)
+    model.load_state_dict(tensors, strict=True)
+
+
+def check_tensors(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Compare tensors with those of a model.
 
     Raises
     ------
@@ -185,7 +235,17 @@ def assign_tensors(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) 
             f"{path} does not fit a {type(model).__name__}: {len(differing)} tensors differ, such as {name!r}:"
             f" expected {expected.get(name)}, found {given.get(name)}"
         )
-    model.load_state_dict(tensors, strict=True)
+
+
+def _check_entries(config: dict[str, Any], path: Path) -> None:
+    """Raise ValueError unless the entries of a config have the types on which this package relies."""
+    for keys, (kind, expected) in _ENTRIES.items():
+        value: Any = config
+        for key in keys.split("."):
+            value = (value or {}).get(key)
+        valid = isinstance(value, kind | None)
+        if not valid or (isinstance(value, list) and not all(isinstance(item, str | int) for item in value)):
+            raise ValueError(f"{storage.shown(path)} has {reprlib.repr(value)} for {keys!r}; expected {expected}")
 
 
 def _dtype(config: dict[str, Any]) -> torch.dtype:
@@ -200,7 +260,7 @@ def _locate(source: StrPath) -> Path:
     """Return the path of the safetensors file that `source` names."""
     if isinstance(source, enum.Enum):
         source = str(source.value)
-    path = Path(source)
+    path = storage.as_path(source)
     bundled = Path(str(importlib.resources.files("lenet5"))) / "weights"
     names = sorted(config.parent.name for config in bundled.glob(f"*/{CONFIG}"))
     if isinstance(source, str) and source.lower() in names:

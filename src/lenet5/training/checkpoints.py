@@ -4,11 +4,12 @@ A checkpoint `step-NUMBER` is a weights folder with two more files. `state.json`
 of the other files and, under `digest`, its own hash. `state.safetensors` holds the tensors of the state.
 """
 
+import contextlib
 import hashlib
 import json
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import storage
-from ..models.pretrained import CONFIG, TENSORS, save_model
+from ..models.pretrained import CONFIG, TENSORS, model_files
 from ..runtime.distributed import Processes, launch_id, was_restarted
 from ..storage import StrPath
 
@@ -56,16 +57,13 @@ class Checkpoint:
 
     def __init__(self, path: Path, files: dict[str, bytes]) -> None:
         self.path, self.files = path, files
-        content = storage.unsealed(storage.parse_json(files[STATE], path / STATE), path / STATE)
-        if content.get("format") != _FORMAT:
-            raise ValueError(f"{path / STATE} has format {content.get('format')}; expected {_FORMAT}")
-        for name, expected in content["files"].items():
-            if name not in files:
-                raise ValueError(f"{path} is incomplete: {name} is missing")
-            storage.check_hash(files[name], expected, path / name)
+        content = _content(files[STATE], path)
         self.tensors = storage.parse_tensors(files[TENSORS], path / TENSORS)
         state_tensors = storage.parse_tensors(files[_STATE_TENSORS], path / _STATE_TENSORS)
-        self.state: dict[str, Any] = _unpack(content["state"], state_tensors)
+        try:
+            self.state: dict[str, Any] = dict(_unpack(content["state"], state_tensors))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path / STATE} does not hold the state of a run: {error!r}") from error
 
 
 def write_checkpoint(path: StrPath, model: nn.Module, state: dict[str, Any]) -> None:
@@ -76,17 +74,21 @@ def write_checkpoint(path: StrPath, model: nn.Module, state: dict[str, Any]) -> 
     ValueError
         The path is a file, or a folder that holds other files, which would be lost.
     """
-    path = Path(path).resolve()
-    if path.exists() and not (path.is_dir() and {entry.name for entry in path.iterdir()} <= {*_FILES, STATE}):
-        raise ValueError(f"{path} is not a checkpoint; expected a new folder, or a checkpoint to replace")
-    with storage.written_folder(path) as folder:
-        save_model(model, folder)
-        tensors: dict[str, Tensor] = {}
-        packed = _pack(state, tensors, "state")
-        storage.write_tensors(folder / _STATE_TENSORS, tensors)
-        hashes = {name: hashlib.sha256(storage.read_file(folder / name)).hexdigest() for name in _FILES}
-        content = storage.sealed({"format": _FORMAT, "files": hashes, "state": packed})
-        storage.write_json(folder / STATE, content)
+    path = storage.as_path(path).resolve()
+    if path.exists() and not (path.is_dir() and _visible_names(path) <= {*_FILES, STATE}):
+        raise ValueError(
+            f"{storage.shown(path)} is not a checkpoint; expected a new folder, or a checkpoint to replace"
+        )
+    tensors: dict[str, Tensor] = {}
+    packed = _pack(state, tensors, "state")
+    files = {**model_files(model), _STATE_TENSORS: storage.tensors_bytes(tensors)}
+    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    record = storage.json_bytes(storage.sealed({"format": _FORMAT, "files": hashes, "state": packed}))
+    files = {STATE: record, **files}
+    if path.exists():
+        storage.write_files({path / name: data for name, data in files.items()})
+    else:
+        storage.write_folder(path, files)
 
 
 def read_checkpoint(folder: Path) -> Checkpoint:
@@ -99,9 +101,14 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     ValueError
         A file is damaged or missing, or has a different format version.
     """
-    storage.read_file(folder / STATE)
-    names = [name for name in (*_FILES, STATE) if (folder / name).is_file()]
-    return Checkpoint(folder, {name: storage.read_file(folder / name) for name in names})
+
+    def read() -> Checkpoint:
+        record = storage.read_file(folder / STATE, limit=storage.LARGEST)
+        hashes = _content(record, folder)["files"]
+        members = {name: storage.read_member(folder / name, str(hashes.get(name))) for name in _FILES}
+        return Checkpoint(folder, {STATE: record, **members})
+
+    return storage.consistently(folder / STATE, read)
 
 
 def find_checkpoint(path: Path) -> Checkpoint:
@@ -114,11 +121,8 @@ def find_checkpoint(path: Path) -> Checkpoint:
     ValueError
         The path itself is a checkpoint, and damaged.
     """
-    storage.recover_folder(path)
     if (path / STATE).is_file():
         return read_checkpoint(path)
-    for set_aside in [*path.glob(".step-*.old"), *path.glob("checkpoints/.step-*.old")]:
-        storage.recover_folder(set_aside.with_name(set_aside.name[1:].removesuffix(".old")))
     for folder in sorted([*path.glob("step-*"), *path.glob("checkpoints/step-*")], key=_step, reverse=True):
         try:
             return read_checkpoint(folder)
@@ -138,9 +142,10 @@ def checkpoint_to_resume(resume: StrPath | None, directory: StrPath | None, *, m
         The checkpoint is damaged, holds no training run, or was written in the middle of an epoch while `mid_epoch` is
         False. Or `resume` is "auto" and `directory` is None, or `resume` is None and `directory` has checkpoints.
     """
-    used = directory is not None and any([*Path(directory).glob("step-*"), *Path(directory).glob(".step-*.old")])
+    directory = None if directory is None else storage.as_path(directory)
+    used = directory is not None and any(directory.glob("step-*"))
     if directory is not None and used and was_restarted():
-        latest = find_checkpoint(Path(directory))
+        latest = find_checkpoint(directory)
         if latest.state.get("launch") == launch_id():  # written by this run, before torchrun restarted it
             resume = "auto"
     if resume is None and used:
@@ -151,7 +156,7 @@ def checkpoint_to_resume(resume: StrPath | None, directory: StrPath | None, *, m
         resume = directory if used else None
     if resume is None:
         return None
-    checkpoint = find_checkpoint(Path(resume))
+    checkpoint = find_checkpoint(storage.as_path(resume))
     if "parts" not in checkpoint.state:
         raise ValueError(f"{checkpoint.path} holds a Trainer that was never trained; expected a checkpoint of a run")
     if checkpoint.state["step"] and not (checkpoint.state["finished"] or mid_epoch):
@@ -162,15 +167,30 @@ def checkpoint_to_resume(resume: StrPath | None, directory: StrPath | None, *, m
     return checkpoint
 
 
+@contextlib.contextmanager
+def claimed_folder(directory: StrPath | None, processes: Processes) -> Iterator[None]:
+    """Claim a folder of checkpoints on rank 0 for the time of a run; if it is in use, every rank raises ValueError."""
+    with contextlib.ExitStack() as stack:
+
+        def claim() -> bytes:
+            if directory is not None:
+                stack.enter_context(storage.claimed(storage.as_path(directory)))
+            return b""
+
+        processes.broadcast_from_main(claim)
+        yield
+
+
 def add_checkpoint(directory: StrPath, model: nn.Module, state: dict[str, Any], *, keep: int) -> None:
     """Write `directory/step-NUMBER`, and remove all but the latest `keep` checkpoints and the one of the best epoch."""
-    directory, step = Path(directory), state["epoch"] * state["num_steps"] + state["step"]
+    directory, step = storage.as_path(directory), state["epoch"] * state["num_steps"] + state["step"]
     write_checkpoint(directory / f"step-{step:08}", model, state)
     earlier = sorted((path for path in directory.glob("step-*") if _step(path) <= step), key=_step)
     best = (state["best_epoch"] or -1) * state["num_steps"]
     obsolete = [path for path in earlier[:-keep] if _step(path) != best]
-    for folder in [*obsolete, *directory.glob(".step-*")]:
+    for folder in obsolete:
         shutil.rmtree(folder, ignore_errors=True)
+    storage.clear_leftovers(directory, "step-*")
 
 
 def broadcast_checkpoint(find: Callable[[], Checkpoint | None], processes: Processes) -> Checkpoint | None:
@@ -242,6 +262,20 @@ def _unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
     if kind == "tuple":
         return tuple(_unpack(item, tensors) for item in content)
     return tensors[content] if kind == "tensor" else tensors[content].numpy()
+
+
+def _content(record: bytes, path: Path) -> dict[str, Any]:
+    """Parse and verify `state.json`."""
+    content = storage.unsealed(storage.parse_json(record, path / STATE), path / STATE)
+    if content.get("format") != _FORMAT:
+        raise ValueError(f"{path / STATE} has format {content.get('format')}; expected {_FORMAT}")
+    if not isinstance(content.get("files"), dict):
+        raise ValueError(f"{path / STATE} does not list the hashes of the files")
+    return content
+
+
+def _visible_names(folder: Path) -> set[str]:
+    return {entry.name for entry in folder.iterdir() if storage.is_visible(entry)}
 
 
 def _step(folder: Path) -> int:

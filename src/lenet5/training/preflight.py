@@ -2,10 +2,7 @@
 
 import copy
 import inspect
-import shutil
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +10,7 @@ from torch import nn
 from torch.nn.parameter import UninitializedParameter
 from torch.optim import Optimizer
 
+from .. import storage
 from ..data.sources import Source, ends_with_one_example, evaluation_source
 from ..runtime.acceleration import LossFunction
 from ..storage import StrPath
@@ -105,9 +103,7 @@ def check_last_batch(model: nn.Module, source: Source, device: torch.device) -> 
 
 def rehearse_checkpoint(directory: StrPath, model: nn.Module, state: dict[str, Any]) -> None:
     """Write a checkpoint and remove it again, to find out before the first step whether one can be written."""
-    Path(directory).mkdir(parents=True, exist_ok=True)
-    folder = tempfile.mkdtemp(prefix=".step-", dir=directory)  # like a partial checkpoint
-    try:
-        write_checkpoint(Path(folder) / "step-0", model, state)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    directory = storage.as_path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    with storage.trial_folder(directory / "step-trial") as folder:
+        write_checkpoint(folder / "step-0", model, state)

@@ -6,7 +6,6 @@ import signal
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Self
 
 import numpy.typing as npt
@@ -23,9 +22,9 @@ from ..runtime.device import Device, resolve_device
 from ..runtime.distributed import Processes, is_main_process, join_processes, local_rank, unwrapped
 from ..runtime.interrupts import Interrupt, interruptible
 from ..runtime.randomness import deterministic, seeded
-from ..storage import StrPath
+from ..storage import StrPath, as_path
 from .callbacks import Callback
-from .checkpoints import broadcast_checkpoint, checkpoint_to_resume, find_checkpoint, write_checkpoint
+from .checkpoints import broadcast_checkpoint, checkpoint_to_resume, claimed_folder, find_checkpoint, write_checkpoint
 from .config import TrainerConfig
 from .history import History
 from .loop import Loop
@@ -158,7 +157,8 @@ class Trainer:
         Raises
         ------
         ValueError
-            The data is empty or does not fit the model, or the checkpoint is damaged or belongs to a different run.
+            The data is empty or does not fit the model, the checkpoint is damaged or belongs to a different run, or a
+            training run that has not ended writes to `checkpoint_dir`.
         TypeError
             The data is of an unsupported type.
         FileNotFoundError
@@ -177,7 +177,12 @@ class Trainer:
         alone = processes.world_size == 1  # torchrun forwards a Ctrl-C that the processes have already received
         self._move()
         check_model(self.model)
-        with seeded(seed, device), deterministic(config.deterministic), interruptible(second_raises=alone) as interrupt:
+        with (
+            seeded(seed, device),
+            deterministic(config.deterministic),
+            claimed_folder(config.checkpoint_dir, processes),
+            interruptible(second_raises=alone) as interrupt,
+        ):
             limit, settings = (2 if config.fast_dev_run else None), (config.batch_size, config.seed)
             batches = as_source(train, device, *settings, shuffle=True, limit=limit or config.overfit_batches)
             val_batches = None if val is None else evaluation_source(val, device, limit=limit, repeated=True)
@@ -269,7 +274,7 @@ class Trainer:
         ValueError
             The checkpoint is damaged, or does not fit the model.
         """
-        checkpoint = find_checkpoint(Path(path))
+        checkpoint = find_checkpoint(as_path(path))
         if model is None:
             model = load_model(checkpoint.path)
         else:

@@ -126,7 +126,23 @@ def load(source: StrPath) -> Pretrained:
     """
     if isinstance(source, str) and source.lower() == "default":
         source = LeNet5_Weights.DEFAULT.value
-    folder = WeightsFolder.open(source)
-    preprocess = read_preprocess(folder)
-    model = folder.load()
-    return Pretrained(model, preprocess, {**(folder.config.get("meta") or {}), "sha256": folder.config["sha256"]})
+    return WeightsFolder.read(source, _load)
+
+
+def _load(folder: WeightsFolder) -> Pretrained:
+    preprocess, model = read_preprocess(folder), folder.load()
+    meta: dict[str, Any] = folder.config.get("meta") or {}
+    if isinstance(model, ImageClassifier):
+        _check_fit(folder, preprocess, meta.get("categories"), model)
+    return Pretrained(model, preprocess, {**meta, "sha256": folder.config["sha256"]})
+
+
+def _check_fit(
+    folder: WeightsFolder, preprocess: Preprocess, categories: list[str] | None, model: ImageClassifier
+) -> None:
+    """Raise ValueError unless preprocessing and class names fit the network."""
+    shape = (preprocess.channels, preprocess.image_size, preprocess.image_size)
+    if shape != model.image_shape:
+        raise ValueError(f"{folder.path} prepares images {shape}; expected {model.image_shape}, as the network does")
+    if categories and len(categories) != model.num_classes:
+        raise ValueError(f"{folder.path} names {len(categories)} categories; expected {model.num_classes}")
