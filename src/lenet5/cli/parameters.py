@@ -99,7 +99,7 @@ class UserPath(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path."""
-        return as_path(super().convert(str(as_path(value)), param, ctx))
+        return Path(str(super().convert(str(as_path(value)), param, ctx)))
 
 
 class Root(UserPath):

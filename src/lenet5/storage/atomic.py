@@ -79,7 +79,7 @@ def write_folder(path: StrPath, contents: Mapping[str, bytes]) -> None:
 
 @contextlib.contextmanager
 def trial_folder(path: StrPath) -> Iterator[Path]:
-    """Yield a new folder beside a path, which `clear_leftovers` clears after a kill; remove it at the end if it stays."""
+    """Yield a new folder beside a path, and remove it at the end unless it was renamed."""
     with _held(Path(path), "", _make_folder) as (temporary, _):
         try:
             yield temporary
