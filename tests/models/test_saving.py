@@ -49,7 +49,7 @@ def test_folder_holds_old_or_new_weights_after_any_fault(tmp_path: Path, faults:
 def test_weights_left_by_a_kill_are_read_without_writing(tmp_path: Path, faults: Faults) -> None:
     LeNet5().save_pretrained(tmp_path)
     new, number = LeNet5(3), 1
-    while not (tmp_path / "config.json").read_text().count('"num_classes": 3'):
+    while not (tmp_path / "config.json").read_text(encoding="utf-8").count('"num_classes": 3'):
         faults.survive(lambda: new.save_pretrained(tmp_path, meta={}, preprocess={}), "kill", number)
         number += 1
     before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}

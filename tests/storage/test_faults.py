@@ -54,7 +54,7 @@ def test_files_that_belong_together_can_be_read_after_any_fault(tmp_path: Path, 
         assert second
         assert read(folder) in {"old", "new", "newer"}
         write("last")()
-        assert read(folder) == (folder / "last").read_text() == "last"
+        assert read(folder) == (folder / "last").read_text(encoding="utf-8") == "last"
         assert names_in(folder) == ["last", "middle", "record"]
         number += 1
     assert found == {"old", "new"}

@@ -28,7 +28,7 @@ def test_json_round_trip_preserves_values_and_order(tmp_path_factory: pytest.Tem
 
 def test_json_is_indented_and_ends_with_a_newline(tmp_path: Path) -> None:
     storage.write_json(tmp_path / "value.json", {"b": 1, "a": [2]})
-    assert (tmp_path / "value.json").read_text() == '{\n  "b": 1,\n  "a": [\n    2\n  ]\n}\n'
+    assert (tmp_path / "value.json").read_text(encoding="utf-8") == '{\n  "b": 1,\n  "a": [\n    2\n  ]\n}\n'
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ import os
 import re
 import secrets
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -22,6 +21,11 @@ from typing import TypeVar
 from .locks import locked
 from .paths import StrPath, shown
 from .reading import read_file
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 Handle = TypeVar("Handle", int, int | None)
 
@@ -136,7 +140,7 @@ def _write(contents: Mapping[Path, bytes]) -> None:
                 _fill(handle, data)
             if len(contents) > 1:
                 flush_folder(record.parent)  # members are found by name as soon as the record is renamed
-            if os.name == "nt":  # where open files cannot be renamed
+            if fcntl is None:  # nothing is locked, and Windows cannot rename open files
                 stack.close()
             for path, temporary in staged.items():
                 _replace(temporary, path)
@@ -218,10 +222,8 @@ def _close(handle: int | None) -> None:
 
 def _lock(handle: int | None) -> bool | None:
     """Lock an open file or folder; return False if it is locked already, and None where that is not possible."""
-    if handle is None or sys.platform == "win32":
+    if handle is None or fcntl is None:
         return None
-    import fcntl
-
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
