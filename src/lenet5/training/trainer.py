@@ -157,8 +157,7 @@ class Trainer:
         Raises
         ------
         ValueError
-            The data is empty or does not fit the model, the checkpoint is damaged or belongs to a different run, or a
-            training run that has not ended writes to `checkpoint_dir`.
+            The data does not fit the model, the checkpoint is damaged or of a different run, or its folder is in use.
         TypeError
             The data is of an unsupported type.
         FileNotFoundError
@@ -177,12 +176,8 @@ class Trainer:
         alone = processes.world_size == 1  # torchrun forwards a Ctrl-C that the processes have already received
         self._move()
         check_model(self.model)
-        with (
-            seeded(seed, device),
-            deterministic(config.deterministic),
-            claimed_folder(config.checkpoint_dir, processes),
-            interruptible(second_raises=alone) as interrupt,
-        ):
+        claim, determinism = claimed_folder(config.checkpoint_dir, processes), deterministic(config.deterministic)
+        with claim, seeded(seed, device), determinism, interruptible(second_raises=alone) as interrupt:
             limit, settings = (2 if config.fast_dev_run else None), (config.batch_size, config.seed)
             batches = as_source(train, device, *settings, shuffle=True, limit=limit or config.overfit_batches)
             val_batches = None if val is None else evaluation_source(val, device, limit=limit, repeated=True)
