@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 
 from . import __version__, storage
-from .data.catalogue import NAMES
+from .data.catalogue import NAMES, SOURCES, short_name
 from .data.datasets import ImageDataset
 from .data.loader import TensorLoader
 from .data.preprocess import Preprocess
@@ -71,6 +71,11 @@ class RunSettings:
             raise ValueError(f"{folder} was trained on data in {settings.root}, which does not exist here; pass --root")
         return settings
 
+    @property
+    def name(self) -> str:
+        """Name of the data: that of the dataset, or of the folder or file of your own."""
+        return short_name(self.data)
+
     def overrides(self) -> dict[str, Any]:
         """Return the settings that override the recipe."""
         values = {name: getattr(self, name) for name in ("max_epochs", "batch_size", "lr", "seed")}
@@ -80,7 +85,7 @@ class RunSettings:
         """Return the command that repeats the run, with DIR for the data folder."""
         named = {name: value for name, value in self.overrides().items() if name not in self.options}
         flags = [(f"--{name.removeprefix('max_').replace('_', '-')}", value) for name, value in named.items()]
-        root = [] if self.data == "digits" else [("--root", "DIR")]
+        root = [("--root", "DIR")] if self.data in SOURCES else []
         further = [("--set", format_setting(name, value)) for name, value in self.options.items()]
         options = [("--data", self.data), *root, ("--recipe", self.recipe), *flags, *further]
         return " ".join(["lenet5 train", *(f"{flag} {shlex.quote(str(value))}" for flag, value in options)])
@@ -259,7 +264,7 @@ class Run:
             "categories": list(report.classes),
             "raw": self.settings.data not in NAMES,  # own images are not photographs of digits
             "recipe": self.settings.command(),
-            "metrics": {self.settings.data: {name: metrics[name] for name in _REPORTED}},
+            "metrics": {self.settings.name: {name: metrics[name] for name in _REPORTED}},
             "epoch": history.kept_epoch,
             "split_version": SPLIT_VERSION,
             "versions": {"lenet5": __version__, "torch": torch.__version__.partition("+")[0]},

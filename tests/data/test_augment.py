@@ -228,6 +228,13 @@ def test_flip_mirrors_horizontally_with_the_given_probability() -> None:
         Augment(flip=2)
 
 
+def test_numbers_of_numpy_are_numbers_and_strings_are_not() -> None:
+    numbers: dict[str, Any] = {"degrees": np.float32(5), "translate": np.int64(1)}
+    assert repr(Augment(**numbers)) == repr(Augment(degrees=5.0, translate=1))
+    with pytest.raises(ValueError, match="degrees is 10; expected a finite number"):
+        Augment(degrees="10")  # type: ignore[arg-type]
+
+
 def test_augment_rejects_unknown_interpolation() -> None:
     with pytest.raises(ValueError, match='interpolation is \'nearest\'; expected "bilinear" or "bicubic"'):
         Augment(interpolation="nearest")  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ import pytest
 import torchvision.datasets
 
 from lenet5 import load_data
-from lenet5.data.catalogue import NAMES, SOURCES
+from lenet5.data.catalogue import NAMES, SOURCES, short_name
 
 if TYPE_CHECKING:
     from tests.data.conftest import TinyDataset, Web
@@ -138,3 +138,18 @@ def test_emnist_is_read_from_local_gzip_files(tmp_path: Path, tiny: TinyDataset,
     with zipfile.ZipFile(io.BytesIO(emnist_archive)) as zipped:
         tiny.write(source, tmp_path, {f"{name}.gz": zipped.read(f"gzip/{name}.gz") for name in source.names})
     assert tiny.load("emnist", tmp_path, download=False) == tiny.splits
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        ("mnist", "mnist"),
+        ("data/Sign Language", "Sign Language"),
+        ("/tmp/letters.v2/mnist_train.csv.gz", "mnist_train"),
+        ("~/own/", "own"),
+        ("./.hidden", "hidden"),
+        ("/", "own"),
+    ],
+)
+def test_own_data_is_named_after_its_folder_or_file(data: str, name: str) -> None:
+    assert short_name(data) == name

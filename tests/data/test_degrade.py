@@ -86,6 +86,12 @@ def test_degrade_rejects_fraction_out_of_range(fraction: float) -> None:
         Degrade(fraction)
 
 
+def test_fraction_of_numpy_is_a_number_and_a_string_is_not() -> None:
+    assert repr(Degrade(np.float64(0.5))) == "Degrade(fraction=0.5)"
+    with pytest.raises(ValueError, match="fraction is 0.5; expected a number from 0 to 1"):
+        Degrade("0.5")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("images", [torch.rand(2, 1, 8, 8), torch.zeros(1, 8, 8, dtype=torch.uint8)])
 def test_degrade_rejects_images_of_wrong_shape_or_dtype(images: Tensor) -> None:
     with pytest.raises(ValueError, match=r"images have shape .* and dtype .*; expected uint8 \(N, C, H, W\)"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import glob
 import itertools
 import json
 import signal
@@ -138,7 +139,7 @@ def _claim_folder(settings: RunSettings, out: Path | None, claim: contextlib.Exi
     from ..runs import Run
     from ..runtime.distributed import was_restarted
 
-    folders = sorted(Path("runs").glob(f"{settings.data}-*"), reverse=True) if out is None else [out]
+    folders = sorted(Path("runs").glob(f"{glob.escape(settings.name)}-*"), reverse=True) if out is None else [out]
     if was_restarted():
         for folder in folders:
             if Run.is_unfinished(folder, settings):
@@ -149,7 +150,7 @@ def _claim_folder(settings: RunSettings, out: Path | None, claim: contextlib.Exi
         first = max((int(name) for name in numbers if name.isdecimal()), default=0) + 1
         for number in itertools.count(first):
             with contextlib.suppress(FileExistsError):  # a run that was started at the same time has this number
-                folder = Path("runs") / f"{settings.data}-{number:03}"
+                folder = Path("runs") / f"{settings.name}-{number:03}"
                 claim.enter_context(storage.claimed(folder, new=True))
                 return folder
     assert out is not None

@@ -9,6 +9,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
+from ..arguments import as_number
 from .images import check_images
 
 
@@ -58,9 +59,13 @@ class Augment:
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if name != "interpolation" and not 0 <= value < (1 if name == "scale" else math.inf):
+        for name, value in vars(self).copy().items():
+            if name == "interpolation":
+                continue
+            number = as_number(value)
+            if number is None or not 0 <= number < (1 if name == "scale" else math.inf):
                 raise ValueError(f"{name} is {value}; expected a finite number of at least 0 (scale: below 1)")
+            vars(self)[name] = number  # Python's own number, whatever the library of the given one
         if self.smoothness < 1:
             raise ValueError(f"smoothness is {self.smoothness}; expected at least 1 pixel")
         if self.flip > 1:

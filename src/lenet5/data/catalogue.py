@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 _DIGITS = tuple("0123456789")
 _CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
@@ -71,3 +72,9 @@ SOURCES = {
 
 NAMES = ("digits", *SOURCES)
 """Names of all datasets. "digits" comes with scikit-learn and needs no files."""
+
+
+def short_name(data: str) -> str:
+    """Return the name of a dataset, or the name without suffixes of the folder or file of one's own data."""
+    path = Path(data).expanduser().absolute()
+    return data if data in NAMES else path.name.partition(".")[0] or path.name.strip(".") or "own"

@@ -8,6 +8,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
+from ..arguments import as_number
 from .augment import pixel_centres, smooth_noise
 from .images import check_images
 
@@ -35,8 +36,10 @@ class Degrade:
     fraction: float = 0.15
 
     def __post_init__(self) -> None:
-        if not 0 <= self.fraction <= 1:
+        fraction = as_number(self.fraction)
+        if fraction is None or not 0 <= fraction <= 1:
             raise ValueError(f"fraction is {self.fraction}; expected a number from 0 to 1")
+        vars(self)["fraction"] = fraction  # Python's own number, whatever the library of the given one
 
     def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:
         """Corrupt a batch of images.
