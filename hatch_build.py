@@ -10,7 +10,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 FOLDER = Path("src", "lenet5", "models", "kernels")
-AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mfma", "-fopenmp"]
+AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mfma", "-pthread"]
 SOURCES = {"lenet5": AVX512, "original": []}  # extra flags of each source
 FLAGS = ["-O3", "-fPIC", "-Wno-psabi"]
 
@@ -27,10 +27,9 @@ class Kernels(BuildHookInterface[Any]):
             source = Path(self.root) / FOLDER / f"{name}.c"
             library = source.with_name(f"lib{name}.so")  # with a prefix, so that Python does not take it for a module
             compiled = library.with_suffix(".o")
-            # not linked with OpenMP: its symbols resolve to the library that torch has loaded
             steps = [
                 [compiler, *FLAGS, *flags, "-c", str(source), "-o", str(compiled)],
-                [compiler, "-shared", str(compiled), "-o", str(library), "-lm"],
+                [compiler, "-shared", "-pthread", str(compiled), "-o", str(library), "-lm"],
             ]
             if all(self.run(step) for step in steps):
                 build_data["artifacts"].append(str(FOLDER / library.name))

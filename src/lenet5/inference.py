@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
@@ -12,12 +13,13 @@ from torch import Tensor, nn
 from . import notebook
 from .data.images import check_finite
 from .data.loader import TensorLoader
-from .data.sources import Data, Source, evaluation_source, image_batches
+from .data.sources import EVALUATION_BATCH_SIZE, Data, Source, evaluation_source, image_batches
 from .data.targets import check_targets
 from .metrics.report import Evaluation
 from .runtime.acceleration import LossFunction
 from .runtime.device import Device, autocast, resolve_device
 from .runtime.distributed import Processes, join_processes
+from .runtime.threads import iterate_in_one_thread, shared_processors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,18 +100,19 @@ def evaluate(
         The data is of an unsupported type.
     """
     place = _move(model, device)
-    source = evaluation_source(data, place)
-    logits, targets = predict_outputs_and_targets(model, source, place, precision, join_processes(place))
-    _check_logits(logits)
-    counted = not_ignored(targets, loss_fn)
-    if targets.ndim != 1 or targets.is_floating_point():
-        raise ValueError(
-            f"targets have shape {tuple(targets.shape)} and dtype {targets.dtype}, which name no classes; expected"
-            " integers (N,). Trainer.fit reports the validation loss of any targets"
-        )
-    check_targets(targets[counted], logits.shape[1])
-    loss = whole_loss(loss_fn or nn.functional.cross_entropy, logits, targets, place)
-    return Evaluation(targets[counted], logits[counted].double().softmax(1), classes=source.classes, loss=loss)
+    with shared_processors(place):
+        source = evaluation_source(data, place)
+        logits, targets = predict_outputs_and_targets(model, source, place, precision, join_processes(place))
+        _check_logits(logits)
+        counted = not_ignored(targets, loss_fn)
+        if targets.ndim != 1 or targets.is_floating_point():
+            raise ValueError(
+                f"targets have shape {tuple(targets.shape)} and dtype {targets.dtype}, which name no classes; expected"
+                " integers (N,). Trainer.fit reports the validation loss of any targets"
+            )
+        check_targets(targets[counted], logits.shape[1])
+        loss = whole_loss(loss_fn or nn.functional.cross_entropy, logits, targets, place)
+        return Evaluation(targets[counted], logits[counted].double().softmax(1), classes=source.classes, loss=loss)
 
 
 def predict(
@@ -139,9 +142,11 @@ def predict(
         The images are of an unsupported type.
     """
     place = _move(model, device)
-    logits = predict_outputs(model, image_batches(images, place), place, precision)
-    _check_logits(logits)
-    return Predictions(logits.argmax(1), logits.double().softmax(1).float())
+    single = isinstance(images, Tensor | np.ndarray) and len(images) <= EVALUATION_BATCH_SIZE
+    with shared_processors(place, enabled=not single):  # it takes longer than a single small batch
+        logits = predict_outputs(model, image_batches(images, place), place, precision)
+        _check_logits(logits)
+        return Predictions(logits.argmax(1), logits.double().softmax(1).float())
 
 
 def predict_outputs(model: nn.Module, batches: Iterable[Tensor], device: torch.device, precision: str) -> Tensor:
@@ -154,7 +159,7 @@ def predict_outputs(model: nn.Module, batches: Iterable[Tensor], device: torch.d
     """
     rows = []
     with _evaluation_mode(model), torch.inference_mode(), autocast(device, precision):
-        for images in batches:
+        for images in iterate_in_one_thread(iter(batches), device.type == "cpu"):  # short work, not worth sharing
             outputs = check_output(model(images.to(device)))
             if not outputs.ndim or len(outputs) != len(images):
                 raise ValueError(

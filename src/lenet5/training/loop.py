@@ -16,6 +16,7 @@ from ..runtime.distributed import Processes
 from ..runtime.graphs import CapturedGradients
 from ..runtime.interrupts import Interrupt
 from ..runtime.randomness import seeded
+from ..runtime.threads import iterate_in_one_thread, one_thread, shared_processors
 from .checkpoints import add_checkpoint, decode, encode
 from .config import TrainerConfig
 from .history import Row
@@ -75,12 +76,13 @@ class Loop:
         state = self.state
         self._call("on_fit_start")
         try:
-            self._check_first()
-            self._sync_requests()
-            while not (state.should_stop or state.is_over):
-                self._run_epoch()
-                if state.step == state.num_steps:
-                    self._end_epoch()
+            with shared_processors(self.device):
+                self._check_first()
+                self._sync_requests()
+                while not (state.should_stop or state.is_over):
+                    self._run_epoch()
+                    if state.step == state.num_steps:
+                        self._end_epoch()
             if not state.finished:
                 self.processes.broadcast_buffers(state.model)
                 state.finish(self.optimization.averaged, interrupted=self.signal != 0)
@@ -115,10 +117,13 @@ class Loop:
             self.compute.refresh()
         self.fused = self._find_fused()
         rank, world_size = self.processes.rank, self.processes.world_size
-        for batch in self.train.batches(state.epoch, state.step, rank=rank, world_size=world_size):
+        batches = self.train.batches(state.epoch, state.step, rank=rank, world_size=world_size)
+        alone = self.fused is not None  # beside a kernel, which has its own threads, torch's operators are short
+        for batch in iterate_in_one_thread(batches, alone):
             if state.step == state.num_steps:
                 raise ValueError(f"the loader yielded more than {state.num_steps} batches; expected its length")
-            self._train_step(batch)
+            with one_thread(alone):
+                self._train_step(batch)
             self._call("on_step_end")
             due |= self._is_due()
             if state.window:

@@ -44,13 +44,13 @@ def with_c1(conv: nn.Conv2d) -> tuple[LeNet5, Tensor]:
 def single_calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Record the batch size of each call that computes all layers at once."""
     sizes: list[int] = []
-    small_batch = lenet5._small_batch
+    whole_network = lenet5._whole_network
 
     def record(images: Tensor, addresses: list[int], classes: int) -> Tensor:
         sizes.append(len(images))
-        return small_batch(images, addresses, classes)
+        return whole_network(images, addresses, classes)
 
-    monkeypatch.setattr(lenet5, "_small_batch", record)
+    monkeypatch.setattr(lenet5, "_whole_network", record)
     return sizes
 
 
@@ -62,11 +62,14 @@ def test_kernel_runs_for_the_default_network(runs_kernel: RunsKernel, grad: bool
         assert runs_kernel(build(image_size=size), torch.rand(count, 1, size, size)) == IS_AVAILABLE
 
 
-@pytest.mark.parametrize(("grad", "count", "single"), [(False, FEW, True), (False, FEW + 1, False), (True, 1, False)])
-def test_single_call_serves_small_batches_without_gradients(
-    single_calls: list[int], grad: bool, count: int, single: bool
+@pytest.mark.parametrize(
+    ("grad", "count", "classes", "single"),
+    [(False, FEW, 10, True), (False, FEW + 1, 128, True), (False, 100, 129, False), (True, 1, 10, False)],
+)
+def test_single_call_serves_batches_without_gradients(
+    single_calls: list[int], grad: bool, count: int, classes: int, single: bool
 ) -> None:
-    model, images = build(), torch.rand(count, 1, 28, 28)
+    model, images = build(num_classes=classes), torch.rand(count, 1, 28, 28)
     with torch.set_grad_enabled(grad):
         torch.testing.assert_close(model(images), layer_by_layer(model, images), rtol=1e-5, atol=1e-6)
     assert bool(single_calls) == (single and IS_AVAILABLE)

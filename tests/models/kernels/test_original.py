@@ -228,13 +228,13 @@ def test_training_takes_the_same_path_with_and_without_the_kernel(
     train, preprocess = digits.train.select(slice(60)), Preprocess.original()
     train.transform = preprocess
     counts: list[int] = []
-    call = original.Gradients.__call__
+    call = original.OriginalGradients.__call__
 
-    def record(self: original.Gradients, images: Tensor, targets: Tensor) -> Tensor | None:
+    def record(self: original.OriginalGradients, images: Tensor, targets: Tensor) -> Tensor | None:
         counts.append(len(images))
         return call(self, images, targets)
 
-    monkeypatch.setattr(original.Gradients, "__call__", record)
+    monkeypatch.setattr(original.OriginalGradients, "__call__", record)
 
     def fit() -> LeNet5Original:
         model = build(scale=0)

@@ -173,7 +173,7 @@ def test_parameters_of_any_kind(kind: str, name: str, count: int, warm: bool, in
         compute()
     replace(model, name, KINDS[kind])
     if kind in OTHERS:
-        assert lenet5._NETWORKS.get(model) is None
+        assert lenet5.NETWORKS.get(model) is None
     if kind in UNSAFE:
         return
     with without_kernels():
@@ -193,10 +193,10 @@ def test_shrunk_parameters_are_not_read_past_their_end(name: str, size: int) -> 
             return
         storage.resize_(0)
         storage.resize_(size)  # perhaps at the old address
-        assert lenet5._NETWORKS.get(model) is None
+        assert lenet5.NETWORKS.get(model) is None
         assert (lenet5._STAGES.get(model) is None) == name.startswith(("c1", "c3"))
         storage.resize_(full)
-        assert lenet5._NETWORKS.get(model) is not None
+        assert lenet5.NETWORKS.get(model) is not None
 
 
 @pytest.mark.parametrize("size", [0, 28 * 28 * 4, 2 * 28 * 28 * 4 - 4])

@@ -1,252 +1,47 @@
-/* The kernel of LeNet5 for one channel of 28x28 or 32x32 pixels: C1 to S4 (convolution, ReLU and max pooling) in one
-   pass, forward and backward, and the whole network for small batches.
+/* The kernel of LeNet5 for one channel of 28x28 or 32x32 pixels: C1 to S4 forward and backward, the logits, and the
+   loss with all gradients.
 
    The code uses the vector types of GCC and Clang, with 16 floats per vector, and requires AVX-512. It allocates no
-   heap memory. Each image is processed by one thread of torch's OpenMP pool.
+   heap memory. A batch is cut into tasks by its size alone, never by the number of threads, and sums over tasks have a
+   fixed order. The results are therefore the same for any number of threads. */
 
-   In each pooling window, only the maximum receives a gradient, and only if it is positive. The forward pass stores its
-   position in the window as 0 to 3 in row order, or NONE if it is not positive. The backward pass therefore does at
-   most a quarter of the dense work. */
+#include <math.h>
+#include <stddef.h>
 
-#include <immintrin.h>
-#include <stdint.h>
-#include <string.h>
+#include "convolutions.h"
+#include "dense.h"
+#include "pool.h"
 
-enum { FIELD = 32, COLUMNS = 24, STRIDE = 40, NONE = 4, CL = 84, SHIFTED = 48 };
+enum { S2 = 1344, S4 = 400, PLACES = 1744, C5 = 120, F6 = 84, FEW = 8, MAX_CLASSES = 128 };
+enum { S4_ROW = 416, C5_ROW = 128, F6_ROW = 96 };                           /* rows of dense_weights */
+enum { DW1 = 240, DB1 = 6, DW3 = 2560, DB3 = 16, SUMS = DW1 + DB1 + DW3 + DB3 }; /* gradients of C1 and C3 */
+enum { ROWS = 6 };                                                          /* rows of a weight gradient per task */
 
-typedef float v16 __attribute__((vector_size(64), aligned(4), may_alias));
-typedef float v8 __attribute__((vector_size(32), aligned(4), may_alias));
-typedef float v4 __attribute__((vector_size(16), aligned(4), may_alias));
-typedef int32_t i16 __attribute__((vector_size(64)));
-typedef int8_t b16 __attribute__((vector_size(16), aligned(1), may_alias));
+static long divide_up(long count, long size) { return (count + size - 1) / size; }
 
-#define INLINE static inline __attribute__((always_inline))
-#define LOAD(p) (*(const v16 *)(p))
-#define LOAD8(p) (*(const v8 *)(p))
-#define LOAD4(p) (*(const v4 *)(p))
+static long at_most(long count, long limit) { return count < limit ? count : limit; }
 
-/* Select lane by lane: the first vector where all bits of the mask are set, else the second. */
-#define SELECT(mask, one, other) ((__typeof__(other))(((mask) & (i16)(one)) | (~(mask) & (i16)(other))))
+/* Images per task of the convolutions. */
+static long share(long count) { return count <= 64 ? 4 : divide_up(count, 16); }
 
-/* Update the maximum and its position; NaN propagates, as in torch. */
-#define TAKE_LARGER(best, place, value, number)                  \
-    do {                                                         \
-        i16 larger = ((value) > (best)) | ((value) != (value));  \
-        best = SELECT(larger, (value), (best));                  \
-        place = SELECT(larger, (i16){} + (number), (place));     \
-    } while (0)
+static long num_shares(long count) { return divide_up(count, share(count)); }
 
-/* Apply ReLU, and set the position of each value that it zeroes to NONE. */
-INLINE v16 rectify(v16 value, i16 *place) {
-    i16 zero = value <= 0.0f;
-    *place = SELECT(zero, (i16){} + NONE, *place);
-    return SELECT(zero, (v16){}, value);
-}
+typedef struct {
+    const float *images;
+    int size;
+    const float *w1, *b1, *w3, *b3;
+    float *s2;
+    int8_t *place;
+    float *s4;
+    long count;
+} Forward;
 
-/* Centre an image in the 32x32 field, and store its even and odd columns separately. */
-INLINE void split_columns(const float *image, int size, float even[FIELD][COLUMNS], float odd[FIELD][COLUMNS]) {
-    int margin = (FIELD - size) / 2; /* 2 or 0 */
-    memset(even, 0, sizeof(float) * FIELD * COLUMNS);
-    memset(odd, 0, sizeof(float) * FIELD * COLUMNS);
-    for (int y = 0; y < size; y++)
-        for (int x = 0; x < size / 2; x++) {
-            even[y + margin][x + margin / 2] = image[y * size + 2 * x];
-            odd[y + margin][x + margin / 2] = image[y * size + 2 * x + 1];
-        }
-}
-
-/* Compute C1 and S2. The lanes hold the 14 columns of S2; two lanes are unused. s2 and place (6, 14, 16). */
-INLINE void first_stage(const float *image, int size, const float *w, const float *bias, float *s2, int8_t *place) {
-    float even[FIELD][COLUMNS], odd[FIELD][COLUMNS];
-    split_columns(image, size, even, odd);
-    for (int q = 0; q < 14; q++)
-        for (int half = 0; half < 2; half++) {
-            v16 sum[3][4];
-#pragma GCC unroll 3
-            for (int c = 0; c < 3; c++)
-#pragma GCC unroll 4
-                for (int t = 0; t < 4; t++) sum[c][t] = (v16){} + bias[3 * half + c];
-#pragma GCC unroll 6
-            for (int r = 0; r < 6; r++) {
-                const float *e = even[2 * q + r], *o = odd[2 * q + r];
-                v16 e0 = LOAD(e), e1 = LOAD(e + 1), e2 = LOAD(e + 2), o0 = LOAD(o), o1 = LOAD(o + 1), o2 = LOAD(o + 2);
-#pragma GCC unroll 2
-                for (int dy = 0; dy < 2; dy++) {
-                    int i = r - dy;
-                    if (i < 0 || i > 4) continue;
-#pragma GCC unroll 3
-                    for (int c = 0; c < 3; c++) {
-                        const float *row = w + (3 * half + c) * 25 + i * 5;
-                        sum[c][2 * dy] += e0 * row[0];
-                        sum[c][2 * dy + 1] += o0 * row[0];
-                        sum[c][2 * dy] += o0 * row[1];
-                        sum[c][2 * dy + 1] += e1 * row[1];
-                        sum[c][2 * dy] += e1 * row[2];
-                        sum[c][2 * dy + 1] += o1 * row[2];
-                        sum[c][2 * dy] += o1 * row[3];
-                        sum[c][2 * dy + 1] += e2 * row[3];
-                        sum[c][2 * dy] += e2 * row[4];
-                        sum[c][2 * dy + 1] += o2 * row[4];
-                    }
-                }
-            }
-#pragma GCC unroll 3
-            for (int c = 0; c < 3; c++) {
-                v16 best = sum[c][0];
-                i16 where = {};
-                TAKE_LARGER(best, where, sum[c][1], 1);
-                TAKE_LARGER(best, where, sum[c][2], 2);
-                TAKE_LARGER(best, where, sum[c][3], 3);
-                int offset = ((3 * half + c) * 14 + q) * 16;
-                *(v16 *)(s2 + offset) = rectify(best, &where);
-                *(b16 *)(place + offset) = __builtin_convertvector(where, b16);
-            }
-        }
-}
-
-/* Transpose C3's weights from (16, 6, 5, 5) to (6, 5, 5, 16). */
-INLINE void maps_last(const float *w, float *result) {
-    for (int i = 0; i < 150; i++)
-        for (int k = 0; k < 16; k++) result[i * 16 + k] = w[k * 150 + i];
-}
-
-/* Compute C3 and S4. The lanes hold the 16 maps of C3, and 20 registers hold the sums for one row of S4.
-   w (6, 5, 5, 16), s4 (16, 5, 5), place (5, 5, 16). */
-INLINE void second_stage(const float *s2, const float *w, const float *bias, float *s4, int8_t *place) {
-    for (int q = 0; q < 5; q++) {
-        v16 sum[2][10];
-#pragma GCC unroll 10
-        for (int x = 0; x < 10; x++) sum[0][x] = sum[1][x] = LOAD(bias);
-        for (int c = 0; c < 6; c++)
-            for (int i = 0; i < 5; i++) {
-                const float *upper = s2 + (c * 14 + 2 * q + i) * 16, *lower = upper + 16;
-                const float *weights = w + (c * 5 + i) * 80;
-#pragma GCC unroll 5
-                for (int j = 0; j < 5; j++) {
-                    v16 weight = LOAD(weights + 16 * j);
-#pragma GCC unroll 10
-                    for (int x = 0; x < 10; x++) {
-                        sum[0][x] += weight * upper[x + j];
-                        sum[1][x] += weight * lower[x + j];
-                    }
-                }
-            }
-#pragma GCC unroll 5
-        for (int p = 0; p < 5; p++) {
-            v16 best = sum[0][2 * p];
-            i16 where = {};
-            TAKE_LARGER(best, where, sum[0][2 * p + 1], 1);
-            TAKE_LARGER(best, where, sum[1][2 * p], 2);
-            TAKE_LARGER(best, where, sum[1][2 * p + 1], 3);
-            best = rectify(best, &where);
-            for (int k = 0; k < 16; k++) s4[k * 25 + q * 5 + p] = best[k];
-            *(b16 *)(place + (q * 5 + p) * 16) = __builtin_convertvector(where, b16);
-        }
-    }
-}
-
-/* Return a bit mask of the lanes that have a gradient. Iterating over set bits causes fewer branch mispredictions than
-   testing each lane, and a misprediction costs as much as the sums. */
-INLINE unsigned alive(const int8_t *place) {
-    return _mm_cmpneq_epi8_mask(_mm_loadu_si128((const __m128i *)place), _mm_set1_epi8(NONE));
-}
-
-/* Accumulate the gradients of C3's weights and biases. sum (16, 5, 32): each row of a kernel holds 5 columns of 6 maps
-   and 2 unused values. */
-INLINE void second_weights(const float *maps, const float *gradient, const int8_t *place, float *sum, float *bias) {
-    for (int k = 0; k < 16; k++) {
-        v16 acc[5][2];
-        float total = 0, *own = sum + k * 160;
-#pragma GCC unroll 5
-        for (int i = 0; i < 5; i++) acc[i][0] = LOAD(own + 32 * i), acc[i][1] = LOAD(own + 32 * i + 16);
-        for (int position = 0; position < 25; position++) {
-            int where = place[position * 16 + k];
-            if (where == NONE) continue;
-            float g = gradient[k * 25 + position];
-            total += g;
-            int y = 2 * (position / 5) + (where >> 1), x = 2 * (position % 5) + (where & 1);
-            const float *window = maps + y * CL + x * 6;
-#pragma GCC unroll 5
-            for (int i = 0; i < 5; i++) {
-                acc[i][0] += g * LOAD(window + i * CL);
-                acc[i][1] += g * LOAD(window + i * CL + 16);
-            }
-        }
-        bias[k] += total;
-#pragma GCC unroll 5
-        for (int i = 0; i < 5; i++) *(v16 *)(own + 32 * i) = acc[i][0], *(v16 *)(own + 32 * i + 16) = acc[i][1];
-    }
-}
-
-/* Compute the gradient of S2, channels last. Each value of S4 adds to its 6x6 receptive field in S2. w (16, 2, 7, 48),
-   see kernels/lenet5.py. */
-INLINE void second_input(const float *w, const float *gradient, const int8_t *place, float *channels_last) {
-    memset(channels_last, 0, sizeof(float) * (14 * CL + 16));
-    for (int position = 0; position < 25; position++) {
-        v16 acc[6][3];
-#pragma GCC unroll 6
-        for (int r = 0; r < 6; r++)
-#pragma GCC unroll 3
-            for (int s = 0; s < 3; s++) acc[r][s] = (v16){};
-        for (unsigned left = alive(place + position * 16); left; left &= left - 1) {
-            unsigned k = __builtin_ctz(left), where = place[position * 16 + k];
-            float g = gradient[k * 25 + position];
-            const float *weights = w + ((k * 2 + (where & 1)) * 7 + 1 - (where >> 1)) * SHIFTED;
-#pragma GCC unroll 6
-            for (int r = 0; r < 6; r++)
-#pragma GCC unroll 3
-                for (int s = 0; s < 3; s++) acc[r][s] += g * LOAD(weights + r * SHIFTED + 16 * s);
-        }
-        float *window = channels_last + 2 * (position / 5) * CL + 2 * (position % 5) * 6;
-#pragma GCC unroll 6
-        for (int r = 0; r < 6; r++)
-#pragma GCC unroll 3
-            for (int s = 0; s < 3; s++) {
-                float *target = window + r * CL + 16 * s;
-                *(v16 *)target = LOAD(target) + acc[r][s];
-            }
-    }
-}
-
-/* Accumulate the gradients of C1's weights and biases. sum (6, 5, 8): each row of a kernel holds 5 columns and 3 unused
-   values. */
-INLINE void first_weights(const float *field, const float *channels_last, const int8_t *place, float *sum,
-                          float *bias) {
-    for (int c = 0; c < 6; c++) {
-        v8 acc[5];
-        float total = 0, *own = sum + c * 40;
-#pragma GCC unroll 5
-        for (int i = 0; i < 5; i++) acc[i] = LOAD8(own + 8 * i);
-        for (int q = 0; q < 14; q++)
-            for (unsigned left = alive(place + (c * 14 + q) * 16) & 0x3fff; left; left &= left - 1) { /* 14 lanes */
-                unsigned p = __builtin_ctz(left), where = place[(c * 14 + q) * 16 + p];
-                float g = channels_last[q * CL + p * 6 + c];
-                const float *window = field + (2 * q + (where >> 1)) * STRIDE + 2 * p + (where & 1);
-                total += g;
-#pragma GCC unroll 5
-                for (int i = 0; i < 5; i++) acc[i] += g * LOAD8(window + i * STRIDE);
-            }
-        bias[c] += total;
-#pragma GCC unroll 5
-        for (int i = 0; i < 5; i++) *(v8 *)(own + 8 * i) = acc[i];
-    }
-}
-
-static void backward(const float *images, int size, const float *w3, const float *s2, const int8_t *place,
-                     const float *gradients, float *dw1, float *db1, float *dw3, float *db3, long first, long last) {
-    float field[FIELD * STRIDE] = {0}, maps[14 * CL + 16] = {0}, inputs[14 * CL + 32];
-    int margin = (FIELD - size) / 2;
-    for (long n = first; n < last; n++) {
-        const float *own = s2 + n * 1344, *gradient = gradients + n * 400;
-        const int8_t *places = place + n * 1744;
-        for (int y = 0; y < 14; y++)
-            for (int x = 0; x < 14; x++)
-                for (int c = 0; c < 6; c++) maps[y * CL + x * 6 + c] = own[(c * 14 + y) * 16 + x];
-        for (int y = 0; y < size; y++)
-            memcpy(field + (y + margin) * STRIDE + margin, images + (n * size + y) * size, sizeof(float) * size);
-        second_weights(maps, gradient, places + 1344, dw3, db3);
-        second_input(w3, gradient, places + 1344, inputs);
-        first_weights(field, inputs, places, dw1, db1);
+static void forward_task(void *arguments, long task) {
+    const Forward *a = arguments;
+    long own = share(a->count), end = at_most((task + 1) * own, a->count);
+    for (long n = task * own; n < end; n++) {
+        first_stage(a->images + n * a->size * a->size, a->size, a->w1, a->b1, a->s2 + n * S2, a->place + n * PLACES);
+        second_stage(a->s2 + n * S2, a->w3, a->b3, a->s4 + n * S4, a->place + n * PLACES + S2);
     }
 }
 
@@ -256,22 +51,80 @@ void lenet5_forward(const float *images, int size, const float *w1, const float 
                     float *s2, int8_t *place, float *s4, long count, int threads) {
     float by_input[2400];
     maps_last(w3, by_input);
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (long n = 0; n < count; n++) {
-        first_stage(images + n * size * size, size, w1, b1, s2 + n * 1344, place + n * 1744);
-        second_stage(s2 + n * 1344, by_input, b3, s4 + n * 400, place + n * 1744 + 1344);
-    }
+    Forward arguments = {images, size, w1, b1, by_input, b3, s2, place, s4, count};
+    run_tasks(forward_task, &arguments, num_shares(count), threads);
 }
 
-/* Backward pass of C1 to S4. w3 (16, 2, 7, 48), see kernels/lenet5.py. Each of the T threads accumulates into its own
-   part of dw1 (T, 6, 5, 8), db1 (T, 6), dw3 (T, 16, 5, 32) and db3 (T, 16). */
-void lenet5_backward(const float *images, int size, const float *w3, const float *s2, const int8_t *place,
-                     const float *gradients, float *dw1, float *db1, float *dw3, float *db3, long count, int threads) {
-#pragma omp parallel for schedule(static, 1) num_threads(threads)
-    for (int t = 0; t < threads; t++)
-        backward(images, size, w3, s2, place, gradients, dw1 + t * 240, db1 + t * 6, dw3 + t * 2560, db3 + t * 16,
-                 count * t / threads, count * (t + 1) / threads);
+typedef struct {
+    const float *images;
+    int size;
+    const float *w3, *s2;
+    const int8_t *place;
+    const float *gradients;
+    float *sums;
+    long count;
+} Backward;
+
+static void backward_task(void *arguments, long task) {
+    const Backward *a = arguments;
+    long own = share(a->count);
+    float *dw1 = a->sums + task * SUMS, *db1 = dw1 + DW1, *dw3 = db1 + DB1, *db3 = dw3 + DW3;
+    memset(dw1, 0, sizeof(float) * SUMS);
+    backward(a->images, a->size, a->w3, a->s2, a->place, a->gradients, dw1, db1, dw3, db3, task * own,
+             at_most((task + 1) * own, a->count));
 }
+
+/* Add the sums of all tasks in order, and store them in torch's layout. */
+static void add_sums(float *sums, long tasks, float *dw1, float *db1, float *dw3, float *db3) {
+    for (long t = 1; t < tasks; t++)
+        for (int i = 0; i < SUMS; i++) sums[i] += sums[t * SUMS + i];
+    for (int i = 0; i < 6 * 5; i++) memcpy(dw1 + i * 5, sums + i * 8, sizeof(float) * 5);
+    memcpy(db1, sums + DW1, sizeof(float) * DB1);
+    const float *rows = sums + DW1 + DB1;
+    for (int k = 0; k < 16; k++)
+        for (int i = 0; i < 5; i++)
+            for (int j = 0; j < 5; j++)
+                for (int c = 0; c < 6; c++)
+                    dw3[((k * 6 + c) * 5 + i) * 5 + j] = rows[(k * 5 + i) * 32 + j * 6 + c];
+    memcpy(db3, rows + DW3, sizeof(float) * DB3);
+}
+
+/* Store C3's kernels for second_input, as (16, 2, 7, 48): each row holds 5 columns of 6 maps. Each kernel is stored
+   twice, for a maximum in the left and in the right column of a pooling window. Rows of zeros above and below serve its
+   upper and its lower row. */
+static void shift_kernels(const float *w3, float *shifted) {
+    memset(shifted, 0, sizeof(float) * 16 * 2 * 7 * SHIFTED);
+    for (int k = 0; k < 16; k++)
+        for (int right = 0; right < 2; right++)
+            for (int i = 0; i < 5; i++)
+                for (int j = 0; j < 5; j++)
+                    for (int c = 0; c < 6; c++)
+                        shifted[((k * 2 + right) * 7 + i + 1) * SHIFTED + (j + right) * 6 + c] =
+                            w3[((k * 6 + c) * 5 + i) * 5 + j];
+}
+
+/* Return the number of floats that lenet5_backward needs for its sums. */
+long lenet5_num_sums(long count) { return num_shares(count) * SUMS; }
+
+/* Backward pass of C1 to S4: the gradients of the weights and biases. */
+void lenet5_backward(const float *images, int size, const float *w3, const float *s2, const int8_t *place,
+                     const float *gradients, float *sums, float *dw1, float *db1, float *dw3, float *db3, long count,
+                     int threads) {
+    float shifted[16 * 2 * 7 * SHIFTED];
+    shift_kernels(w3, shifted);
+    Backward arguments = {images, size, shifted, s2, place, gradients, sums, count};
+    run_tasks(backward_task, &arguments, num_shares(count), threads);
+    add_sums(sums, num_shares(count), dw1, db1, dw3, db3);
+}
+
+typedef struct {
+    const float *images;
+    int size;
+    const float *w1, *b1, *w3, *b3, *w5, *b5, *w6, *b6, *w7, *b7;
+    int classes;
+    float *logits;
+    long count;
+} Network;
 
 /* Compute y = W x + b for one example, followed by ReLU if relu is set. w (outputs, inputs); inputs must be a multiple
    of 4. */
@@ -288,20 +141,141 @@ INLINE void linear(const float *x, const float *w, const float *bias, float *y, 
     }
 }
 
-/* Forward pass of the whole network for a few images. Only the logits (N, classes) are stored. */
+/* Compute the logits of one image. */
+static void image_task(void *arguments, long n) {
+    const Network *a = arguments;
+    float s2[S2], s4[S4], c5[C5], f6[F6];
+    int8_t place[PLACES];
+    first_stage(a->images + n * a->size * a->size, a->size, a->w1, a->b1, s2, place);
+    second_stage(s2, a->w3, a->b3, s4, place + S2);
+    linear(s4, a->w5, a->b5, c5, S4, C5, 1);
+    linear(c5, a->w6, a->b6, f6, C5, F6, 1);
+    linear(f6, a->w7, a->b7, a->logits + n * a->classes, F6, a->classes, 0);
+}
+
+/* Compute the maps of S4 of up to 16 images as (400, 16), and keep what the backward pass needs. */
+static void block_forward(const Network *a, long first, int count, float *s2, int8_t *place, float *rows, int stride,
+                          float *s4) {
+    memset(s4, 0, sizeof(float) * S4 * LANES);
+    for (int n = 0; n < count; n++) {
+        first_stage(a->images + (first + n) * a->size * a->size, a->size, a->w1, a->b1, s2 + n * S2, place + n * PLACES);
+        second_stage(s2 + n * S2, a->w3, a->b3, rows + n * stride, place + n * PLACES + S2);
+        for (int i = 0; i < S4; i++) s4[i * LANES + n] = rows[n * stride + i];
+    }
+}
+
+/* Compute the logits of a block of up to 16 images. */
+static void block_task(void *arguments, long block) {
+    const Network *a = arguments;
+    int count = (int)at_most(a->count - block * LANES, LANES);
+    float s2[LANES * S2], rows[LANES * S4], s4[S4 * LANES], c5[C5 * LANES], f6[F6 * LANES];
+    float logits[MAX_CLASSES * LANES];
+    int8_t place[LANES * PLACES];
+    block_forward(a, block * LANES, count, s2, place, rows, S4, s4);
+    dense(a->w5, a->b5, s4, c5, S4, C5, 1);
+    dense(a->w6, a->b6, c5, f6, C5, F6, 1);
+    dense(a->w7, a->b7, f6, logits, F6, a->classes, 0);
+    to_rows(logits, a->logits + block * LANES * a->classes, a->classes, a->classes, count);
+}
+
+/* Forward pass of the whole network. Only the logits (N, classes) are stored; classes must not exceed MAX_CLASSES. */
 void lenet5_logits(const float *images, int size, const float *w1, const float *b1, const float *w3, const float *b3,
                    const float *w5, const float *b5, const float *w6, const float *b6, const float *w7, const float *b7,
                    int classes, float *logits, long count, int threads) {
     float by_input[2400];
     maps_last(w3, by_input);
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (long n = 0; n < count; n++) {
-        float s2[1344], s4[400], c5[120], f6[84];
-        int8_t place[1744];
-        first_stage(images + n * size * size, size, w1, b1, s2, place);
-        second_stage(s2, by_input, b3, s4, place + 1344);
-        linear(s4, w5, b5, c5, 400, 120, 1);
-        linear(c5, w6, b6, f6, 120, 84, 1);
-        linear(f6, w7, b7, logits + n * classes, 84, classes, 0);
+    Network arguments = {images, size, w1, b1, by_input, b3, w5, b5, w6, b6, w7, b7, classes, logits, count};
+    if (count <= FEW)
+        run_tasks(image_task, &arguments, count, threads);
+    else
+        run_tasks(block_task, &arguments, divide_up(count, LANES), threads);
+}
+
+/* What a training step keeps of a batch. d5, d6 and d7 (blocks, units, 16) are the gradients of C5, F6 and the logits,
+   before ReLU. */
+typedef struct {
+    Network network;
+    const float *shifted;
+    const int64_t *targets;
+    float smoothing;
+    double *losses;
+    float *s4, *c5, *f6, *d5, *d6, *d7, *sums;
+    float *dw5, *db5, *dw6, *db6, *dw7, *db7, *dw1, *db1, *dw3, *db3;
+} Step;
+
+/* Compute the loss of a block of up to 16 images, and backpropagate it to all layers and to the weights of C1 and C3. */
+static void gradient_task(void *arguments, long block) {
+    const Step *a = arguments;
+    const Network *net = &a->network;
+    long first = block * LANES;
+    int count = (int)at_most(net->count - first, LANES), classes = net->classes;
+    float s2[LANES * S2], s4[S4 * LANES], c5[C5 * LANES], f6[F6 * LANES], logits[MAX_CLASSES * LANES], rows[LANES * S4];
+    int8_t place[LANES * PLACES];
+    float *d5 = a->d5 + block * C5 * LANES, *d6 = a->d6 + block * F6 * LANES, *d7 = a->d7 + block * classes * LANES;
+    block_forward(net, first, count, s2, place, a->s4 + first * S4_ROW, S4_ROW, s4);
+    dense(net->w5, net->b5, s4, c5, S4, C5, 1);
+    to_rows(c5, a->c5 + first * C5_ROW, C5, C5_ROW, count);
+    dense(net->w6, net->b6, c5, f6, C5, F6, 1);
+    to_rows(f6, a->f6 + first * F6_ROW, F6, F6_ROW, count);
+    dense(net->w7, net->b7, f6, logits, F6, classes, 0);
+    float scale = 1 / (float)net->count;
+    a->losses[block] = cross_entropy(logits, d7, a->targets + first, classes, count, a->smoothing, scale);
+    dense_input(net->w7, d7, d6, F6, classes);
+    mask(f6, d6, F6);
+    dense_input(net->w6, d6, d5, C5, F6);
+    mask(c5, d5, C5);
+    dense_input(net->w5, d5, s4, S4, C5);
+    to_rows(s4, rows, S4, S4, count);
+    float *dw1 = a->sums + block * SUMS, *db1 = dw1 + DW1, *dw3 = db1 + DB1, *db3 = dw3 + DW3;
+    memset(dw1, 0, sizeof(float) * SUMS);
+    backward(net->images + first * net->size * net->size, net->size, a->shifted, s2, place, rows, dw1, db1, dw3, db3, 0,
+             count);
+}
+
+/* Compute ROWS rows of the gradient of a weight matrix; the last task adds the sums of C1 and C3. */
+static void weight_task(void *arguments, long task) {
+    const Step *a = arguments;
+    const Network *net = &a->network;
+    long count = net->count;
+    int row = (int)task * ROWS, classes = net->classes;
+    if (row < C5) {
+        dense_weights(a->s4, S4_ROW, a->d5, a->dw5, a->db5, S4, C5, row, row + ROWS, count);
+    } else if ((row -= C5) < F6) {
+        dense_weights(a->c5, C5_ROW, a->d6, a->dw6, a->db6, C5, F6, row, row + ROWS, count);
+    } else if ((row -= F6) < classes) {
+        int last = (int)at_most(row + ROWS, classes);
+        dense_weights(a->f6, F6_ROW, a->d7, a->dw7, a->db7, F6, classes, row, last, count);
+    } else {
+        add_sums(a->sums, divide_up(count, LANES), a->dw1, a->db1, a->dw3, a->db3);
     }
+}
+
+/* Return the number of floats that lenet5_gradients needs as workspace. */
+long lenet5_workspace(long count, int classes) {
+    long blocks = divide_up(count, LANES);
+    return count * (S4_ROW + C5_ROW + F6_ROW) + blocks * ((C5 + F6 + classes) * LANES + SUMS + 2);
+}
+
+/* Return the mean cross-entropy with label smoothing, and compute its gradient with respect to each parameter.
+   targets (N,) from 0 to classes - 1. parameters and gradients point to the weight and the bias of C1, C3, C5, F6 and
+   the output layer. workspace starts at a multiple of 8 bytes. */
+float lenet5_gradients(const float *images, int size, const int64_t *targets, long count, const float *const *parameters,
+                       int classes, float smoothing, float *workspace, float *const *gradients, int threads) {
+    float by_input[2400], shifted[16 * 2 * 7 * SHIFTED];
+    const float *const *p = parameters;
+    float *const *g = gradients;
+    long blocks = divide_up(count, LANES);
+    maps_last(p[2], by_input);
+    shift_kernels(p[2], shifted);
+    Network network = {images, size, p[0], p[1], by_input, p[3], p[4], p[5], p[6], p[7], p[8], p[9], classes, NULL, count};
+    double *losses = (double *)workspace;
+    float *s4 = workspace + 2 * blocks, *c5 = s4 + count * S4_ROW, *f6 = c5 + count * C5_ROW;
+    float *d5 = f6 + count * F6_ROW, *d6 = d5 + blocks * C5 * LANES, *d7 = d6 + blocks * F6 * LANES;
+    Step step = {network, shifted, targets, smoothing, losses, s4, c5, f6, d5, d6, d7, d7 + blocks * classes * LANES,
+                 g[4], g[5], g[6], g[7], g[8], g[9], g[0], g[1], g[2], g[3]};
+    run_tasks(gradient_task, &step, blocks, threads);
+    run_tasks(weight_task, &step, (C5 + F6) / ROWS + divide_up(classes, ROWS) + 1, threads);
+    double loss = 0;
+    for (long b = 0; b < blocks; b++) loss += losses[b];
+    return (float)(loss / (double)count);
 }

@@ -1,4 +1,4 @@
-"""The kernel of `LeNet5`: C1 to S4 in one pass, and all layers in a single call for small batches without gradients.
+"""The kernel of `LeNet5`: C1 to S4 in one pass, and all layers in a single call for batches without gradients.
 
 It applies to one channel of 28x28 or 32x32 pixels in float32, with ReLU and max pooling, on Linux with AVX-512, if no
 hooks, tracing or transforms are active and nothing that the layers use has been replaced. docs/performance.md explains
@@ -9,7 +9,6 @@ import ctypes
 import functools
 from collections.abc import Sequence
 from operator import attrgetter
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,7 +16,6 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
 from .. import unmodified
-from ..classifier import KERNELS, Kernel
 from ..lenet5 import LeNet5
 from . import library as lib
 from .plan import Plans, Watch
@@ -31,6 +29,7 @@ _CONVOLUTIONS = [nn.Sequential, nn.Conv2d, nn.ReLU, nn.MaxPool2d] * 2
 _HEAD = [nn.Sequential, nn.Flatten, nn.Linear, nn.ReLU, nn.Sequential, nn.Linear, nn.ReLU, nn.Linear]
 _NETWORK = _CONVOLUTIONS + _HEAD
 _SHAPES = [(6, 1, 5, 5), (6,), (16, 6, 5, 5), (16,), (120, 400), (120,), (84, 120), (84,)]  # without the output layer
+MAX_CLASSES = 128  # as in C
 _WATCH = Watch(
     (nn.Sequential, nn.Conv2d, nn.ReLU, nn.MaxPool2d, nn.Flatten, nn.Linear),
     *("Sequential.__iter__", "Conv2d._conv_forward"),
@@ -47,15 +46,14 @@ def library() -> ctypes.CDLL | None:
     """Load the compiled functions; return None if they are unavailable or this processor does not support them."""
     if torch.backends.cpu.get_cpu_capability() != "AVX512":
         return None
-    maps = Path("/proc/self/maps")
-    loaded = maps.read_text(encoding="utf-8").splitlines() if maps.exists() else []
-    for name in {line.split(maxsplit=5)[5] for line in loaded if "/libgomp" in line}:
-        ctypes.CDLL(name, mode=ctypes.RTLD_GLOBAL)  # the kernel shares torch's OpenMP threads
     compiled = lib.load("lenet5")
     if compiled is not None:
         lib.bind(compiled.lenet5_forward, "pi" + 7 * "p" + "li")
-        lib.bind(compiled.lenet5_backward, "pi" + 8 * "p" + "li")
+        lib.bind(compiled.lenet5_backward, "pi" + 9 * "p" + "li")
+        lib.bind(compiled.lenet5_num_sums, "l", "l")
         lib.bind(compiled.lenet5_logits, "pi" + 10 * "p" + "ipli")
+        lib.bind(compiled.lenet5_gradients, "piplpifppi", "f")
+        lib.bind(compiled.lenet5_workspace, "li", "l")
     return compiled
 
 
@@ -68,8 +66,9 @@ def logits(model: LeNet5, images: Tensor) -> Tensor | None:
     if not _are_supported(images, model.image_size):
         return None
     if not torch.is_grad_enabled():
-        if images.shape[0] <= lib.FEW and (plan := _NETWORKS.get(model)) is not None:
-            return _small_batch(images, plan.addresses, plan.shapes[-1][0])
+        plan = NETWORKS.get(model)
+        if plan is not None and plan.shapes[-1][0] <= MAX_CLASSES:
+            return _whole_network(images, plan.addresses, plan.shapes[-1][0])
     elif not unmodified.saves_tensors_as_they_are():
         return None
     plan = _STAGES.get(model)
@@ -107,14 +106,15 @@ def layer_by_layer(images: Tensor, w1: Tensor, b1: Tensor, w3: Tensor, b3: Tenso
     return nn.functional.max_pool2d(nn.functional.conv2d(s2, w3, b3).relu(), 2)
 
 
-def _small_batch(images: Tensor, addresses: list[int], classes: int) -> Tensor:
+def _whole_network(images: Tensor, addresses: list[int], classes: int) -> Tensor:
     """Compute all layers in a single call."""
     compiled = library()
     assert compiled is not None
     count, _, _, size = images.shape
     images, result = images.contiguous(), images.new_empty(count, classes)
-    threads = _num_threads(count)
-    compiled.lenet5_logits(images.data_ptr(), size, *addresses, classes, result.data_ptr(), count, threads)
+    compiled.lenet5_logits(
+        images.data_ptr(), size, *addresses, classes, result.data_ptr(), count, torch.get_num_threads()
+    )
     return result
 
 
@@ -127,7 +127,7 @@ def _forward(images: Tensor, w1: Tensor, b1: Tensor, w3: Tensor, b3: Tensor) -> 
     s2, winners = images.new_empty(count, 6, 14, 16), images.new_empty(count, 1744, dtype=torch.int8)
     s4 = images.new_empty(count, 16, 5, 5)
     pointers = [tensor.data_ptr() for tensor in (w1, b1, w3, b3, s2, winners, s4)]
-    compiled.lenet5_forward(images.data_ptr(), images.shape[-1], *pointers, count, _num_threads(count))
+    compiled.lenet5_forward(images.data_ptr(), images.shape[-1], *pointers, count, torch.get_num_threads())
     return s4, images, w1, b1, w3, b3, s2, winners
 
 
@@ -146,24 +146,11 @@ class _Convolutions(torch.autograd.Function):
             return None, *_gradients_layer_by_layer(ctx.needs_input_grad[1:], gradients, images, w1, b1, w3, b3)
         compiled = library()
         assert compiled is not None
-        threads = _num_threads(len(images))
-        # Each row of a kernel holds 5 columns of 6 maps. Each kernel is stored twice, for a maximum in the left and in
-        # the right column of a pooling window. Rows of zeros above and below serve its upper and its lower row.
-        shifted = w3.new_zeros(16, 2, 7, 48)
-        rows = w3.permute(0, 2, 3, 1).reshape(16, 5, 30)
-        shifted[:, 0, 1:6, :30] = rows
-        shifted[:, 1, 1:6, 6:36] = rows
-        dw1, db1, dw3, db3 = (w3.new_zeros(threads, *shape) for shape in ((6, 5, 8), (6,), (16, 5, 32), (16,)))
-        pointers = [tensor.data_ptr() for tensor in (shifted, s2, winners, gradients, dw1, db1, dw3, db3)]
-        compiled.lenet5_backward(images.data_ptr(), images.shape[-1], *pointers, len(images), threads)
-        dw1, db1, dw3, db3 = (partial.sum(0) for partial in (dw1, db1, dw3, db3))
-        by_row = dw3[:, :, :30].reshape(16, 5, 5, 6)
-        return None, dw1[:, None, :, :5].contiguous(), db1, by_row.permute(0, 3, 1, 2).contiguous(), db3
-
-
-def _num_threads(count: int) -> int:
-    """Return the number of threads: at most one per image."""
-    return min(torch.get_num_threads(), count)
+        computed = [torch.empty_like(tensor) for tensor in (w1, b1, w3, b3)]
+        sums = w3.new_empty(compiled.lenet5_num_sums(len(images)))
+        pointers = [tensor.data_ptr() for tensor in (w3, s2, winners, gradients, sums, *computed)]
+        compiled.lenet5_backward(images.data_ptr(), images.shape[-1], *pointers, len(images), torch.get_num_threads())
+        return None, *computed
 
 
 def _can_read(tensors: Sequence[Tensor]) -> bool:
@@ -230,10 +217,9 @@ def _have_settings(parts: list[Any], size: int) -> bool:
 _STAGES = Plans(
     _WATCH, functools.partial(_find_layers, names=("c1", "s2", "c3", "s4"), types=_CONVOLUTIONS, shapes=_SHAPES[:4])
 )
-_NETWORKS = Plans(
+NETWORKS = Plans(
     _WATCH,
     functools.partial(
         _find_layers, names=("c1", "s2", "c3", "s4", "c5", "f6", "output"), types=_NETWORK, shapes=_SHAPES
     ),
 )
-KERNELS[LeNet5.forward] = Kernel(logits=logits)

@@ -8,7 +8,7 @@ no hooks, tracing or transforms are active and nothing that the layers use has b
 import ctypes
 import functools
 import math
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from ..original.layers import EuclideanRBF, PartialConv2d, ScaledTanh, Subsampli
 from ..original.losses import MAPLoss, MLELoss
 from ..original.network import LeNet5Original
 from . import library as lib
+from .gradients import Gradients
 from .plan import Plan, Plans, Watch
 
 _SHAPES = [(6, 1, 5, 5), (6,), (6,), (6,), None, (16,), (16,), (16,), (120, 16, 5, 5), (120,), (84, 120), (84,)]
@@ -57,103 +58,44 @@ def library() -> ctypes.CDLL | None:
     return compiled
 
 
-def gradients(model: LeNet5Original, loss_fn: Any) -> "Gradients | None":
-    """Return the kernel for a model and a loss, or None if it does not apply; see `ImageClassifier.fused_gradients`."""
-    kernel = Gradients(model, loss_fn)
-    return kernel if kernel.applies() else None
+class OriginalGradients(Gradients[LeNet5Original]):
+    """The gradients of `LeNet5Original`, for small batches."""
 
-
-class Gradients:
-    """The mean loss of a small batch, and its gradient with respect to each parameter.
-
-    Parameters
-    ----------
-    model
-        The network.
-    loss_fn
-        The loss.
-    """
-
-    model: LeNet5Original
-    loss_fn: nn.Module
-    parameters: list[nn.Parameter]
-    prototypes: Tensor
+    networks: ClassVar[Plans] = Plans(_LAYER_FUNCTIONS, lambda model: _find_layers(model))  # noqa: PLW0108 (see below)
+    losses: ClassVar[Plans] = Plans(_LOSS_FUNCTIONS, lambda loss_fn: None if _reject_distance(loss_fn) is None else [])
     j: float | None
     connections: Tensor
-    gradients: list[Tensor]
+    prototypes: Tensor
 
-    def __init__(self, model: LeNet5Original, loss_fn: Any) -> None:
-        self.model, self.loss_fn = model, loss_fn
-        self._plans: tuple[Plan | None, Plan | None] = None, None
-
-    def applies(self) -> bool:
-        """Return True if C computes what the layers and the loss compute now, and nothing observes them."""
-        if library() is None or not unmodified.is_unobserved() or not unmodified.saves_tensors_as_they_are():
-            return False
-        plan, loss_plan = _NETWORKS.get(self.model), _LOSSES.get(self.loss_fn)
-        if plan is None or loss_plan is None:
-            return False
-        if (plan, loss_plan) != self._plans:
-            self._prepare(plan)
-            self._plans = plan, loss_plan
-        return not any(p._backward_hooks or getattr(p, "_post_accumulate_grad_hooks", None) for p in self.parameters)
-
-    def _prepare(self, plan: Plan) -> None:
-        """Prepare what stays the same from call to call."""
-        self.j, self.parameters = _reject_distance(self.loss_fn), list(self.model.parameters())
-        self._addresses = lib.pointers(plan.addresses[: len(self.parameters)])
+    def prepare(self, plan: Plan) -> None:  # noqa: ARG002 (the addresses are known)
+        """Prepare the loss, the connections of C3 and the prototypes."""
+        self.j = _reject_distance(self.loss_fn)
         c3, rbf = cast("tuple[PartialConv2d, EuclideanRBF]", (self.model.c3.conv, self.model.output))
         self.connections = torch.stack([c3.index // c3.in_channels, c3.index % c3.in_channels], 1).int()
         self.prototypes = rbf.prototypes
-        sizes = [parameter.numel() for parameter in self.parameters]
-        parts = torch.split(torch.empty(sum(sizes), dtype=torch.float32, device="cpu"), sizes)
-        self.gradients = [part.view_as(parameter) for part, parameter in zip(parts, self.parameters, strict=True)]
-        self._gradient_addresses = lib.pointers([gradient.data_ptr() for gradient in self.gradients])
 
-    def __call__(self, images: Tensor, targets: Tensor) -> Tensor | None:
-        """Compute the mean loss, and set the gradients of the parameters, which must be None before.
+    def limits(self) -> tuple[int, int]:
+        """Return the largest batch, and the number of classes."""
+        return lib.FEW, len(self.prototypes)
 
-        The next call overwrites the gradients in place.
-
-        Parameters
-        ----------
-        images
-            (N, 1, 32, 32) float32, with N up to 8.
-        targets
-            (N,) int64.
-
-        Returns
-        -------
-        Tensor or None
-            The loss. For an unsupported batch, None, and nothing is changed.
-        """
-        if not self.applies() or not self._can_read(images, targets):
-            return None
-        parameters = self.parameters
-        if any(parameter.grad is not None for parameter in parameters):
-            return None
+    def compute(self, images: Tensor, targets: Tensor) -> float:
+        """Call C: return the mean loss, and write the gradients."""
         compiled = library()
         assert compiled is not None
-        loss = compiled.lenet5_original_gradients(
-            *(images.data_ptr(), targets.data_ptr(), len(images), self._addresses),
+        loss: float = compiled.lenet5_original_gradients(
+            *(images.data_ptr(), targets.data_ptr(), len(images), self.parameter_addresses),
             *(self.connections.data_ptr(), len(self.connections)),
-            *(self.prototypes.data_ptr(), len(self.prototypes), self.j, self._gradient_addresses),
+            *(self.prototypes.data_ptr(), len(self.prototypes), self.j, self.gradient_addresses),
         )
-        for parameter, gradient in zip(parameters, self.gradients, strict=True):
-            parameter.grad = gradient
-        return torch.tensor(loss, dtype=torch.float32, device="cpu")
+        return loss
 
-    def _can_read(self, images: Tensor, targets: Tensor) -> bool:
-        """Return True if C can read a batch, its targets are classes, and its images need no gradient."""
-        return bool(
-            unmodified.is_readable(images)
-            and unmodified.is_readable(targets, torch.int64)
-            and images.shape[1:] == (1, 32, 32)
-            and targets.shape == (len(images),)
-            and 0 < len(images) <= lib.FEW
-            and 0 <= min(classes := targets.tolist()) <= max(classes) < len(self.prototypes)
-            and not images.requires_grad
-        )
+
+def gradients(model: LeNet5Original, loss_fn: Any) -> OriginalGradients | None:
+    """Return the kernel for a model and a loss, or None if it does not apply; see `ImageClassifier.fused_gradients`."""
+    if library() is None:
+        return None
+    kernel = OriginalGradients(model, loss_fn)
+    return kernel if kernel.applies() else None
 
 
 def _find_layers(model: LeNet5Original) -> list[nn.Module] | None:
@@ -198,6 +140,4 @@ def _reject_distance(loss_fn: Any) -> float | None:
     return None
 
 
-_NETWORKS = Plans(_LAYER_FUNCTIONS, _find_layers)
-_LOSSES = Plans(_LOSS_FUNCTIONS, lambda loss_fn: None if _reject_distance(loss_fn) is None else [])
 KERNELS[LeNet5Original.forward] = Kernel(gradients=gradients)

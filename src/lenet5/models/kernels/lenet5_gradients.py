@@ -1,0 +1,70 @@
+"""The kernel of `LeNet5` in training: the cross-entropy of a batch and all gradients, in a single call."""
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ..classifier import KERNELS, Kernel
+from ..lenet5 import LeNet5
+from .gradients import Gradients
+from .lenet5 import MAX_CLASSES, NETWORKS, library, logits
+from .plan import Plan, Plans, Watch
+
+_MAX_IMAGES = 4096  # for larger batches, the workspace would need hundreds of megabytes
+
+
+class LeNet5Gradients(Gradients[LeNet5]):
+    """The gradients of `LeNet5`, with as many threads as torch has when the kernel is made."""
+
+    networks: ClassVar[Plans] = NETWORKS
+    losses: ClassVar[Plans] = Plans(
+        Watch((nn.CrossEntropyLoss,), "nn.functional.cross_entropy"),
+        lambda loss_fn: [] if _is_supported(loss_fn) else None,
+    )
+    num_threads: int
+    num_classes: int
+    workspace: Tensor
+
+    def __init__(self, model: LeNet5, loss_fn: Any) -> None:
+        super().__init__(model, loss_fn)
+        self.num_threads = torch.get_num_threads()
+
+    def prepare(self, plan: Plan) -> None:
+        """Take the number of classes; the workspace grows with the batch."""
+        self.num_classes = plan.shapes[-1][0]
+        self.workspace = torch.empty(0, dtype=torch.float64, device="cpu")
+
+    def limits(self) -> tuple[int, int]:
+        """Return the largest batch, and the number of classes."""
+        trained = all(parameter.requires_grad for parameter in self.parameters)
+        return _MAX_IMAGES if trained and self.num_classes <= MAX_CLASSES else 0, self.num_classes
+
+    def compute(self, images: Tensor, targets: Tensor) -> float:
+        """Call C: return the mean loss, and write the gradients."""
+        compiled, (count, _, _, size) = library(), images.shape
+        assert compiled is not None
+        num_floats = compiled.lenet5_workspace(count, self.num_classes)
+        if 2 * len(self.workspace) < num_floats:
+            self.workspace = self.workspace.new_empty((num_floats + 1) // 2)
+        loss: float = compiled.lenet5_gradients(
+            *(images.data_ptr(), size, targets.data_ptr(), count, self.parameter_addresses, self.num_classes),
+            *(self.loss_fn.label_smoothing, self.workspace.data_ptr(), self.gradient_addresses, self.num_threads),
+        )
+        return loss
+
+
+def gradients(model: LeNet5, loss_fn: Any) -> LeNet5Gradients | None:
+    """Return the kernel for a model and a loss, or None if it does not apply; see `ImageClassifier.fused_gradients`."""
+    if library() is None:
+        return None
+    kernel = LeNet5Gradients(model, loss_fn)
+    return kernel if kernel.applies() else None
+
+
+def _is_supported(loss_fn: Any) -> bool:
+    """Return True for the mean cross-entropy of all classes alike."""
+    return type(loss_fn) is nn.CrossEntropyLoss and loss_fn.weight is None and loss_fn.reduction == "mean"
+
+
+KERNELS[LeNet5.forward] = Kernel(logits=logits, gradients=gradients)
