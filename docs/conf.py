@@ -1,5 +1,7 @@
 import typing
 
+import torch
+
 import lenet5
 
 project = "lenet5"
@@ -27,7 +29,7 @@ html_show_copyright = False
 def setup(app):
     app.connect("autodoc-process-docstring", keep_first_line, priority=400)  # before napoleon
     # print the types of the settings without the rules that Annotated attaches to them
-    lenet5.TrainerConfig.__annotations__ = typing.get_type_hints(lenet5.TrainerConfig)
+    lenet5.TrainerConfig.__annotations__ = typing.get_type_hints(lenet5.TrainerConfig, localns={"torch": torch})
     # print the alias, which Python has evaluated
     lenet5.data.stratified_holdout.__annotations__["targets"] = "npt.ArrayLike"
 

@@ -1,6 +1,7 @@
 """Figures as notebooks, windows and the axes of others show them."""
 
 import io
+import itertools
 from types import SimpleNamespace
 from typing import Any
 
@@ -145,6 +146,14 @@ def test_images_of_any_number_of_channels_have_their_labels_as_titles(channels: 
     assert [axes.get_title() for axes in figure.axes if axes.images] == [rf"\$x_{n}\$" for n in range(12)]
     shown = np.asarray(figure.axes[11].images[0].get_array())
     assert (shown == (images[11].transpose(1, 2, 0) if channels == 3 else images[11, 0])).all()
+
+
+def test_labels_of_neighbouring_images_do_not_touch() -> None:
+    labels = ["Ankle boot", "T-shirt/top", "mitochondrion", "a long name of a class"]
+    figure = plot_images(np.zeros((20, 1, 6, 6), np.uint8), labels * 5, "title")
+    to_png(figure)
+    boxes: Any = [axes.title.get_window_extent() for axes in figure.axes]
+    assert not any(left.overlaps(right) for left, right in itertools.pairwise(boxes))
 
 
 def test_class_names_are_no_formulas() -> None:

@@ -190,7 +190,8 @@ def plot_images(images: npt.NDArray[np.uint8], labels: Sequence[str], title: str
         axes.set_axis_off()
     for axes, image, label in zip(figure.axes, images, labels, strict=False):
         axes.imshow(image.transpose(1, 2, 0) if len(image) == 3 else image[0], cmap="gray", vmin=0, vmax=255)
-        axes.set_title(_literal(label), fontsize=8)
+        short = label if len(label) <= 11 else f"{label[:9]}…"  # so that neighbours do not touch
+        axes.set_title(_literal(short), fontsize=8)
     return figure
 
 
