@@ -46,14 +46,16 @@ def test_training_on_a_folder_gives_weights_that_answer_with_its_classes(
     trained: Path, folder: Path, run: Invoke
 ) -> None:
     assert trained.name == "shapes[1]-001"
-    meta = json.loads((trained / "config.json").read_text())["meta"]
+    meta = json.loads((trained / "config.json").read_text(encoding="utf-8"))["meta"]
     assert meta["categories"] == ["bar", "ring"]
     assert list(meta["metrics"]) == ["shapes[1]"]
     assert "--root" not in meta["recipe"]
     draw("ring", 99).save(folder / "new.png")
     assert "new.png  ring  " in run("predict", folder / "new.png", "--weights", trained).output
     report = run("evaluate", "--weights", trained, "--data", folder / "shapes[1].v2", "--json").output
-    assert json.loads(report)["accuracy"] == json.loads((trained / "report.json").read_text())["accuracy"]
+    assert (
+        json.loads(report)["accuracy"] == json.loads((trained / "report.json").read_text(encoding="utf-8"))["accuracy"]
+    )
     run("train", "--data", "shapes[1].v2", "--epochs", 1, "--device", "cpu")
     assert {path.name for path in (folder / "runs").iterdir()} == {"shapes[1]-001", "shapes[1]-002"}
 
