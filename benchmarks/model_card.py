@@ -61,24 +61,6 @@ def calibration_floor(probabilities: npt.NDArray[np.float64], draws: int = 100) 
     return float(np.mean(errors)), float(np.std(errors))
 
 
-def plot_errors(test: lenet5.ImageDataset, report: lenet5.Evaluation) -> Figure:
-    """Plot up to 100 misclassified test images, in order of decreasing confidence."""
-    wrong = np.flatnonzero(report.predictions != report.targets)
-    confidence = report.probabilities.max(1)
-    wrong = wrong[np.argsort(-confidence[wrong], kind="stable")][:100]
-    rows = -(-len(wrong) // 10)
-    figure = Figure(figsize=(10, 1.25 * rows), layout="constrained")
-    for axes, index in zip(figure.subplots(rows, 10).flatten(), wrong, strict=False):
-        axes.imshow(test.images[index, 0], cmap="gray", vmin=0, vmax=255)
-        target, prediction = (test.classes[labels[index]] for labels in (report.targets, report.predictions))
-        axes.set_title(
-            f"{target} as{chr(10) if len(target) > 1 else ' '}{prediction}, {confidence[index]:.0%}", fontsize=6
-        )
-    for axes in figure.axes:
-        axes.axis("off")
-    return figure
-
-
 def plot_coverage(report: lenet5.Evaluation, abstention: dict[str, Any]) -> Figure:
     """Plot accuracy against coverage, and mark the threshold."""
     curve = lenet5.coverage_curve(report.targets, report.probabilities)
@@ -223,7 +205,7 @@ def main() -> None:
     report = lenet5.evaluate(load_model(member.value), splits.test)
     complete(member, splits, report, arguments)
     CARDS.mkdir(exist_ok=True)
-    plot_errors(splits.test, report).savefig(CARDS / f"{member.value}_errors.png", dpi=110)
+    report.plot_mistakes(splits.test.images).savefig(CARDS / f"{member.value}_errors.png", dpi=110)
     plot_coverage(report, member.meta["abstention"]).savefig(CARDS / f"{member.value}_coverage.png", dpi=110)
     (CARDS / f"{member.value}.md").write_text(page(member), encoding="utf-8")
 

@@ -17,6 +17,15 @@ def test_evaluate_repeats_the_report_of_the_run(trained: tuple[Path, Result], ru
         assert json.loads(result.stdout) == json.loads((folder / "report.json").read_text(encoding="utf-8"))
 
 
+def test_mistakes_are_plotted_to_a_new_file(
+    trained: tuple[Path, Result], run: Invoke, invoke: Invoke, tmp_path: Path
+) -> None:
+    arguments = ["evaluate", "--weights", trained[0], "--data", "digits", "--mistakes", tmp_path / "mistakes.png"]
+    run(*arguments)
+    assert (tmp_path / "mistakes.png").read_bytes()[:4] == b"\x89PNG"
+    assert "--mistakes would write" in invoke(*arguments).stderr
+
+
 def test_evaluate_prints_a_readable_report(trained: tuple[Path, Result], run: Invoke) -> None:
     result = run("evaluate", "--weights", trained[0], "--data", "digits", "--device", "cpu")
     assert re.match(r"accuracy \d\d\.\d\d% of 360 \(95 % confidence: ", result.stdout)

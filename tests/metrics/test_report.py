@@ -194,3 +194,18 @@ def test_accuracy_needs_neither_scipy_nor_scikit_learn_nor_pandas_nor_matplotlib
 def test_abstention_is_the_function_after_lazy_imports() -> None:
     assert callable(metrics.coverage_curve)
     assert metrics.abstention([0], [[1.0, 0.0]]).coverage == 1
+
+
+def test_mistakes_are_plotted_with_the_most_confident_first() -> None:
+    images = np.arange(4, dtype=np.uint8)[:, None, None, None] * np.ones((1, 1, 5, 5), np.uint8)
+    probabilities = [[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.3, 0.7]]
+    report = Evaluation([0, 0, 0, 1], np.array(probabilities), classes=["cat", "dog"])
+    figure = report.plot_mistakes(images)
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles == ["cat as dog\n80%", "cat as dog\n60%"]
+    assert [int(np.asarray(axes.images[0].get_array())[0, 0]) for axes in figure.axes] == [2, 1]
+    assert len(report.plot_mistakes(images, 1).axes) == 1
+    with pytest.raises(ValueError, match="there are 3 images and 4 targets"):
+        report.plot_mistakes(images[:3])
+    with pytest.raises(ValueError, match="all 1 images are classified correctly"):
+        Evaluation([0], np.array([[0.9, 0.1]])).plot_mistakes(images[:1])

@@ -1,6 +1,6 @@
-"""The command line: `lenet5 train`, `evaluate`, `predict`, `info` and `benchmark`."""
+"""The command line: `lenet5 train`, `evaluate`, `predict`, `compare`, `info` and `benchmark`."""
 
-from . import benchmark, evaluate, info, predict, train
+from . import benchmark, compare, evaluate, info, predict, train
 from .group import main
 
-__all__ = ["benchmark", "evaluate", "info", "main", "predict", "train"]
+__all__ = ["benchmark", "compare", "evaluate", "info", "main", "predict", "train"]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from .group import device_option, echo, loading, main, root_option
-from .parameters import DATA, WEIGHTS
+from .parameters import DATA, WEIGHTS, UserPath, new_png
+
+if TYPE_CHECKING:
+    import lenet5
 
 
 @main.command()
@@ -16,8 +20,10 @@ from .parameters import DATA, WEIGHTS
 @root_option
 @device_option
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-def evaluate(weights: str, data: str, root: Path | None, device: str, as_json: bool) -> None:
+@click.option("--mistakes", type=UserPath(), help="Plot the misclassified images to a new PNG file.")
+def evaluate(weights: str, data: str, root: Path | None, device: str, as_json: bool, mistakes: Path | None) -> None:
     """Evaluate weights on a test set."""
+    figure = None if mistakes is None else new_png(mistakes, "--mistakes")
     with loading():
         import lenet5
         from lenet5.runtime.device import resolve_device
@@ -31,3 +37,16 @@ def evaluate(weights: str, data: str, root: Path | None, device: str, as_json: b
     test.transform = pretrained.preprocess
     report = lenet5.evaluate(pretrained.model, test, device=place)
     echo(report.to_json() if as_json else str(report))
+    if figure is not None and report.error_rate == 0:
+        echo("there are no mistakes to plot", err=True)
+    elif figure is not None:
+        _plot(figure, report, test)
+
+
+def _plot(file: Path, report: lenet5.Evaluation, test: lenet5.ImageDataset) -> None:
+    from ..plots.display import to_png
+    from ..plots.style import default_style
+    from ..storage import write_file
+
+    with default_style():
+        write_file(file, to_png(report.plot_mistakes(test.images)))

@@ -161,6 +161,13 @@ class Setting(_ParamType):
         return _completions([f"{name}={each}" for each in choices(name)] if name in SETTINGS else [], incomplete)
 
 
+def new_png(file: Path, option: str) -> Path:
+    """Return the name of a figure that an option would write; raise ValueError if it is taken, or no PNG file."""
+    if file.suffix.lower() != ".png" or file.exists() or not file.absolute().parent.is_dir():
+        raise ValueError(f"{option} would write {shown(file)}; expected the name of a new PNG file in a folder")
+    return file
+
+
 def bundled_weights() -> list[str]:
     """Return the names of the bundled weights."""
     folder = importlib.resources.files("lenet5") / "weights"

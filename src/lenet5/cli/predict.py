@@ -11,7 +11,7 @@ import click
 from ..storage import shown
 from .group import Failure, device_option, echo, loading, main
 from .images import find_images
-from .parameters import WEIGHTS, UserPath
+from .parameters import WEIGHTS, UserPath, new_png
 
 if TYPE_CHECKING:
     import lenet5
@@ -83,9 +83,7 @@ def _new_figure(file: Path) -> Path:
     if file == Path(_FIGURE):
         numbered = (file.with_stem(f"{file.stem}-{number}") for number in range(2, 10**6))
         return file if not file.exists() else next(name for name in numbered if not name.exists())
-    if file.suffix.lower() != ".png" or file.exists() or not file.absolute().parent.is_dir():
-        raise ValueError(f"--show would write {shown(file)}; expected the name of a new PNG file in a folder")
-    return file
+    return new_png(file, "--show")
 
 
 def _find(images: tuple[str, ...]) -> tuple[list[Path], int]:

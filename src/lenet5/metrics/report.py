@@ -189,3 +189,33 @@ class Evaluation:
 
         figure = plot_confusion_matrix(self.confusion_matrix, self.classes, ax)
         return figure if ax is None else ax
+
+    def plot_mistakes(self, images: ArrayOrTensor, num_images: int = 100) -> Figure:
+        """Plot misclassified images, in order of decreasing confidence.
+
+        Parameters
+        ----------
+        images
+            (N, C, H, W) uint8: the images of the dataset, in its order, such as `ImageDataset.images`.
+        num_images
+            Number of images to plot, at most.
+
+        Raises
+        ------
+        ValueError
+            The number of images differs from the number of targets, or there are no mistakes.
+        """
+        from ..plots.figures import plot_images
+
+        pixels = np.asarray(images)
+        if len(pixels) != len(self):
+            raise ValueError(f"there are {len(pixels)} images and {len(self)} targets; expected equal numbers")
+        confidence = self.probabilities.max(axis=1)
+        wrong = np.flatnonzero(self.predictions != self.targets)
+        if not len(wrong):
+            raise ValueError(f"all {len(self)} images are classified correctly; there are no mistakes to plot")
+        shown = wrong[np.argsort(-confidence[wrong], kind="stable")][:num_images]
+        names = [f"{self.classes[self.targets[i]]} as {self.classes[self.predictions[i]]}" for i in shown]
+        labels = [f"{name}\n{confidence[i]:.0%}" for name, i in zip(names, shown, strict=True)]
+        title = f"true class as predicted class: {len(shown)} of {len(wrong)} mistakes"
+        return plot_images(pixels[shown], labels, title)

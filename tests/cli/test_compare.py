@@ -1,0 +1,69 @@
+"""Runs side by side: what differs, the results, and the spread over seeds."""
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import PIL.Image
+import pytest
+from click.testing import Result
+
+Invoke = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def runs(run: Invoke, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Two runs that differ in the seed, and one with a weight decay of its own."""
+    folder = tmp_path_factory.mktemp("runs")
+    options = {"first": ("--seed", 0), "second": ("--seed", 1), "decay": ("--set", "weight_decay=0.1")}
+    for name, option in options.items():
+        run("train", "--epochs", 1, "--device", "cpu", *option, "--out", folder / name)
+    return {name: folder / name for name in options}
+
+
+def test_table_has_the_settings_that_differ_and_the_results(runs: dict[str, Path], run: Invoke) -> None:
+    table = pd.read_csv(io.StringIO(run("compare", *runs.values(), "--csv").stdout), index_col="run")
+    assert list(table.index) == [str(path) for path in runs.values()]
+    measures = ["epochs", "saved_epoch", "val_accuracy", "test_accuracy", "test_loss", "test_ece"]
+    assert list(table.columns) == ["seed", "weight_decay", *measures]
+    assert table["seed"].tolist() == [0, 1, 0]
+    assert table["weight_decay"].tolist() == ["-", "-", "0.1"]
+    report = json.loads((runs["second"] / "report.json").read_text())
+    assert table.loc[str(runs["second"]), "test_accuracy"] == pytest.approx(report["accuracy"], rel=1e-12)
+
+
+def test_runs_that_differ_in_the_seed_get_mean_and_standard_deviation(runs: dict[str, Path], run: Invoke) -> None:
+    accuracies = [json.loads((runs[name] / "report.json").read_text())["accuracy"] for name in ("first", "second")]
+    percent = 100 * pd.Series(accuracies)
+    lines = run("compare", *runs.values()).stdout.splitlines()
+    names = f"{runs['first']}, {runs['second']}"
+    expected = f"test accuracy: {percent.mean():.2f} ± {percent.std():.2f} % (mean ± sd) over 2 seeds: {names}"
+    assert lines[-1] == expected
+    assert "mean" not in run("compare", runs["first"], runs["decay"]).stdout
+
+
+def test_latex_escapes_its_special_characters(runs: dict[str, Path], run: Invoke) -> None:
+    lines = run("compare", runs["first"], runs["decay"], "--latex").stdout.splitlines()
+    assert lines[0] == r"\begin{tabular}{llllllll}"
+    assert r"weight\_decay & epochs & saved\_epoch" in lines[2]
+    assert r" \% & " in lines[4]
+
+
+def test_plot_overlays_the_curves_in_a_new_file(
+    runs: dict[str, Path], run: Invoke, invoke: Invoke, tmp_path: Path
+) -> None:
+    file = tmp_path / "compared.png"
+    run("compare", *runs.values(), "--plot", file)
+    with PIL.Image.open(file) as figure:
+        assert figure.size == (1200, 480)
+    result = invoke("compare", *runs.values(), "--plot", file)
+    assert (result.exit_code, result.stderr.startswith("Error: --plot would write ")) == (2, True)
+
+
+def test_unfinished_run_is_refused(runs: dict[str, Path], invoke: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes((runs["first"] / "config.json").read_bytes())
+    result = invoke("compare", tmp_path)
+    assert result.exit_code == 2
+    assert f"{tmp_path} holds no finished run; expected one (lenet5 train --resume {tmp_path})" in result.stderr
