@@ -27,7 +27,9 @@ _NAMED = ("max_epochs", "batch_size", "lr", "seed")  # settings with an option o
 
 
 @main.command()
-@click.option("--data", type=DATA, default="digits", show_default=True, help="Dataset to train on.")
+@click.option(
+    "--data", type=DATA, default="digits", show_default=True, help="Dataset, or folder, .csv or .npz file of your own."
+)
 @root_option
 @click.option("--epochs", "max_epochs", type=int, help="Passes over the training data; overrides the recipe.")
 @click.option("--batch-size", type=int, help="Images per step; overrides the recipe.")
