@@ -30,12 +30,14 @@ def test_table_has_the_settings_that_differ_and_the_results(runs: dict[str, Path
     assert list(table.columns) == ["seed", "weight_decay", *measures]
     assert table["seed"].tolist() == [0, 1, 0]
     assert table["weight_decay"].tolist() == ["-", "-", "0.1"]
-    report = json.loads((runs["second"] / "report.json").read_text())
+    report = json.loads((runs["second"] / "report.json").read_text(encoding="utf-8"))
     assert table.loc[str(runs["second"]), "test_accuracy"] == pytest.approx(report["accuracy"], rel=1e-12)
 
 
 def test_runs_that_differ_in_the_seed_get_mean_and_standard_deviation(runs: dict[str, Path], run: Invoke) -> None:
-    accuracies = [json.loads((runs[name] / "report.json").read_text())["accuracy"] for name in ("first", "second")]
+    accuracies = [
+        json.loads((runs[name] / "report.json").read_text(encoding="utf-8"))["accuracy"] for name in ("first", "second")
+    ]
     percent = 100 * pd.Series(accuracies)
     lines = run("compare", *runs.values()).stdout.splitlines()
     names = f"{runs['first']}, {runs['second']}"
