@@ -17,7 +17,7 @@ NAMES = sorted(vars(lenet5)["__all__"])
 # The public contract; ReLU stands for its class.
 SIGNATURES = {
     "LeNet5": "(num_classes=10, *, in_channels=1, image_size=28, activation=ReLU, pooling='max')",
-    "LeNet5.from_pretrained": "(source)",
+    "LeNet5.from_pretrained": "(source, *, num_classes=None, in_channels=None)",
     "LeNet5.save_pretrained": "(self, directory, **extra)",
     "LeNet5Original": "(*, prototypes=None, init='paper')",
     "lenet5": "(*, weights=None, progress=True, **kwargs)",

@@ -52,7 +52,7 @@ def test_save_load_and_deepcopy_preserve_the_logits(tmp_path: Path) -> None:
     assert torch.equal(copy.deepcopy(model)(images), model(images))
 
 
-@pytest.mark.parametrize("num_classes", [0, -1, 10.0])
+@pytest.mark.parametrize("num_classes", [0, -1, 10.5])
 def test_constructor_rejects_invalid_num_classes(num_classes: int) -> None:
     with pytest.raises(ValueError, match=f"num_classes is {num_classes}; expected an integer of at least 1"):
         CaffeLeNet(num_classes)

@@ -152,7 +152,7 @@ def test_constructor_rejects_names_and_instances_of_activations(activation: obje
         ({"num_classes": 0}, "num_classes is 0; expected an integer of at least 1"),
         ({"in_channels": -1}, "in_channels is -1; expected an integer of at least 1"),
         ({"image_size": 11}, "image_size is 11; expected an integer of at least 12"),
-        ({"image_size": 28.0}, "image_size is 28.0; expected an integer of at least 12"),
+        ({"image_size": 28.5}, "image_size is 28.5; expected an integer of at least 12"),
         ({"pooling": "min"}, "pooling is 'min'; expected 'max' or 'avg'"),
     ],
 )

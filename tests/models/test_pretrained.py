@@ -109,11 +109,6 @@ def test_saved_tensors_are_plain_safetensors_named_by_layer(folder: Path) -> Non
     assert {name.split(".")[0] for name in tensors} == {"c1", "c3", "c5", "f6", "output"}
 
 
-def test_architecture_names_are_unique() -> None:
-    with pytest.raises(ValueError, match="architecture LeNet5 is already defined in lenet5.models.lenet5"):
-        type("LeNet5", (PretrainedModel,), {})
-
-
 def test_save_requires_arguments(tmp_path: Path) -> None:
     class Unnamed(PretrainedModel):
         pass

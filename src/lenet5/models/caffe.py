@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ..arguments import check_integer
 from .classifier import ImageClassifier
 
 
@@ -25,10 +26,11 @@ class CaffeLeNet(ImageClassifier):
         `num_classes` is not a positive integer.
     """
 
+    first_layer, output_layer = "conv1", "ip2"
+
     def __init__(self, num_classes: int = 10) -> None:
+        num_classes = check_integer("num_classes", num_classes, least=1)
         super().__init__((1, 28, 28), num_classes)
-        if not isinstance(num_classes, int) or num_classes < 1:
-            raise ValueError(f"num_classes is {num_classes!r}; expected an integer of at least 1")
         self.conv1: nn.Conv2d = nn.Conv2d(1, 20, 5)
         self.pool1: nn.MaxPool2d = nn.MaxPool2d(2)
         self.conv2: nn.Conv2d = nn.Conv2d(20, 50, 5)

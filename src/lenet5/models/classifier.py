@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.fx
@@ -43,6 +43,12 @@ class ImageClassifier(PretrainedModel, abstract=True):
     num_classes
         Number of logits.
     """
+
+    first_layer: ClassVar[str | None] = None
+    """Name of the convolution that `from_pretrained(..., in_channels=...)` adapts."""
+
+    output_layer: ClassVar[str | None] = None
+    """Name of the layer that `from_pretrained(..., num_classes=...)` draws anew."""
 
     def __init__(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
         super().__init__()
@@ -91,6 +97,22 @@ class ImageClassifier(PretrainedModel, abstract=True):
             self._check(images)
         result: Tensor = super().__call__(images)
         return result
+
+    def adapt(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Fit the tensors of a model with other `num_classes` or `in_channels` to this one; see `from_pretrained`."""
+        own, adapted = self.state_dict(), dict(tensors)
+        kernels = f"{self.first_layer}.weight"
+        if kernels in own and own[kernels].shape != tensors[kernels].shape:
+            channels = own[kernels].shape[1]
+            adapted[kernels] = tensors[kernels].sum(1, keepdim=True).repeat(1, channels, 1, 1) / channels
+        if self.output_layer is None:
+            return adapted
+        layer: Any = self.get_submodule(self.output_layer)
+        output = {name: tensor for name, tensor in own.items() if name.startswith(f"{self.output_layer}.")}
+        if any(tensor.shape != tensors[name].shape for name, tensor in output.items()):
+            layer.reset_parameters()
+            adapted.update(output)
+        return adapted
 
     def fused_gradients(self, loss_fn: Any) -> Callable[[Tensor, Tensor], Tensor | None] | None:
         """Return the fused loss-and-gradient kernel, or None if it does not apply.

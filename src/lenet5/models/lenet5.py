@@ -5,6 +5,7 @@ from typing import Any, Literal, Self
 
 from torch import Tensor, nn
 
+from ..arguments import check_integer
 from .classifier import ImageClassifier, stacked
 
 _FIELD = 32  # the paper centres 28x28 digits in 32x32, so that stroke ends can lie mid receptive field (II.B)
@@ -44,6 +45,8 @@ class LeNet5(ImageClassifier):
     torch.Size([2, 10])
     """
 
+    first_layer, output_layer = "c1.conv", "output"
+
     def __init__(
         self,
         num_classes: int = 10,
@@ -53,8 +56,12 @@ class LeNet5(ImageClassifier):
         activation: Callable[[], nn.Module] = nn.ReLU,
         pooling: Literal["max", "avg"] = "max",
     ) -> None:
+        num_classes = check_integer("num_classes", num_classes, least=1)
+        in_channels = check_integer("in_channels", in_channels, least=1)
+        image_size = check_integer("image_size", image_size, least=_SMALLEST)
         super().__init__((in_channels, image_size, image_size), num_classes)
-        _check_arguments(num_classes, in_channels, image_size, pooling)
+        if pooling not in ("max", "avg"):
+            raise ValueError(f"pooling is {pooling!r}; expected 'max' or 'avg'")
         if isinstance(activation, nn.Module) or not callable(activation):
             raise ValueError(f"activation is {activation!r}; expected a class such as torch.nn.ReLU, not an instance")
         self.in_channels: int = in_channels
@@ -114,13 +121,3 @@ class LeNet5(ImageClassifier):
         if name not in nn.modules.activation.__all__:
             raise ValueError(f"activation is {name!r}; expected the name of an activation in torch.nn")
         return cls(**{**arguments, "activation": getattr(nn.modules.activation, name)})
-
-
-def _check_arguments(num_classes: int, in_channels: int, image_size: int, pooling: str) -> None:
-    values = {"num_classes": num_classes, "in_channels": in_channels, "image_size": image_size}
-    for name, value in values.items():
-        least = _SMALLEST if name == "image_size" else 1
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise ValueError(f"{name} is {value!r}; expected an integer of at least {least}")
-    if pooling not in ("max", "avg"):
-        raise ValueError(f"pooling is {pooling!r}; expected 'max' or 'avg'")

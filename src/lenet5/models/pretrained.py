@@ -1,37 +1,26 @@
-"""Weights folders: `config.json` describes a model, and `model.safetensors` holds its tensors.
+"""Models that are saved to weights folders, and rebuilt from them."""
 
-The bundled weights, `save_pretrained` and the runs of the command line all use this format.
-"""
-
-import enum
 import hashlib
-import importlib.resources
-import reprlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from types import UnionType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, cast
 
-import torch
 from torch import Tensor, nn
 
 from .. import storage
 from ..storage import StrPath
+from .architectures import architecture_name, register
+from .folder import CONFIG, TENSORS, WeightsFolder, assign_tensors
+from .structure import check_structure
 
-Result = TypeVar("Result")
-
-CONFIG = "config.json"
-TENSORS = "model.safetensors"
-
-# the entries of a config, parents first; each may be absent
-_ENTRIES: dict[str, tuple[type | UnionType, str]] = {
-    **dict.fromkeys(("architecture", "dtype", "sha256"), (str, "a string")),
-    **dict.fromkeys(("arguments", "preprocess", "meta", "settings", "meta.abstention"), (dict, "an object")),
-    "meta.categories": (list, "a list of names"),
-    "meta.abstention.threshold": (float | int, "a number"),
-}
-_ARCHITECTURES: dict[str, type["PretrainedModel"]] = {}  # the classes that a weights folder may name
+__all__ = [
+    "CONFIG",
+    "TENSORS",
+    "PretrainedModel",
+    "WeightsFolder",
+    "assign_tensors",
+    "load_model",
+    "model_files",
+    "save_model",
+]
 
 
 class PretrainedModel(nn.Module):
@@ -39,14 +28,8 @@ class PretrainedModel(nn.Module):
 
     def __init_subclass__(cls, *, abstract: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if abstract:
-            return
-        registered = _ARCHITECTURES.setdefault(cls.__name__, cls)
-        if registered.__module__ != cls.__module__:
-            raise ValueError(
-                f"the architecture {cls.__name__} is already defined in {registered.__module__}; expected a new name"
-            )
-        _ARCHITECTURES[cls.__name__] = cls
+        if not abstract:
+            register(cls)
 
     def arguments(self) -> dict[str, Any]:
         """Return the constructor's arguments as JSON-serialisable values."""
@@ -71,13 +54,18 @@ class PretrainedModel(nn.Module):
         Raises
         ------
         ValueError
-            `directory` is a file, or an argument of the constructor cannot be saved.
+            `directory` is a file, or the model is not what its constructor's arguments describe: a layer was replaced,
+            added, pruned or parametrized.
         """
         save_model(self, directory, **extra)
 
     @classmethod
-    def from_pretrained(cls, source: StrPath) -> Self:
+    def from_pretrained(
+        cls, source: StrPath, *, num_classes: int | None = None, in_channels: int | None = None
+    ) -> Self:
         """Load a model in evaluation mode, on the CPU.
+
+        A class of your own can load the weights of a class that it inherits from.
 
         Parameters
         ----------
@@ -89,105 +77,44 @@ class PretrainedModel(nn.Module):
             - a `.safetensors` file with its `config.json` beside it;
             - a repository "owner/name" on the Hugging Face hub, unless a folder "owner" exists. This needs
               huggingface_hub.
+        num_classes
+            Number of classes for fine-tuning. If it differs from that of the weights, the output layer is drawn anew,
+            with torch's global generator. All other tensors keep their values.
+        in_channels
+            Channels of the images for fine-tuning. If it differs from that of the weights, each new channel of the
+            first layer gets the sum over the old channels, divided by the number of new ones. A greyscale image in all
+            channels therefore gives the same output as before.
 
         Raises
         ------
         FileNotFoundError
             The source does not exist.
         ValueError
-            A file is damaged, or holds a different architecture or different tensors. Nothing is loaded in part.
+            A file is damaged, or holds a different architecture or different tensors. Nothing is loaded in part. Or the
+            architecture has no such argument.
         """
-        model = load_model(source)
+        changes = {"num_classes": num_classes, "in_channels": in_channels}
+        given = {name: value for name, value in changes.items() if value is not None}
+        model = WeightsFolder.read(source, lambda folder: folder.load(cls, **given))
         if not isinstance(model, cls):
             raise ValueError(f"{source} holds the architecture {type(model).__name__}; expected {cls.__name__}")
         return model
 
-
-@dataclass(frozen=True)
-class WeightsFolder:
-    """A weights folder whose `config.json` has been read and verified.
-
-    Attributes
-    ----------
-    tensors
-        The path of the safetensors file.
-    config
-        The content of `config.json`.
-    """
-
-    tensors: Path
-    config: dict[str, Any]
-
-    @classmethod
-    def open(cls, source: StrPath) -> Self:
-        """Locate a folder and read its config; `source` and errors are as in `PretrainedModel.from_pretrained`."""
-        return cls._read(_locate(source))
-
-    @classmethod
-    def _read(cls, tensors: Path) -> Self:
-        path = tensors.with_name(CONFIG)
-        config = storage.unsealed(storage.read_json(path), path)
-        _check_entries(config, path)
-        return cls(tensors, config)
-
-    @classmethod
-    def read(cls, source: StrPath, read: Callable[[Self], Result]) -> Result:
-        """Open a folder and read it; start again if a process replaces its files meanwhile."""
-        tensors = _locate(source)
-        return storage.consistently(tensors.with_name(CONFIG), lambda: read(cls._read(tensors)))
-
-    @property
-    def path(self) -> Path:
-        """The folder."""
-        return self.tensors.parent
-
-    def load(self) -> PretrainedModel:
-        """Build the model, verify and load its tensors, and return it in evaluation mode.
-
-        The tensors are compared with the arguments before memory is allocated for the model: damaged or foreign files
-        take no more than the right ones.
-        """
-        name, arguments = self.config.get("architecture"), self.config.get("arguments")
-        if name is None and "settings" in self.config:
-            raise ValueError(
-                f"{self.path} holds an unfinished run; expected weights (lenet5 train --resume {self.path})"
-            )
-        architecture = _ARCHITECTURES.get(str(name))
-        if architecture is None or not isinstance(arguments, dict):
-            known = ", ".join(sorted(_ARCHITECTURES))
-            raise ValueError(f"{self.path / CONFIG} names the architecture {name!r}; expected one of: {known}")
-        sketch = self._build(architecture, arguments, "meta")
-        limit = None if sketch is None else storage.tensors_limit(sketch.state_dict())
-        data = storage.read_member(self.tensors, str(self.config.get("sha256")), limit=limit)
-        tensors = storage.parse_tensors(data, self.tensors)
-        if sketch is not None:
-            check_tensors(sketch, tensors, self.path)
-        model = self._build(architecture, arguments, "cpu")
-        assert model is not None
-        assign_tensors(model, tensors, self.path)
-        return model.eval()
-
-    def _build(
-        self, architecture: type["PretrainedModel"], arguments: dict[str, Any], device: str
-    ) -> PretrainedModel | None:
-        """Build the model; return None on the device "meta" if its constructor needs the values of tensors."""
-        try:
-            with torch.random.fork_rng(devices=[]), torch.device(device):  # the initial weights are overwritten
-                return architecture.from_arguments(arguments).to(_dtype(self.config))
-        except Exception as error:  # whatever a constructor raises, its arguments are at fault
-            if device == "meta" and isinstance(error, RuntimeError):
-                return None
-            name = architecture.__name__
-            raise ValueError(f"{self.path / CONFIG} does not describe a {name}: {error}") from error
+    def adapt(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:  # noqa: ARG002 (subclasses use them)
+        """Fit the tensors of a model with other arguments to this one, for `from_pretrained`; this class cannot."""
+        raise ValueError(f"{type(self).__name__} cannot change its arguments after training")
 
 
 def load_model(source: StrPath) -> PretrainedModel:
     """Load a model of any architecture; see `PretrainedModel.from_pretrained`."""
-    return WeightsFolder.read(source, WeightsFolder.load)
+    return cast("PretrainedModel", WeightsFolder.read(source, WeightsFolder.load))
 
 
 def save_model(model: nn.Module, directory: StrPath, **extra: Any) -> None:
-    """Save any module as in `save_pretrained`; only a PretrainedModel can be rebuilt from the folder alone."""
+    """Save any module as in `save_pretrained`; only a PretrainedModel can be rebuilt from the folder alone.
+
+    Inside `torch.compile`, DataParallel and DistributedDataParallel, the module itself is saved.
+    """
     files = model_files(model, **extra)
     directory = storage.as_path(directory)
     if directory.exists() and not directory.is_dir():
@@ -198,88 +125,25 @@ def save_model(model: nn.Module, directory: StrPath, **extra: Any) -> None:
 
 def model_files(model: nn.Module, **extra: Any) -> dict[str, bytes]:
     """Return the content of the files of a weights folder by name, the record first, as `write_files` expects them."""
-    model = getattr(model, "_orig_mod", model)  # unwrap torch.compile
+    model = _unwrapped(model)
+    dtypes = {parameter.dtype for parameter in model.parameters()}
+    dtype = dtypes.pop() if len(dtypes) == 1 else None
+    arguments = None
+    if isinstance(model, PretrainedModel):
+        arguments = model.arguments()
+        check_structure(model, lambda: type(model).from_arguments(arguments), dtype)
     tensors = storage.tensors_bytes(model.state_dict())
-    dtypes = {str(parameter.dtype).removeprefix("torch.") for parameter in model.parameters()}
     config = {
-        "architecture": type(model).__name__,
-        "arguments": model.arguments() if isinstance(model, PretrainedModel) else None,
-        "dtype": dtypes.pop() if len(dtypes) == 1 else None,
+        "architecture": architecture_name(type(model)),
+        "arguments": arguments,
+        "dtype": None if dtype is None else str(dtype).removeprefix("torch."),
         "sha256": hashlib.sha256(tensors).hexdigest(),
         **extra,
     }
     return {CONFIG: storage.json_bytes(storage.sealed(config)), TENSORS: tensors}
 
 
-def assign_tensors(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Replace all tensors of a model, or none; errors are as in `check_tensors`."""
-    check_tensors(model, tensors, path)
-    model.load_state_dict(tensors, strict=True)
-
-
-def check_tensors(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Compare tensors with those of a model.
-
-    Raises
-    ------
-    ValueError
-        A name, shape or dtype differs. The message names `path` as the origin of the tensors.
-    """
-    expected, given = (
-        {name: (tuple(t.shape), t.dtype) for name, t in s.items()} for s in (model.state_dict(), tensors)
-    )
-    differing = [name for name in expected.keys() | given.keys() if expected.get(name) != given.get(name)]
-    if differing:
-        name = min(differing)
-        raise ValueError(
-            f"{path} does not fit a {type(model).__name__}: {len(differing)} tensors differ, such as {name!r}:"
-            f" expected {expected.get(name)}, found {given.get(name)}"
-        )
-
-
-def _check_entries(config: dict[str, Any], path: Path) -> None:
-    """Raise ValueError unless the entries of a config have the types on which this package relies."""
-    for keys, (kind, expected) in _ENTRIES.items():
-        value: Any = config
-        for key in keys.split("."):
-            value = (value or {}).get(key)
-        valid = isinstance(value, kind | None)
-        if not valid or (isinstance(value, list) and not all(isinstance(item, str | int) for item in value)):
-            raise ValueError(f"{storage.shown(path)} has {reprlib.repr(value)} for {keys!r}; expected {expected}")
-
-
-def _dtype(config: dict[str, Any]) -> torch.dtype:
-    name = config.get("dtype") or "float32"
-    dtype = getattr(torch, str(name), None)
-    if not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
-        raise ValueError(f"dtype is {name!r}; expected a floating-point dtype of torch")
-    return dtype
-
-
-def _locate(source: StrPath) -> Path:
-    """Return the path of the safetensors file that `source` names."""
-    if isinstance(source, enum.Enum):
-        source = str(source.value)
-    path = storage.as_path(source)
-    bundled = Path(str(importlib.resources.files("lenet5"))) / "weights"
-    names = sorted(config.parent.name for config in bundled.glob(f"*/{CONFIG}"))
-    if isinstance(source, str) and source.lower() in names:
-        return bundled / source.lower() / TENSORS
-    if path.is_dir():
-        return path / TENSORS
-    if path.is_file():
-        return path
-    if isinstance(source, str) and source.count("/") == 1 and not path.parent.is_dir():
-        return _download(source) / TENSORS
-    expected = f"a folder, a file, or one of the names: {', '.join(names)}"
-    raise FileNotFoundError(f"no weights at {str(source)!r}; expected {expected}")
-
-
-def _download(repository: str) -> Path:
-    try:
-        from huggingface_hub import snapshot_download
-    except ImportError as error:
-        raise FileNotFoundError(
-            f"there is no folder {repository!r}; to load it from the Hugging Face hub, install huggingface_hub"
-        ) from error
-    return Path(snapshot_download(repository, allow_patterns=[CONFIG, TENSORS]))
+def _unwrapped(model: nn.Module) -> nn.Module:
+    wrapper = nn.DataParallel, nn.parallel.DistributedDataParallel
+    inner: Any = model.module if isinstance(model, wrapper) else getattr(model, "_orig_mod", None)
+    return _unwrapped(inner) if isinstance(inner, nn.Module) else model

@@ -131,6 +131,7 @@ def load(source: StrPath) -> Pretrained:
 
 def _load(folder: WeightsFolder) -> Pretrained:
     preprocess, model = read_preprocess(folder), folder.load()
+    assert isinstance(model, PretrainedModel)
     meta: dict[str, Any] = folder.config.get("meta") or {}
     if isinstance(model, ImageClassifier):
         _check_fit(folder, preprocess, meta.get("categories"), model)

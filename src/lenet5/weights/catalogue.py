@@ -150,7 +150,10 @@ def _build(architecture: type[Model], weights: PretrainedWeights | None, kwargs:
         requested = architecture(**kwargs).arguments() if kwargs else saved
     differing = {name: value for name, value in requested.items() if value != saved[name]}
     if differing:
-        raise ValueError(f"{weights.name} has the arguments {saved}; found {differing}")
+        raise ValueError(
+            f"{weights.name} has the arguments {saved}; found {differing}. To fine-tune them,"
+            f" use {architecture.__name__}.from_pretrained({weights.value!r}, num_classes=..., in_channels=...)"
+        )
     model = folder.load()
     assert isinstance(model, architecture)
     return model

@@ -1,0 +1,108 @@
+"""Whether a module is what its constructor's arguments describe, so that a weights folder can rebuild it."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+_SETTINGS = bool, int, float, str, tuple, list, type(None)
+_NEUTRAL = {"training", "inplace"}  # do not change what a layer computes
+
+
+def check_structure(model: nn.Module, build: Callable[[], nn.Module], dtype: torch.dtype | None) -> None:
+    """Check that a module is the one that its arguments build; only the values of its tensors may differ.
+
+    Parameters
+    ----------
+    model
+        The module.
+    build
+        Builds a module from the arguments of `model`.
+    dtype
+        The dtype of the parameters; None if they have several.
+
+    Raises
+    ------
+    ValueError
+        A layer, a setting, or the name, shape or dtype of a tensor differs. The message says what to do instead.
+    """
+    name = type(model).__name__
+    for path, layer in model.named_modules():
+        if remedy := _undo(layer):
+            raise ValueError(f"{name} cannot be saved: {path} computes its weights at every call; call {remedy} first")
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):  # its initial weights are not needed
+            rebuilt = build().to(dtype)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"{name} cannot be saved: it cannot be built from its arguments() ({error}); expected arguments that its"
+            " constructor takes, or a from_arguments() of its own"
+        ) from error
+    difference = next(_differences(model, rebuilt, dtype), None)
+    if difference is not None:
+        raise ValueError(
+            f"{name} cannot be saved: {difference}. A weights folder holds the arguments and the tensors alone."
+            f" Pass what differs to the constructor or to from_pretrained, such as {name}(activation=...) or"
+            " from_pretrained(..., num_classes=...), or save the tensors with safetensors.torch.save_model"
+        )
+
+
+def _undo(layer: nn.Module) -> str | None:
+    """Return the call that turns a pruned or parametrized layer into a plain one."""
+    parameters = {name for name, _ in layer.named_parameters(recurse=False)}
+    buffers = {name for name, _ in layer.named_buffers(recurse=False)}
+    if any(name.endswith("_mask") and f"{name[:-5]}_orig" in parameters for name in buffers):
+        return "torch.nn.utils.prune.remove(layer, name)"
+    if isinstance(getattr(layer, "parametrizations", None), nn.ModuleDict):
+        return "torch.nn.utils.parametrize.remove_parametrizations(layer, name)"
+    if any(name.endswith("_g") and f"{name[:-2]}_v" in parameters for name in parameters):
+        return "torch.nn.utils.remove_weight_norm(layer)"
+    return None
+
+
+def _differences(model: nn.Module, rebuilt: nn.Module, dtype: torch.dtype | None) -> Iterator[str]:
+    """Describe how a module differs from the one that its arguments build."""
+    layers, expected = dict(model.named_modules()), dict(rebuilt.named_modules())
+    for path in [*expected, *(path for path in layers if path not in expected)]:
+        found, built = layers.get(path), expected.get(path)
+        if found is None or built is None or type(found) is not type(built):
+            yield f"{path} is {_describe(found)}, but its arguments build {_describe(built)}"
+        else:
+            yield from _different_settings(path, found, built)
+    if [*layers] != [*expected]:
+        given, order = (", ".join(filter(None, names)) for names in (layers, expected))
+        yield f"its layers are in the order {given}, but its arguments build {order}"
+    yield from _different_tensors(model, rebuilt, dtype)
+
+
+def _describe(layer: nn.Module | None) -> str:
+    return "no layer" if layer is None else f"{type(layer).__name__}({layer.extra_repr()})"
+
+
+def _different_settings(path: str, found: nn.Module, built: nn.Module) -> Iterator[str]:
+    """Describe the settings of a layer that differ; attributes that the constructor does not set may be anything."""
+    for name, value in vars(built).items():
+        if name.startswith("_") or name in _NEUTRAL or not isinstance(value, _SETTINGS):
+            continue
+        given = getattr(found, name, None)
+        if _plain(given) != _plain(value):
+            yield f"{path}.{name} is {given!r}, but its arguments build {value!r}".removeprefix(".")
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _different_tensors(model: nn.Module, rebuilt: nn.Module, dtype: torch.dtype | None) -> Iterator[str]:
+    if dtype is None and any(True for _ in model.parameters()):
+        yield "its parameters have several dtypes, but a weights folder has one (model.float() converts them)"
+    found, built = model.state_dict(), rebuilt.state_dict()
+    for name in [*built, *(name for name in found if name not in built)]:
+        one, other = (_kind(tensors.get(name)) for tensors in (found, built))
+        if one != other:
+            yield f"the tensor {name} is {one}, but its arguments build {other}"
+
+
+def _kind(tensor: Any) -> str:
+    return "missing" if tensor is None else f"{tensor.dtype} of shape {tuple(tensor.shape)}"
