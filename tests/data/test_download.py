@@ -4,12 +4,14 @@ import gzip
 import hashlib
 import http.client
 import re
+import socket
 import sys
 import urllib.error
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from lenet5 import load_data
@@ -155,10 +157,10 @@ def test_unreachable_mirrors_are_reported_with_advice(tmp_path: Path, folder: Pa
     message = str(raised.value)
     assert message.startswith(f"{NAMES[0]} could not be downloaded (")
     for url in URLS:
-        assert f"{url}: <urlopen error Name or service not known>" in message
+        assert f"{url}: Name or service not known" in message
     assert f"put {', '.join(NAMES)} or .gz archives of them into {folder}" in message
     assert 'use the embedded "digits" (--data digits)' in message
-    assert folder_contents(folder) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_missing_file_is_reported_when_downloads_are_off(tmp_path: Path, web: Web, folder: Path) -> None:
@@ -187,7 +189,7 @@ def test_truncated_download_is_reported_with_both_lengths(tmp_path: Path, web: W
         web.serve(url, b"12345", length=99)
     with pytest.raises(ValueError, match=r"first.*the download has 5 bytes; expected 99.*second.*5 bytes; expected 99"):
         load_data("mnist", tmp_path)
-    assert folder_contents(folder) == []
+    assert not folder.exists()
 
 
 def test_wrong_hash_takes_precedence_over_unreachable_mirror(tmp_path: Path, web: Web) -> None:
@@ -223,20 +225,81 @@ def test_file_with_wrong_hash_is_rejected_and_kept(
     assert web.requests == []
 
 
-def test_local_archive_is_unpacked_without_network(
-    tmp_path: Path, web: Web, tiny: TinyDataset, source: IdxFiles, contents: dict[str, bytes]
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    "layout",
+    ["Tiny/raw/{}", "Tiny/{}", "{}", "{0}/{0}", "Tiny/raw/{0}/{0}"],
+    ids=["raw", "dataset", "flat", "nested", "both"],
+)
+@pytest.mark.parametrize("dotted", [False, True])
+def test_files_are_read_as_they_lie(
+    tmp_path: Path, web: Web, tiny: TinyDataset, contents: dict[str, bytes], *, packed: bool, layout: str, dotted: bool
 ) -> None:
-    archives = {f"{name}.gz": gzip.compress(data) for name, data in contents.items()}
-    folder = tiny.write(source, tmp_path, archives)
+    for name, data in contents.items():
+        path = tmp_path / layout.format(name.replace("-idx", ".idx") if dotted else name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if packed:
+            path = path.with_name(f"{path.name}.gz")
+        path.write_bytes(gzip.compress(data) if packed else data)
+    before = sorted(tmp_path.rglob("*"))
     assert tiny.load("mnist", tmp_path, download=False) == tiny.splits
+    assert sorted(tmp_path.rglob("*")) == before
     assert web.requests == []
-    assert (folder / NAMES[0]).read_bytes() == contents[NAMES[0]]
+
+
+def test_files_of_a_different_dataset_in_the_same_folder_are_not_taken(
+    tmp_path: Path, web: Web, tiny: TinyDataset, contents: dict[str, bytes], folder: Path
+) -> None:
+    for name in NAMES:
+        (tmp_path / name).write_bytes(tiny.idx(np.ones((3, 2, 2), np.uint8)))
+    with pytest.raises(FileNotFoundError, match="does not exist, and downloads are off"):
+        load_data("mnist", tmp_path, download=False)
+    with pytest.raises(FileNotFoundError, match="does not exist, and downloads are off"):
+        load_data("kmnist", tmp_path, download=False)  # of unknown hash
+    web.serve_archives(MIRRORS[0], contents)
+    assert tiny.load("mnist", tmp_path) == tiny.splits
+    assert folder_contents(folder) == sorted(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (urllib.error.URLError(socket.gaierror(-2, "Name or service not known")), "the server was not found; is there"),
+        (urllib.error.URLError(TimeoutError("timed out")), "no answer within 30 seconds"),
+        (
+            urllib.error.HTTPError(URLS[0], 404, "Not Found", http.client.HTTPMessage(), None),
+            "answered 404 (Not Found)",
+        ),
+        (ConnectionRefusedError(111, "Connection refused"), "Connection refused"),
+        (http.client.BadStatusLine("a\x1b[31m"), "a\\x1b[31m"),
+    ],
+    ids=["no network", "time-out", "HTTP 404", "refused", "control characters"],
+)
+def test_reasons_are_clauses_of_one_sentence(tmp_path: Path, web: Web, error: Exception, reason: str) -> None:
+    for url in URLS:
+        web.serve(url, open_error=error)
+    with pytest.raises(FileNotFoundError) as raised:
+        load_data("mnist", tmp_path / "mistyped" / "root")
+    message = str(raised.value)
+    assert message.count(reason) == 2
+    assert "urlopen" not in message
+    assert message.isprintable()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_home_folder_of_the_root_is_expanded(
+    tmp_path: Path, tiny: TinyDataset, source: IdxFiles, contents: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    tiny.write(source, tmp_path / "data", contents)
+    assert tiny.load("mnist", Path("~/data"), download=False) == tiny.splits
 
 
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (gzip.compress(b"wrong content"), f"the content of .*sha256.*{sha256(b'wrong content')}"),
+        (gzip.compress(b"wrong content"), f"is damaged or was edited.*sha256.*{sha256(b'wrong content')}"),
         (b"wrong content", "again\\) is not a complete gzip file: "),
     ],
 )

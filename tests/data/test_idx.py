@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import gzip
 import re
+import tracemalloc
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +17,7 @@ from hypothesis.extra import numpy as hnp
 
 from lenet5 import load_data
 from lenet5.data.catalogue import SOURCES
-from lenet5.data.download import ensure_files, read_idx
+from lenet5.data.idx import read_idx
 
 if TYPE_CHECKING:
     from tests.data.conftest import TinyDataset
@@ -35,7 +38,7 @@ def test_idx_round_trip(
 @pytest.mark.parametrize(
     ("corrupt", "message"),
     [
-        (lambda _: b"", "starts with 0x; expected an IDX file of 1 to 3 dimensions (delete it to download it again)"),
+        (lambda _: b"", "(delete it to download it again) starts with 0x; expected an IDX file of 1 to 3 dimensions"),
         (lambda _: b"\0\0\x08", "starts with 0x000008; expected an IDX file"),
         (lambda _: b"\x1f\x8b\x08\x01" + bytes(8), "starts with 0x1f8b0801; expected an IDX file"),
         (lambda _: b"\0\0\x0a\x01" + bytes(8), "starts with 0x00000a01; expected"),
@@ -52,8 +55,9 @@ def test_read_idx_rejects_corrupt_file(
 ) -> None:
     path = tmp_path / "file-idx"
     path.write_bytes(corrupt(tiny.idx(tiny.images)))
-    with pytest.raises(ValueError, match=re.escape(f"{path} {message}")):
+    with pytest.raises(ValueError, match=re.escape(message)) as raised:
         read_idx(path)
+    assert str(raised.value).startswith(f"{path} (delete it to download it again) ")
 
 
 def test_read_idx_rejects_truncated_int32_file(tmp_path: Path, tiny: TinyDataset) -> None:
@@ -74,6 +78,32 @@ def test_truncated_file_of_unknown_hash_is_rejected(tmp_path: Path, tiny: TinyDa
     contents = tiny.contents(source.names)
     name = source.names[2]
     tiny.write(source, tmp_path, contents | {name: contents[name][:-5]})
-    with pytest.raises(ValueError, match=re.escape(f"{name} has 47 bytes and shape (4, 3, 3); expected 52 bytes")):
+    with pytest.raises(
+        ValueError,
+        match=re.escape(f"{name} (delete it to download it again) has 47 bytes and shape (4, 3, 3); expected 52 bytes"),
+    ):
         load_data("kmnist", tmp_path)
-    assert ensure_files(source, tmp_path, download=False)
+
+
+def huge_archives() -> dict[str, bytes]:
+    """Return archives that unpack to gigabytes: of zeros, and of images with a right and with a huge header."""
+    zeros = zlib.compressobj(9, zlib.DEFLATED, 31)
+    body = b"".join(zeros.compress(bytes(1 << 20)) for _ in range(1 << 10)) + zeros.flush()
+    headers = {"zeros": b"", "right header": (8, 60_000, 28, 28), "huge header": (8, 1 << 31, 28, 28)}
+    pack = {name: gzip.compress(_header(*parts) if parts else b"", mtime=0) for name, parts in headers.items()}
+    return {name: header + body for name, header in pack.items()}
+
+
+def _header(kind: int, *shape: int) -> bytes:
+    return bytes([0, 0, kind, len(shape)]) + np.array(shape, ">u4").tobytes()
+
+
+def test_archives_are_unpacked_only_as_far_as_needed(tmp_path: Path) -> None:
+    for name, data in huge_archives().items():
+        (tmp_path / "images.gz").write_bytes(data)
+        tracemalloc.start()
+        with pytest.raises(ValueError, match="delete it to download it again"):
+            read_idx(tmp_path / "images.gz")
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < (110e6 if name == "right header" else 10e6), name

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lenet5.data import SPLIT_VERSION, DataSplits, load_data, stratified_holdout
-from lenet5.data.download import read_idx
+from lenet5.data.idx import read_idx
 
 
 @st.composite

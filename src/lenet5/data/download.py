@@ -1,133 +1,143 @@
-"""Download, verify and read the IDX files of MNIST-style datasets."""
+"""Find, download and verify the files of MNIST-style datasets."""
 
-import gzip
 import hashlib
 import http.client
-import math
 import shutil
+import socket
 import tempfile
+import urllib.error
 import urllib.request
 import zipfile
-import zlib
 from pathlib import Path
 from typing import IO
 
-import torch
 from torch import Tensor
 
 from .. import notebook, storage
-from .catalogue import IdxFiles
+from .catalogue import SOURCES, IdxFiles
+from .idx import DELETE, find_idx, parse_idx, read_content, unpack
 
 _TIMEOUT = 30  # seconds
-_DELETE = "delete it to download it again"
 
 
-def ensure_files(source: IdxFiles, root: Path, *, download: bool) -> list[Path]:
-    """Download the missing files of a dataset, and verify all files whose hash is in the catalogue.
-
-    If the folder contains NAME.gz, it is unpacked instead of downloaded.
+def load_files(source: IdxFiles, root: Path, *, download: bool) -> list[Tensor]:
+    """Read the files of a dataset as they lie, after downloading the missing ones, and verify those of known hash.
 
     Parameters
     ----------
     source
         The dataset.
     root
-        Folder that contains `source.folder`.
+        Folder that contains `source.folder`, or the files themselves.
     download
-        Whether to download missing files.
+        Whether to download missing files, to `source.folder/raw`. Nothing else is written.
 
     Returns
     -------
-    list of Path
-        Training images, training targets, test images, test targets.
+    list of Tensor
+        Training images, training targets, test images, test targets; see `read_idx`.
 
     Raises
     ------
     FileNotFoundError
         A file is missing, and `download` is False or every mirror failed.
     ValueError
-        A file has the wrong hash, on disk or on a mirror.
+        A file has the wrong hash, on disk or on a mirror, or is not an IDX file.
     """
-    paths = [root / source.folder / "raw" / name for name in source.names]
-    for path in paths:
-        if not path.is_file():
-            _obtain(source, path, download)
-    for path, expected in zip(paths, source.sha256, strict=False):
-        storage.check_hash(path.read_bytes(), expected, f"{path} ({_DELETE})")
-    return paths
+    return [_load(source, root, name, download=download) for name in source.names]
 
 
-def read_idx(path: Path) -> Tensor:
-    """Read an IDX file after checking its length against its header.
-
-    Parameters
-    ----------
-    path
-        The file, unpacked.
-
-    Returns
-    -------
-    Tensor
-        1 to 3 dimensions. uint8 values stay uint8; all other types become int64.
-
-    Raises
-    ------
-    ValueError
-        The file is not an IDX file, is empty, or has the wrong length.
-    """
-    from torchvision.datasets.mnist import SN3_PASCALVINCENT_TYPEMAP, read_sn3_pascalvincent_tensor
-
-    with path.open("rb") as file:
-        magic = file.read(4)
-        ndim = magic[3] if len(magic) == 4 else 0
-        shape = tuple(int.from_bytes(file.read(4), "big") for _ in range(ndim))
-    if magic[:2] != b"\0\0" or not 1 <= ndim <= 3 or magic[2] not in SN3_PASCALVINCENT_TYPEMAP:
-        raise ValueError(f"{path} starts with 0x{magic.hex()}; expected an IDX file of 1 to 3 dimensions ({_DELETE})")
-    size, expected = path.stat().st_size, 4 + 4 * ndim + SN3_PASCALVINCENT_TYPEMAP[magic[2]].itemsize * math.prod(shape)
-    if size != expected or not all(shape):
-        raise ValueError(f"{path} has {size} bytes and shape {shape}; expected {expected} bytes, not empty ({_DELETE})")
-    tensor: Tensor = read_sn3_pascalvincent_tensor(str(path))
-    return tensor if tensor.dtype == torch.uint8 else tensor.long()
+def _load(source: IdxFiles, root: Path, name: str, *, download: bool) -> Tensor:
+    path = _find(source, root, name)
+    if path is None:
+        path = _folder(source, root) / name
+        _obtain(source, root, path, download)
+    description = f"{storage.shown(path)} ({DELETE})"
+    if path.suffix == ".gz" and not source.sha256 and not source.archive:
+        with storage.open_file(path) as file:
+            _check_md5(source, f"{name}.gz", file, description)
+    data = read_content(path)
+    if source.sha256:
+        storage.check_hash(data, source.sha256[source.names.index(name)], description)
+    return parse_idx(data, description)
 
 
-def _obtain(source: IdxFiles, path: Path, download: bool) -> None:
-    """Unpack a missing file from the archive beside it, or download it."""
-    archive = path.with_name(f"{path.name}.gz")
-    if archive.is_file():
-        with archive.open("rb") as file:
-            storage.write_file(path, _unpack(source, path.name, file, f"{archive} ({_DELETE})"))
-        return
-    missing = ", ".join(name for name in source.names if not path.with_name(name).is_file())
-    advice = f'put {missing} or .gz archives of them into {path.parent}, or use the embedded "digits" (--data digits)'
+def _folder(source: IdxFiles, root: Path) -> Path:
+    return root / source.folder / "raw"
+
+
+def _find(source: IdxFiles, root: Path, name: str) -> Path | None:
+    """Find a file in the folder of its dataset, or in `root` itself if it belongs to no other dataset."""
+    for folder in (_folder(source, root), root / source.folder):
+        if path := find_idx(folder, name):
+            return path
+    path = find_idx(root, name)
+    return path if path is not None and _belongs(source, root, name, path) else None
+
+
+def _belongs(source: IdxFiles, root: Path, name: str, path: Path) -> bool:
+    """Return True unless a file, whose name several datasets use, may be of a different dataset."""
+    if source.folder in root.resolve().parts[-2:] or sum(name in other.names for other in SOURCES.values()) == 1:
+        return True
+    if not source.sha256:
+        return False
+    digest = hashlib.sha256(read_content(path)).hexdigest()
+    return digest == source.sha256[source.names.index(name)]
+
+
+def _obtain(source: IdxFiles, root: Path, path: Path, download: bool) -> None:
+    """Download a missing file."""
+    missing = ", ".join(name for name in source.names if _find(source, root, name) is None)
+    folder = storage.shown(path.parent)
+    advice = f'put {missing} or .gz archives of them into {folder}, or use the embedded "digits" (--data digits)'
     if not download:
-        raise FileNotFoundError(f"{path} does not exist, and downloads are off; {advice}")
-    path.parent.mkdir(parents=True, exist_ok=True)
+        raise FileNotFoundError(f"{storage.shown(path)} does not exist, and downloads are off; {advice}")
     errors: dict[str, Exception] = {}
     for mirror in source.mirrors:
-        url = mirror + (source.archive or archive.name)
+        url = mirror + (source.archive or f"{path.name}.gz")
         try:
             _download(source, url, path)
         except (OSError, ValueError, http.client.HTTPException) as error:
             errors[url] = error
         else:
             return
-    reasons = "; ".join(f"{url}: {error}" for url, error in errors.items())
+    reasons = "; ".join(f"{url}: {_reason(error)}" for url, error in errors.items())
     corrupt = any(isinstance(error, ValueError) for error in errors.values())
     raise (ValueError if corrupt else FileNotFoundError)(f"{path.name} could not be downloaded ({reasons}); {advice}")
 
 
+def _reason(error: Exception) -> str:
+    """Return why a download failed, as a clause."""
+    if isinstance(error, urllib.error.HTTPError):
+        return f"the server answered {error.code} ({error.reason})"
+    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    if isinstance(cause, socket.gaierror):
+        return "the server was not found; is there a network?"
+    if isinstance(cause, TimeoutError):
+        return f"no answer within {_TIMEOUT} seconds"
+    if isinstance(cause, OSError) and cause.strerror:
+        return storage.shown(f"{cause.strerror} {cause.filename or ''}".strip())
+    return storage.shown(cause)
+
+
 def _download(source: IdxFiles, url: str, path: Path) -> None:
     """Download and unpack one file, or all files if they are in one archive."""
-    with tempfile.TemporaryFile(dir=path.parent) as file:
+    existing = next(folder for folder in path.absolute().parents if folder.is_dir())
+    with tempfile.TemporaryFile(dir=existing) as file:
         _fetch(url, file)
         if not source.archive:
-            storage.write_file(path, _unpack(source, path.name, file, f"{path.name}.gz"))
+            _write(path, _unpack(source, path.name, file, f"{path.name}.gz"))
             return
         _check_md5(source, source.archive, file, source.archive)
         with zipfile.ZipFile(file) as archive:
             for name in source.names:
                 with archive.open(f"gzip/{name}.gz") as member:
-                    storage.write_file(path.with_name(name), _unpack(source, name, member, member.name))
+                    _write(path.with_name(name), _unpack(source, name, member, member.name))
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    storage.write_file(path, data)
 
 
 def _fetch(url: str, file: IO[bytes]) -> None:
@@ -149,10 +159,7 @@ def _unpack(source: IdxFiles, name: str, file: IO[bytes], description: str) -> b
     """
     if not source.sha256 and not source.archive:
         _check_md5(source, f"{name}.gz", file, description)
-    try:
-        data = gzip.GzipFile(fileobj=file).read()
-    except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{description} is not a complete gzip file: {error}") from error
+    data = unpack(file, description)
     if source.sha256:
         storage.check_hash(data, source.sha256[source.names.index(name)], f"the content of {description}")
     return data

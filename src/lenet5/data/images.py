@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..storage import StrPath
+from ..storage import StrPath, open_file, shown
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 Images: TypeAlias = "Tensor | npt.NDArray[Any] | PIL.Image.Image | Sequence[Images]"
 
 _CHANNELS = (1, 3, 4)  # greyscale, RGB and RGBA: the sizes that identify a channel axis
+_MOST_PIXELS = 64_000_000  # of a large photograph; `load_digit` takes about 15 bytes for each
 _RANGES = {"I": (255, 65535), "F": (1, 255)}  # PIL gives these modes no range; convert() keeps the numbers 0 to 255
 _STRAIGHT = {"La": "LA", "RGBa": "RGBA"}  # modes whose colours are multiplied by alpha, and what they are made from
 
@@ -83,7 +84,7 @@ def read_layers(image: "PIL.Image.Image") -> tuple[npt.NDArray[Any], npt.NDArray
 
 
 def open_image(path: StrPath) -> "PIL.Image.Image":
-    """Read an image file.
+    """Read an image file of at most 64 megapixels; a larger JPEG file is read at half, a quarter or an eighth its size.
 
     Raises
     ------
@@ -93,16 +94,30 @@ def open_image(path: StrPath) -> "PIL.Image.Image":
     import PIL.Image
 
     try:
-        with PIL.Image.open(path) as image:
+        with open_file(path) as file, PIL.Image.open(file) as image:
+            _limit_pixels(image, path)
             image.load()
             return image
     except PIL.UnidentifiedImageError as error:
-        raise ValueError(f"{path} is not a readable image; expected PNG, JPEG or another common format") from error
+        raise ValueError(
+            f"{shown(path)} is not a readable image; expected PNG, JPEG or another common format"
+        ) from error
     except PIL.Image.DecompressionBombError as error:
-        raise ValueError(f"{path} is too large: {error}") from error
-    except OSError as error:
+        raise ValueError(f"{shown(path)} is too large: {error}") from error
+    except (OSError, SyntaxError) as error:  # Pillow's plug-ins raise SyntaxError for broken files
         reason = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
-        raise ValueError(f"{path} {reason}") from error
+        raise ValueError(f"{shown(path)} {reason}") from error
+
+
+def _limit_pixels(image: "PIL.Image.Image", path: StrPath) -> None:
+    """Raise ValueError for an image that is too large, before its pixels are read."""
+    width, height = image.size
+    scales = (scale for scale in (1, 2, 4, 8) if (width // scale) * (height // scale) <= _MOST_PIXELS)
+    scale = next(scales, 1)
+    if scale > 1:
+        image.draft(None, (width // scale, height // scale))
+    if image.width * image.height > _MOST_PIXELS * 1.01:  # sizes are rounded up
+        raise ValueError(f"{shown(path)} has {width}x{height} pixels; expected at most 64 megapixels: reduce it first")
 
 
 def is_deep(image: "PIL.Image.Image") -> bool:

@@ -6,14 +6,15 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from .. import notebook
 from ..arguments import as_integer
-from ..storage import StrPath
+from ..storage import StrPath, as_path
 from .catalogue import NAMES, SOURCES, IdxFiles
 from .datasets import ImageDataset
-from .download import ensure_files, read_idx
+from .download import load_files
 from .own import read_own
 from .preprocess import Preprocess
 from .splits import stratified_holdout
@@ -66,8 +67,10 @@ def load_data(
           If there is no test set, a fifth of the training images is held out. The names above come first; write
           "./mnist" for a folder of that name.
     root
-        Data folder, with the files of MNIST in `MNIST/raw`, as in torchvision. None for the folder `lenet5` in torch's
-        cache, which is `~/.cache/torch` unless TORCH_HOME is set. "digits" needs no folder. Ignored for your own data.
+        Data folder, with the files of MNIST in `MNIST/raw`, as in torchvision, in `MNIST` or in the folder itself. They
+        may be packed as .gz, and have the names of other mirrors, such as `train-images.idx3-ubyte`. None for the folder
+        `lenet5` in torch's cache, which is `~/.cache/torch` unless TORCH_HOME is set. "digits" needs no folder. Ignored
+        for your own data.
     download
         Whether to download missing files.
     val_size
@@ -102,10 +105,10 @@ def load_data(
         train, test = _load_digits()
         val = None
     else:
-        folder = Path(torch.hub.get_dir()).parent / "lenet5" if root is None else Path(root)
+        folder = Path(torch.hub.get_dir()).parent / "lenet5" if root is None else as_path(root)
         source = SOURCES[name]
-        paths = ensure_files(source, folder, download=download)
-        train, test = _read(source, *paths[:2]), _read(source, *paths[2:])
+        tensors = load_files(source, folder, download=download)
+        train, test = (_dataset(source, *tensors[start : start + 2]) for start in (0, 2))
         return _normalised(DataSplits(*_hold_out(train, val_size), test))
     if val is None:
         train, val = _hold_out(train, min(val_size, max(1, len(train) // 10)))
@@ -129,7 +132,7 @@ def _as_size(size: object) -> int:
 
 def _own_path(name: StrPath) -> Path:
     """Return the path that a name means, if there is one."""
-    path = Path(name).expanduser()
+    path = as_path(name)
     if path.exists():
         return path
     if not isinstance(name, str) or path.suffix or len(path.parts) > 1 or path.is_absolute():
@@ -160,8 +163,7 @@ def _load_digits() -> tuple[ImageDataset, ImageDataset]:
     return _hold_out(ImageDataset(images, targets, classes=[str(digit) for digit in range(10)]), _DIGITS_TEST_SIZE)
 
 
-def _read(source: IdxFiles, images_path: Path, targets_path: Path) -> ImageDataset:
-    images, targets = read_idx(images_path), read_idx(targets_path)
+def _dataset(source: IdxFiles, images: Tensor, targets: Tensor) -> ImageDataset:
     if source.transposed:
         images = images.mT.contiguous()
     if targets.ndim == 2:
