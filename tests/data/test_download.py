@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
 
 from lenet5 import load_data
@@ -225,42 +224,6 @@ def test_file_with_wrong_hash_is_rejected_and_kept(
     assert web.requests == []
 
 
-@pytest.mark.parametrize("packed", [False, True])
-@pytest.mark.parametrize(
-    "layout",
-    ["Tiny/raw/{}", "Tiny/{}", "{}", "{0}/{0}", "Tiny/raw/{0}/{0}"],
-    ids=["raw", "dataset", "flat", "nested", "both"],
-)
-@pytest.mark.parametrize("dotted", [False, True])
-def test_files_are_read_as_they_lie(
-    tmp_path: Path, web: Web, tiny: TinyDataset, contents: dict[str, bytes], *, packed: bool, layout: str, dotted: bool
-) -> None:
-    for name, data in contents.items():
-        path = tmp_path / layout.format(name.replace("-idx", ".idx") if dotted else name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if packed:
-            path = path.with_name(f"{path.name}.gz")
-        path.write_bytes(gzip.compress(data) if packed else data)
-    before = sorted(tmp_path.rglob("*"))
-    assert tiny.load("mnist", tmp_path, download=False) == tiny.splits
-    assert sorted(tmp_path.rglob("*")) == before
-    assert web.requests == []
-
-
-def test_files_of_a_different_dataset_in_the_same_folder_are_not_taken(
-    tmp_path: Path, web: Web, tiny: TinyDataset, contents: dict[str, bytes], folder: Path
-) -> None:
-    for name in NAMES:
-        (tmp_path / name).write_bytes(tiny.idx(np.ones((3, 2, 2), np.uint8)))
-    with pytest.raises(FileNotFoundError, match="does not exist, and downloads are off"):
-        load_data("mnist", tmp_path, download=False)
-    with pytest.raises(FileNotFoundError, match="does not exist, and downloads are off"):
-        load_data("kmnist", tmp_path, download=False)  # of unknown hash
-    web.serve_archives(MIRRORS[0], contents)
-    assert tiny.load("mnist", tmp_path) == tiny.splits
-    assert folder_contents(folder) == sorted(NAMES)
-
-
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
@@ -285,15 +248,6 @@ def test_reasons_are_clauses_of_one_sentence(tmp_path: Path, web: Web, error: Ex
     assert "urlopen" not in message
     assert message.isprintable()
     assert list(tmp_path.iterdir()) == []
-
-
-def test_home_folder_of_the_root_is_expanded(
-    tmp_path: Path, tiny: TinyDataset, source: IdxFiles, contents: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("USERPROFILE", str(tmp_path))
-    tiny.write(source, tmp_path / "data", contents)
-    assert tiny.load("mnist", Path("~/data"), download=False) == tiny.splits
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def load_data(
           "./mnist" for a folder of that name.
     root
         Data folder, with the files of MNIST in `MNIST/raw`, as in torchvision, in `MNIST` or in the folder itself. They
-        may be packed as .gz, and have the names of other mirrors, such as `train-images.idx3-ubyte`. None for the folder
+        may be packed as .gz, and have the names of other mirrors, such as `train-images.idx3-ubyte`. None for a folder
         `lenet5` in torch's cache, which is `~/.cache/torch` unless TORCH_HOME is set. "digits" needs no folder. Ignored
         for your own data.
     download
