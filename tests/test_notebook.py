@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import subprocess
 import sys
@@ -56,6 +57,16 @@ OBJECTS: dict[str, Any] = {
     "TrainerConfig": lenet5.TrainerConfig(checkpoint_dir="checkpoints"),
     "Trainer": Trainer(torch.nn.Linear(2, 2)),
     "Pretrained": lenet5.load("default"),
+    **{
+        f"Pretrained with the metadata {meta}": lenet5.Pretrained(lenet5.LeNet5(), lenet5.Preprocess(), meta)
+        for meta in (
+            {"metrics": 3, "categories": 5},
+            {"metrics": {"mnist": 0.9}, "recipe": None},
+            {"metrics": {"mnist": {"accuracy": "high"}}, "num_params": []},
+        )
+    },
+    "History without epochs": History([{"train_loss": 1.0}]),
+    "LRSearch that diverged": LRSearch((0.1, 1.0), (math.nan, math.inf), 0.1),
     "Pretrained, without metadata": lenet5.Pretrained(lenet5.LeNet5(), lenet5.Preprocess(), {}),
     **{str(weights): weights for weights in [*lenet5.LeNet5_Weights, *lenet5.LeNet5Original_Weights]},
 }

@@ -104,4 +104,4 @@ class History:
     def _repr_html_(self) -> str:
         best = "" if self.best_epoch is None else f", best epoch {self.best_epoch}"
         frame = self.to_frame()
-        return notebook.table_html(f"{len(self)} epochs{best}", frame.set_index("epoch") if len(self) else frame)
+        return notebook.table_html(f"{len(self)} epochs{best}", frame.set_index("epoch") if "epoch" in frame else frame)

@@ -40,7 +40,8 @@ class Pretrained:
     """Metadata of the weights: `categories`, `metrics`, `recipe`, `sha256` and more; see `LeNet5_Weights.meta`."""
 
     def __repr__(self) -> str:
-        return f"<Pretrained: {type(self.model).__name__}, {len(self.classes)} classes>"
+        num_params = sum(parameter.numel() for parameter in self.model.parameters())
+        return f"<Pretrained: {type(self.model).__name__}, {num_params:,} parameters>"
 
     def _repr_html_(self) -> str:
         return meta_html(repr(self).strip("<>"), self.meta)

@@ -7,6 +7,7 @@ from typing import Any, Self, TypeVar
 import torch
 
 from .. import notebook
+from ..arguments import as_number
 from ..data.preprocess import Preprocess
 from ..models import LeNet5, LeNet5Original
 from ..models.pretrained import WeightsFolder
@@ -65,11 +66,12 @@ class LeNet5Original_Weights(PretrainedWeights):  # noqa: N801 (torchvision's co
 
 
 def meta_html(caption: str, meta: Mapping[str, Any]) -> str:
-    """Render the main entries of the metadata for a notebook; what is missing is left out."""
+    """Render the main entries of the metadata for a notebook; what is missing or unreadable is left out."""
+    datasets = meta.get("metrics")
     accuracies = {
-        f"accuracy on {data}": f"{metrics['accuracy']:.2%}"
-        for data, metrics in (meta.get("metrics") or {}).items()
-        if "accuracy" in metrics
+        f"accuracy on {name}": f"{accuracy:.2%}"
+        for name, metrics in (datasets.items() if isinstance(datasets, Mapping) else ())
+        if isinstance(metrics, Mapping) and (accuracy := as_number(metrics.get("accuracy"))) is not None
     }
     entries = {name: meta[name] for name in ("num_params", "categories", "recipe", "sha256") if name in meta}
     return notebook.fields_html(caption, {**accuracies, **entries})
