@@ -249,7 +249,10 @@ def test_device_as_a_context_keeps_the_kernel(model: LeNet5, images: Tensor) -> 
 @contextlib.contextmanager
 def patched(target: object, name: str, value: Any) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(target, name, value)
+        if isinstance(target, nn.Module):
+            patch.setitem(vars(target), name, value)
+        else:
+            patch.setattr(target, name, value)
         yield
 
 
