@@ -1,6 +1,6 @@
 """The LeNet of Caffe's MNIST example."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -26,7 +26,8 @@ class CaffeLeNet(ImageClassifier):
         `num_classes` is not a positive integer.
     """
 
-    first_layer, output_layer = "conv1", "ip2"
+    first_layer: ClassVar[str | None] = "conv1"
+    output_layer: ClassVar[str | None] = "ip2"
 
     def __init__(self, num_classes: int = 10) -> None:
         num_classes = check_integer("num_classes", num_classes, least=1)

@@ -1,7 +1,7 @@
 """LeNet-5 as it is built today: ReLU, parameter-free pooling, and a linear output layer."""
 
 from collections.abc import Callable
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from torch import Tensor, nn
 
@@ -45,7 +45,8 @@ class LeNet5(ImageClassifier):
     torch.Size([2, 10])
     """
 
-    first_layer, output_layer = "c1.conv", "output"
+    first_layer: ClassVar[str | None] = "c1.conv"
+    output_layer: ClassVar[str | None] = "output"
 
     def __init__(
         self,
