@@ -127,8 +127,8 @@ class WeightsFolder:
         except Exception as error:  # whatever a constructor raises, its arguments are at fault
             if device == "meta" and isinstance(error, RuntimeError):
                 return None
-            name = architecture.__name__
-            raise ValueError(f"{self.path / CONFIG} does not describe a {name}: {error}") from error
+            name, reason = architecture.__name__, storage.shown(str(error).partition("\n")[0])  # without torch's frames
+            raise ValueError(f"{self.path / CONFIG} does not describe a {name}: {reason}") from error
 
 
 def assign_tensors(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:

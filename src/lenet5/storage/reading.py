@@ -93,7 +93,7 @@ def consistently(record: Path, read: Callable[[], Result]) -> Result:
 
 def _compare(found: str, expected: str, path: StrPath) -> None:
     if found != expected:
-        raise ValueError(f"{shown(path)} is damaged or was edited: expected sha256 {expected}, found {found}")
+        raise ValueError(f"{shown(path)} is damaged or was edited: expected sha256 {shown(expected)}, found {found}")
 
 
 def _version(path: Path) -> tuple[int, int, int] | None:

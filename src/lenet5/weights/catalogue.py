@@ -11,6 +11,7 @@ from ..arguments import as_number
 from ..data.preprocess import Preprocess
 from ..models import LeNet5, LeNet5Original
 from ..models.pretrained import WeightsFolder
+from ..storage import shown
 
 Model = TypeVar("Model", LeNet5, LeNet5Original)
 
@@ -85,7 +86,7 @@ def read_preprocess(folder: WeightsFolder) -> Preprocess:
     try:
         return Preprocess(**arguments)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{folder.path} does not describe its preprocessing: {error}") from error
+        raise ValueError(f"{folder.path} does not describe its preprocessing: {shown(error)}") from error
 
 
 def lenet5(*, weights: LeNet5_Weights | str | None = None, progress: bool = True, **kwargs: Any) -> LeNet5:
