@@ -78,6 +78,16 @@ def test_what_is_no_image_is_ignored(tmp_path: Path) -> None:
     assert (len(dataset), dataset.classes) == (2, ("a", "b"))
 
 
+def test_link_back_to_its_own_folder_is_not_followed(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        save(tmp_path / name / "0.png")
+    try:
+        (tmp_path / "a" / "again").symlink_to(tmp_path, target_is_directory=True)
+    except OSError:
+        pytest.skip("this system does not let the user make links")
+    assert len(ImageDataset.from_folder(tmp_path)) == 2
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
 def test_named_pipes_are_not_opened(tmp_path: Path) -> None:
     save(tmp_path / "a" / "0.png")

@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pytest
 import torch
@@ -118,10 +117,11 @@ def test_names_need_different_classes() -> None:
         np.full((4, 1, 2, 2), 7 * 257, ">u2"),
         np.full((4, 2, 2, 1), 7, np.uint8).transpose(0, 3, 1, 2)[::-1],
         torch.full((4, 1, 2, 2), 7, dtype=torch.int32),
+        [[[[7, 7], [7, 7]]]] * 4,
     ],
-    ids=["int64", "big-endian", "16-bit", "negative strides", "tensor"],
+    ids=["int64", "big-endian", "16-bit", "negative strides", "tensor", "list"],
 )
-def test_integer_images_become_uint8(pixels: npt.NDArray[Any]) -> None:
+def test_integer_images_become_uint8(pixels: Any) -> None:
     dataset = ImageDataset(pixels, [0, 1, 0, 1], classes=None)
     assert dataset.images.dtype == torch.uint8
     assert dataset.images.unique().tolist() == [7]  # type: ignore[no-untyped-call]
@@ -134,6 +134,8 @@ def test_integer_images_become_uint8(pixels: npt.NDArray[Any]) -> None:
             np.zeros((4, 28, 28), np.uint8),
             r"expected uint8 \(N, C, H, W\); images\[:, None\] adds the axis of the chan",
         ),
+        (pd.DataFrame(np.zeros((4, 784), int)), r"shape \(4, 784\) .*; images.reshape\(N, C, H, W\) restores the axes"),
+        ([["a"]], "images have dtype <U1; expected uint8"),
         (np.zeros((4, 28, 28, 3), np.uint8), r"with the channels last; expected .*images.transpose\(0, 3, 1, 2\)"),
         (np.zeros((4, 1, 28, 28), np.int64) + 256, r"images lie in \[256, 256\]; expected integers from 0 to 255"),
         (np.zeros((4, 1, 28, 28)), r"torch.float64; expected uint8 \(N, C, H, W\); a TensorDataset can hold"),

@@ -40,7 +40,10 @@ def test_preprocess_follows_to_tensor_in_a_torchvision_pipeline(channels: int) -
 def test_unsqueezed_image_is_a_batch_for_the_network() -> None:
     weights = lenet5.LeNet5_Weights.DEFAULT
     batch = weights.transforms()(random_image(40, 30)).unsqueeze(0)
-    assert lenet5.lenet5(weights=weights)(batch).shape == (1, 10)
+    model = lenet5.lenet5(weights=weights)
+    assert model(batch).shape == (1, 10)
+    with pytest.raises(ValueError, match=r"expected \(N, 1, 28, 28\); images\[None\] is a batch of one image"):
+        model(batch[0])
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -72,7 +72,7 @@ class ImageDataset(Dataset[tuple[Tensor, Tensor]]):
 
     def __init__(
         self,
-        images: Tensor | npt.NDArray[Any],
+        images: Tensor | npt.ArrayLike,
         targets: Targets,
         *,
         classes: Iterable[object] | None,

@@ -67,12 +67,15 @@ def _image_files(folder: Path) -> list[Path]:
 
     suffixes = {suffix for suffix, name in PIL.Image.registered_extensions().items() if name in PIL.Image.OPEN}
     files: dict[str, Path] = {}
-    for parent, folders, names in os.walk(folder):
-        folders[:] = filter(_is_visible, folders)
-        for name in names:
-            file = Path(parent, name)
-            if _is_visible(name) and file.suffix.lower() in suffixes and file.is_file():
-                files[file.relative_to(folder).as_posix()] = file
+    pending = [("", os.fspath(folder))]
+    while pending:
+        prefix, parent = pending.pop()
+        with os.scandir(parent) as entries:
+            for entry in filter(lambda entry: _is_visible(entry.name), entries):
+                if entry.is_dir(follow_symlinks=False):  # a link may lead back to where it lies
+                    pending.append((f"{prefix}{entry.name}/", entry.path))
+                elif "." + entry.name.lower().rpartition(".")[2] in suffixes and entry.is_file():
+                    files[prefix + entry.name] = Path(entry.path)
     return [files[name] for name in natural_order(files)]
 
 

@@ -18,6 +18,7 @@ Images: TypeAlias = "Tensor | npt.NDArray[Any] | PIL.Image.Image | Sequence[Imag
 _CHANNELS = (1, 3, 4)  # greyscale, RGB and RGBA: the sizes that identify a channel axis
 _MOST_PIXELS = 64_000_000  # of a large photograph; `load_digit` takes about 15 bytes for each
 _RANGES = {"I": (255, 65535), "F": (1, 255)}  # PIL gives these modes no range; convert() keeps the numbers 0 to 255
+_ORIENTATION = 0x0112  # of EXIF data
 _STRAIGHT = {"La": "LA", "RGBa": "RGBA"}  # modes whose colours are multiplied by alpha, and what they are made from
 
 
@@ -68,7 +69,8 @@ def read_layers(image: "PIL.Image.Image") -> tuple[npt.NDArray[Any], npt.NDArray
     """
     import PIL.ImageOps
 
-    image = PIL.ImageOps.exif_transpose(image)
+    if image.getexif().get(_ORIENTATION, 1) != 1:  # otherwise, exif_transpose would copy the image
+        image = PIL.ImageOps.exif_transpose(image)
     if is_deep(image):
         colours = np.asarray(image)
         colours = colours.astype(colours.dtype.newbyteorder("="))
@@ -125,12 +127,15 @@ def is_deep(image: "PIL.Image.Image") -> bool:
     return image.mode.startswith(("I", "F"))
 
 
-def as_image_batch(images: Tensor | npt.NDArray[Any]) -> Tensor:
+def as_image_batch(images: Tensor | npt.ArrayLike) -> Tensor:
     """Convert to a uint8 tensor that shares memory if the images are writable and uint8."""
     if not isinstance(images, Tensor):
-        if min(images.strides, default=0) < 0:  # torch has none
-            images = np.ascontiguousarray(images)
-        images = torch.as_tensor(np.require(images, images.dtype.newbyteorder("="), "W"))
+        array = np.asarray(images)
+        if array.dtype.kind not in "buif":
+            raise ValueError(f"images have dtype {array.dtype}; expected uint8 (N, C, H, W)")
+        if min(array.strides, default=0) < 0:  # torch has none
+            array = np.ascontiguousarray(array)
+        images = torch.as_tensor(np.require(array, array.dtype.newbyteorder("="), "W"))
     if images.ndim == 4 and not images.is_floating_point() and images.numel():
         images = scale_pixels(images)
     check_images(images)
@@ -141,7 +146,10 @@ def check_images(images: Tensor) -> None:
     """Raise ValueError unless images are uint8 (N, C, H, W)."""
     shape = tuple(images.shape)
     if images.ndim != 4 or images.dtype != torch.uint8:
-        advice = "; images[:, None] adds the axis of the channels" if images.ndim == 3 else ""
+        advice = {
+            2: "; images.reshape(N, C, H, W) restores the axes of flat images",
+            3: "; images[:, None] adds the axis of the channels",
+        }.get(images.ndim, "")
         advice += "; a TensorDataset can hold other dtypes" if images.is_floating_point() else ""
         raise ValueError(f"images have shape {shape} and dtype {images.dtype}; expected uint8 (N, C, H, W){advice}")
     if shape[3] in (1, 3, 4) and min(shape[1:3]) > 7:

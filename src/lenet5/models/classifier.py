@@ -152,7 +152,8 @@ class ImageClassifier(PretrainedModel, abstract=True):
             )
         if tuple(images.shape[1:]) != self.image_shape:
             expected = f"(N, {', '.join(map(str, self.image_shape))})"
-            raise ValueError(f"images have shape {tuple(images.shape)}; expected {expected}")
+            advice = "; images[None] is a batch of one image" if images.ndim == 3 else ""
+            raise ValueError(f"images have shape {tuple(images.shape)}; expected {expected}{advice}")
         dtype = next((parameter.dtype for parameter in self.parameters()), images.dtype)
         if images.dtype == dtype or images.is_quantized:
             return
