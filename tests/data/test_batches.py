@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -89,6 +90,13 @@ def test_images_of_different_sizes_are_refused_with_what_to_do() -> None:
     dataset = _Wrapped([(torch.rand(1, 2, size), 0) for size in (3, 4)])
     with pytest.raises(ValueError, match="the examples of a batch differ in shape.*a transform that resizes"):
         Trainer(make_model(), TrainerConfig(device="cpu")).fit(dataset)
+
+
+@pytest.mark.parametrize("data", [pd.DataFrame({"a": [1]}), {"image": IMAGES, "label": TARGETS}])
+def test_tables_and_dicts_of_columns_are_no_datasets(data: Any) -> None:
+    for use in (evaluate, predict):
+        with pytest.raises(TypeError, match=r"data is (DataFrame|dict); expected an ImageDataset\(images, targets"):
+            use(make_model(), data)
 
 
 @pytest.mark.parametrize("images", [IMAGES, IMAGES.numpy()])

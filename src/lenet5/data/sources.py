@@ -91,7 +91,7 @@ class LoaderSource:
     is_sharded: bool
 
     def __init__(self, loader: Any) -> None:
-        if not isinstance(loader, Iterable) or isinstance(loader, Tensor | np.ndarray | Mapping):
+        if not isinstance(loader, Iterable) or isinstance(loader, Tensor | np.ndarray | Mapping) or _is_table(loader):
             raise TypeError(f"data is {_kind(loader)}; expected {_EXPECTED}")
         _require_examples(loader)
         self.loader: Any = loader
@@ -278,7 +278,12 @@ def _is_map_style(data: object) -> bool:
     """
     if isinstance(data, Tensor | np.ndarray | list | tuple | str | bytes | Mapping | DataLoader | IterableDataset):
         return False
-    return hasattr(data, "__getitem__") and hasattr(data, "__len__")
+    return hasattr(data, "__getitem__") and hasattr(data, "__len__") and not _is_table(data)
+
+
+def _is_table(data: object) -> bool:
+    """Return True for a DataFrame or Series of pandas, whose index need not count the rows."""
+    return hasattr(data, "iloc")
 
 
 def _kind(data: object) -> str:
