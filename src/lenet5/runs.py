@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 REPORT = "report.json"
+_LARGE = 10_000  # training images, validation included, from which the recipe "standard" is the default
 _REPORTED = ("accuracy", "accuracy_interval", "loss", "expected_calibration_error", "num_examples")
 
 
@@ -47,7 +48,9 @@ class RunSettings:
 
     data: str
     root: str | None
-    recipe: str
+    recipe: str | None
+    """Name of the recipe; None to choose "digits" below 10,000 training images, and "standard" from there."""
+
     seed: int
     max_epochs: int | None = None
     batch_size: int | None = None
@@ -56,8 +59,11 @@ class RunSettings:
     """Further settings, by the names of `recipes.settings`."""
 
     @classmethod
-    def read(cls, folder: Path, root: str | None) -> Self:
-        """Read the settings of the run in a folder; `root` replaces the saved data folder, unless it is None."""
+    def read(cls, folder: Path, root: str | None, data: str | None = None) -> Self:
+        """Read the settings of the run in a folder.
+
+        `root` replaces the saved data folder, and `data` the path of the user's own data, unless they are None.
+        """
         if not (folder / CONFIG).is_file():
             raise FileNotFoundError(f"there is no run in {folder}; expected a folder that lenet5 train wrote")
         saved = WeightsFolder.open(folder).config.get("settings")
@@ -67,6 +73,11 @@ class RunSettings:
             settings = cls(**saved | ({} if root is None else {"root": root}))
         except TypeError as error:
             raise ValueError(f"{folder / CONFIG} does not hold the settings of a run: {error}") from error
+        if data is not None and (settings.data in NAMES or data in NAMES):
+            raise ValueError(f"{folder} was trained on {settings.data}, not on {data}; omit --data")
+        settings = dataclasses.replace(settings, data=data or settings.data)
+        if settings.data not in NAMES and not storage.as_path(settings.data).exists():
+            raise ValueError(f"{folder} was trained on {settings.data}, which does not exist here; pass --data")
         if settings.root is not None and root is None and not storage.as_path(settings.root).exists():
             raise ValueError(f"{folder} was trained on data in {settings.root}, which does not exist here; pass --root")
         return settings
@@ -75,6 +86,11 @@ class RunSettings:
     def name(self) -> str:
         """Name of the data: that of the dataset, or of the folder or file of your own."""
         return short_name(self.data)
+
+    def is_like(self, saved: dict[str, Any]) -> bool:
+        """Return True if saved settings are these, or a recipe that was chosen by the size of the data is the rest."""
+        own = dataclasses.asdict(self)
+        return saved == (own if self.recipe else {**own, "recipe": saved.get("recipe")})
 
     def overrides(self) -> dict[str, Any]:
         """Return the settings that override the recipe."""
@@ -156,17 +172,22 @@ class Run:
     loader: TensorLoader
 
     def __init__(self, folder: Path, settings: RunSettings, device: str) -> None:
-        if settings.recipe not in RECIPES:
-            raise ValueError(f"recipe is {settings.recipe!r}; expected one of: {', '.join(RECIPES)}")
         check_settings(settings.options)
-        recipe = RECIPES[settings.recipe].override(settings.overrides())
+        splits, name = None, settings.recipe
+        if name is None:
+            splits = load_data(settings.data, settings.root)
+            name = "digits" if len(splits.train) + len(splits.val) < _LARGE else "standard"
+            settings = dataclasses.replace(settings, recipe=name)
+        if name not in RECIPES:
+            raise ValueError(f"recipe is {name!r}; expected one of: {', '.join(RECIPES)}")
+        recipe = RECIPES[name].override(settings.overrides())
         config = dataclasses.replace(recipe.config, device=device, checkpoint_dir=folder / "checkpoints")
         if config.patience is not None and recipe.all_images:
             raise ValueError(
                 f"patience is {config.patience}, but the recipe {settings.recipe} trains on all images; omit patience"
             )
         self.folder, self.settings, self.recipe = folder, settings, recipe
-        self.splits = load_data(settings.data, settings.root)
+        self.splits = splits or load_data(settings.data, settings.root)
         self.preprocess = recipe.preprocess or self.splits.preprocess
         for split in self.splits:
             split.transform = self.preprocess
@@ -189,9 +210,16 @@ class Run:
     @staticmethod
     def is_unfinished(folder: Path, settings: RunSettings) -> bool:
         """Return True if a folder holds a run with these settings that has not written its report."""
-        if not (folder / CONFIG).is_file() or (folder / REPORT).exists():
-            return False
-        return bool(WeightsFolder.open(folder).config.get("settings") == dataclasses.asdict(settings))
+        saved = Run.saved_settings(folder)
+        return saved is not None and not (folder / REPORT).exists() and settings.is_like(saved)
+
+    @staticmethod
+    def saved_settings(folder: Path) -> dict[str, Any] | None:
+        """Return the settings of the run in a folder; None if there is none."""
+        if not (folder / CONFIG).is_file():
+            return None
+        settings: dict[str, Any] | None = WeightsFolder.open(folder).config.get("settings")
+        return settings
 
     @property
     def has_report(self) -> bool:

@@ -66,3 +66,22 @@ def test_data_that_cannot_be_read_is_one_sentence(invoke: Invoke, tmp_path: Path
     assert result.exit_code == 2
     assert "empty holds no folders; expected one folder of images per class" in result.output
     assert not (tmp_path / "run").exists()
+
+
+def test_run_whose_data_has_moved_asks_for_its_path(
+    trained: Path, folder: Path, run: Invoke, invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = folder / "shapes[1].v2"
+    settings = json.loads((trained / "config.json").read_text(encoding="utf-8"))["settings"]
+    assert (settings["data"], settings["recipe"]) == (str(data), "digits")  # fewer than 10,000 images
+    moved = data.rename(folder / "moved")
+    monkeypatch.chdir(tmp_path)
+    try:
+        refused = invoke("train", "--resume", trained)
+        assert refused.exit_code == 2
+        assert f"was trained on {data}, which does not exist here; pass --data" in refused.stderr
+        assert "the run had finished after 10 epochs" in run("train", "--resume", trained, "--data", moved).stdout
+        different = invoke("train", "--resume", trained, "--data", "mnist")
+        assert f"was trained on {moved}, not on mnist; omit --data" in different.stderr
+    finally:
+        moved.rename(data)

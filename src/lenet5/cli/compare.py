@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,12 +30,9 @@ def compare(runs: tuple[str, ...], plot: Path | None, latex: bool, as_csv: bool)
     """
     figure = None if plot is None else new_png(plot, "--plot")
     with loading():
-        import pandas as pd
+        import pandas  # noqa: F401, ICN001 (loaded here, so that Ctrl-C is not lost)
 
-    rows = [read_run(Path(run)) for run in runs]
-    settings = dict.fromkeys(name for row in rows for name in row if name not in _MEASURES)
-    rows = [{**dict.fromkeys(settings, "-"), **row} for row in rows]  # a setting of the recipe, if not of the run
-    table = pd.DataFrame(rows, index=pd.Index(list(runs), name="run"))
+    table = run_table({run: Path(run) for run in runs})
     if as_csv:
         echo(differences(table).to_csv(lineterminator="\n").rstrip("\n"))
     else:
@@ -42,6 +40,16 @@ def compare(runs: tuple[str, ...], plot: Path | None, latex: bool, as_csv: bool)
         echo(_latex(short) if latex else "\n".join([short.to_string(), *spread(table)]))
     if figure is not None:
         _plot(figure, runs)
+
+
+def run_table(runs: Mapping[str, Path]) -> pd.DataFrame:
+    """Return one row per run, by name; see `read_run`."""
+    import pandas as pd
+
+    rows = [read_run(folder) for folder in runs.values()]
+    settings = dict.fromkeys(name for row in rows for name in row if name not in _MEASURES)
+    rows = [{**dict.fromkeys(settings, "-"), **row} for row in rows]  # a setting of the recipe, if not of the run
+    return pd.DataFrame(rows, index=pd.Index(list(runs), name="run"))
 
 
 def read_run(folder: Path) -> dict[str, Any]:

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 @main.command()
 @click.option("--weights", type=WEIGHTS, required=True, help="Name of bundled weights, folder, or .safetensors file.")
-@click.option("--data", type=DATA, required=True, help="Dataset whose test set is used.")
+@click.option(
+    "--data", type=DATA, required=True, help="Dataset whose test set is used, or your own: a folder, .csv or .npz file."
+)
 @root_option
 @device_option
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")

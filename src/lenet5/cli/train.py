@@ -18,6 +18,7 @@ from ..recipes.settings import check_settings
 from ..storage import shown
 from .group import device_option, echo, loading, main, root_option
 from .parameters import DATA, RECIPE, RUN, Setting, UserPath
+from .seeds import train_seeds
 
 if TYPE_CHECKING:
     from ..runs import Run, RunSettings
@@ -36,6 +37,12 @@ _NAMED = ("max_epochs", "batch_size", "lr", "seed")  # settings with an option o
 @click.option("--lr", type=float, help="Peak learning rate; overrides the recipe.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed for the initial weights and all randomness.")
 @click.option(
+    "--seeds",
+    "num_seeds",
+    type=click.IntRange(1),
+    help="Train this many runs, with seeds from --seed on, and print mean and standard deviation.",
+)
+@click.option(
     "--set",
     "options",
     type=Setting(),
@@ -46,7 +53,7 @@ _NAMED = ("max_epochs", "batch_size", "lr", "seed")  # settings with an option o
 @click.option(
     "--recipe",
     type=RECIPE,
-    help="Network, augmentation and settings.  [default: digits for --data digits, else standard]",
+    help="Network, augmentation and settings.  [default: digits below 10,000 training images, else standard]",
 )
 @click.option("--out", type=UserPath(), help="Folder for the run.  [default: runs/DATA-NUMBER]")
 @click.option("--resume", type=RUN, help="Resume the run in this folder, with its settings; --epochs may be higher.")
@@ -58,6 +65,7 @@ def train(
     recipe: str | None,
     out: Path | None,
     resume: str | None,
+    num_seeds: int | None,
     **named: Any,
 ) -> None:
     """Train LeNet-5 and evaluate it on the test set.
@@ -68,7 +76,7 @@ def train(
     """
     overrides = _overrides(named, options)
     if resume is not None:
-        _reject_settings("resume", "root", "device", "max_epochs")
+        _reject_settings("resume", "data", "root", "device", "max_epochs")
     with loading():
         from ..runs import Run, RunSettings
         from ..runtime.device import resolve_device
@@ -76,24 +84,32 @@ def train(
 
     data_root = None if root is None else root.as_posix()  # which every system reads
     processes = join_processes(resolve_device(device, local_rank()))
+
+    def train_one(settings: RunSettings, folder: Path, resume: bool) -> None:
+        run = Run(folder, settings, device)
+        _fit_and_report(run, processes, resume=resume, longer="max_epochs" in overrides)
+
     with contextlib.ExitStack() as claim:  # until the report is written
 
         def choose() -> bytes:
             if resume is not None:
                 folder = Path(resume)
-                settings = RunSettings.read(folder, data_root)
+                settings = RunSettings.read(folder, data_root, data if _is_given("data") else None)
                 claim.enter_context(storage.claimed(folder))
                 if "max_epochs" in overrides:
                     settings = dataclasses.replace(settings, max_epochs=overrides["max_epochs"])
             else:
-                name = recipe or ("digits" if data == "digits" else "standard")
-                settings = RunSettings(data, data_root, name, **overrides)
-                folder = _claim_folder(settings, out, claim)
+                settings = RunSettings(data, data_root, recipe, **overrides)
+                folder = _claim_folder(settings, out, claim, has_seeds=num_seeds is not None)
             return json.dumps([str(folder), dataclasses.asdict(settings)]).encode()
 
+        if num_seeds is not None and processes.world_size > 1:
+            raise ValueError(f"--seeds trains in a single process; found {processes.world_size} processes")
         folder, values = json.loads(processes.broadcast_from_main(choose))
-        run = Run(Path(folder), RunSettings(**values), device)
-        _fit_and_report(run, processes, resume=resume is not None, longer="max_epochs" in overrides)
+        if num_seeds is not None:
+            train_seeds(RunSettings(**values), num_seeds, Path(folder), train_one)
+        else:
+            train_one(RunSettings(**values), Path(folder), resume is not None)
 
 
 def _fit_and_report(run: Run, processes: Processes, *, resume: bool, longer: bool) -> None:
@@ -136,8 +152,10 @@ def _overrides(named: dict[str, Any], options: tuple[tuple[str, Any], ...]) -> d
     return {**overrides, "options": further}
 
 
-def _claim_folder(settings: RunSettings, out: Path | None, claim: contextlib.ExitStack) -> Path:
-    """Claim the folder of a new run, or of the run that torchrun restarted, and return it."""
+def _claim_folder(
+    settings: RunSettings, out: Path | None, claim: contextlib.ExitStack, *, has_seeds: bool = False
+) -> Path:
+    """Claim the folder of a new run, of the run that torchrun restarted, or of runs by seed, and return it."""
     from ..runs import Run
     from ..runtime.distributed import was_restarted
 
@@ -157,7 +175,8 @@ def _claim_folder(settings: RunSettings, out: Path | None, claim: contextlib.Exi
                 return folder
     assert out is not None
     claim.enter_context(storage.claimed(out))
-    if any(storage.is_visible(path) for path in out.iterdir()):  # looked up last, when no other run can write here
+    others = [path for path in out.iterdir() if storage.is_visible(path)]  # last, when no other run can write here
+    if others and not (has_seeds and all(path.name.startswith("seed") for path in others)):
         raise ValueError(f"{out} is not empty; expected a new folder, or --resume {out} to resume the run in it")
     return out
 

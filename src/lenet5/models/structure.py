@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 _SETTINGS = bool, int, float, str, tuple, list, type(None)
-_NEUTRAL = {"training", "inplace"}  # do not change what a layer computes
+_NEUTRAL = {"training", "inplace", "init"}  # do not change what a trained layer computes
 
 
 def check_structure(model: nn.Module, build: Callable[[], nn.Module], dtype: torch.dtype | None) -> None:
