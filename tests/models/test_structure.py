@@ -181,7 +181,7 @@ def test_lazily_shaped_settings_do_not_matter(tmp_path: Path) -> None:
 
 
 def test_initialisation_does_not_matter_to_what_is_saved(tmp_path: Path) -> None:
-    model = lenet5.LeNet5Original(init="lecun_uniform")
+    model = LeNet5Original(init="lecun_uniform")
     model.save_pretrained(tmp_path)
-    loaded = lenet5.LeNet5Original.from_pretrained(tmp_path)
+    loaded = LeNet5Original.from_pretrained(tmp_path)
     assert all(torch.equal(tensor, loaded.state_dict()[name]) for name, tensor in model.state_dict().items())
