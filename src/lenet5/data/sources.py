@@ -14,14 +14,11 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, DistributedSampl
 from .batches import as_tensor, batch_images, check_batch, collate
 from .datasets import ImageDataset
 from .images import check_finite
+from .kinds import EXPECTED, is_map_style, is_table, kind_of, length_of, require_examples
 from .loader import Batch, IndexedSource, TensorLoader, take_rows
 from .order import in_order
 
 EVALUATION_BATCH_SIZE = 500  # affects results by rounding only
-_EXPECTED = (
-    "an ImageDataset(images, targets, classes=...), a TensorLoader, a torch or Hugging Face dataset, or a DataLoader or"
-    " other iterable of batches"
-)
 
 
 class Source(Protocol):
@@ -65,7 +62,7 @@ class DatasetSource(IndexedSource):
     limit: int | None
 
     def __init__(self, dataset: Any, batch_size: int, *, shuffle: bool, seed: int, limit: int | None) -> None:
-        _require_examples(dataset)
+        require_examples(dataset)
         self.dataset, self.num_examples = dataset, len(dataset)
         self.batch_size, self.shuffle, self.seed, self.limit = batch_size, shuffle, seed, limit
 
@@ -91,9 +88,9 @@ class LoaderSource:
     is_sharded: bool
 
     def __init__(self, loader: Any) -> None:
-        if not isinstance(loader, Iterable) or isinstance(loader, Tensor | np.ndarray | Mapping) or _is_table(loader):
-            raise TypeError(f"data is {_kind(loader)}; expected {_EXPECTED}")
-        _require_examples(loader)
+        if not isinstance(loader, Iterable) or isinstance(loader, Tensor | np.ndarray | Mapping) or is_table(loader):
+            raise TypeError(f"data is {kind_of(loader)}; expected {EXPECTED}")
+        require_examples(loader)
         self.loader: Any = loader
         self.has_state = hasattr(loader, "state_dict") and hasattr(loader, "load_state_dict")
         self.is_sharded = isinstance(getattr(loader, "sampler", None), DistributedSampler)
@@ -184,9 +181,9 @@ def as_source(
         The data is empty.
     """
     source = _adapted(data, device, batch_size, seed, shuffle=shuffle, limit=limit)
-    if isinstance(source, LoaderSource) and _length(source.loader) is None:
+    if isinstance(source, LoaderSource) and length_of(source.loader) is None:
         raise TypeError(
-            f"data is {_kind(source.loader)} without a length; expected {_EXPECTED}, with a length, from which the"
+            f"data is {kind_of(source.loader)} without a length; expected {EXPECTED}, with a length, from which the"
             " learning-rate schedule follows"
         )
     return source
@@ -198,7 +195,7 @@ def evaluation_source(data: Data, device: torch.device, *, limit: int | None = N
     With `repeated`, the source can be read more than once. Errors are as in `as_source` and `in_order`.
     """
     if repeated and isinstance(data, Iterator):
-        raise TypeError(f"data is {_kind(data)}, which can be read only once; expected {_EXPECTED}")
+        raise TypeError(f"data is {kind_of(data)}, which can be read only once; expected {EXPECTED}")
     return _adapted(in_order(data, required=False), device, EVALUATION_BATCH_SIZE, 0, shuffle=False, limit=limit)
 
 
@@ -214,7 +211,7 @@ def image_batches(data: Tensor | npt.NDArray[Any] | Data, device: torch.device) 
     """
     images, batches = as_tensor(data), None
     if images is not None:
-        _require_examples(images)
+        require_examples(images)
         batches = torch.split(images, EVALUATION_BATCH_SIZE)
     for batch in _raw_batches(in_order(data, required=True), device) if batches is None else batches:
         content = batch_images(batch)
@@ -251,7 +248,7 @@ def _adapted(
         return loader
     if isinstance(data, DatasetSource | LoaderSource):
         return data
-    if _is_map_style(data):
+    if is_map_style(data):
         return DatasetSource(data, batch_size, shuffle=shuffle, seed=seed, limit=limit)
     if isinstance(data, IterableDataset):  # of examples, as in torch
         data = DataLoader(data, batch_size, collate_fn=collate, generator=Generator())
@@ -269,37 +266,3 @@ def _raw_batches(data: Any, device: torch.device) -> Iterable[Any]:
     if isinstance(source, DatasetSource):
         return DataLoader(source.dataset, source.batch_size, collate_fn=collate, generator=Generator())
     return source.iterate(0) if isinstance(source, LoaderSource) else source.batches(0)
-
-
-def _is_map_style(data: object) -> bool:
-    """Return True for a dataset of examples by index: torch's, Hugging Face's, or any other such object.
-
-    Lists and tuples hold batches.
-    """
-    if isinstance(data, Tensor | np.ndarray | list | tuple | str | bytes | Mapping | DataLoader | IterableDataset):
-        return False
-    return hasattr(data, "__getitem__") and hasattr(data, "__len__") and not _is_table(data)
-
-
-def _is_table(data: object) -> bool:
-    """Return True for a DataFrame or Series of pandas, whose index need not count the rows."""
-    return hasattr(data, "iloc")
-
-
-def _kind(data: object) -> str:
-    """Name the type of data; of arrays, say what to pass instead."""
-    advice = ", which holds images or targets alone" if isinstance(data, Tensor | np.ndarray) else ""
-    return f"{type(data).__name__}{advice}"
-
-
-def _length(data: object) -> int | None:
-    """Return the length of data, or None if it has none; a DataLoader of an IterableDataset may have none."""
-    try:
-        return len(data)  # type: ignore[arg-type]
-    except TypeError:
-        return None
-
-
-def _require_examples(data: object) -> None:
-    if _length(data) == 0:
-        raise ValueError("the data is empty; expected at least one example")
