@@ -2,6 +2,8 @@
 
 import contextlib
 import functools
+import gc
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -144,9 +146,20 @@ def test_function_replaced_in_torch(model: LeNet5, images: Tensor, monkeypatch: 
         assert_equal(model(images), by_layers(model, images))
 
 
-class Halved(nn.Module):
-    """A parametrization."""
+def test_plan_does_not_keep_a_model_alive() -> None:
+    models = [build() for _ in range(3)]
+    for model in models:
+        with torch.no_grad():
+            model(torch.rand(1, 1, 28, 28))
+    models[1].compile(backend="eager")
+    vars(models[2])["_old_forward"] = models[2].forward
+    references = [weakref.ref(model) for model in models]
+    del models, model
+    gc.collect()
+    assert [reference() for reference in references] == [None] * 3
 
+
+class Halved(nn.Module):
     def forward(self, weight: Tensor) -> Tensor:
         return weight / 2
 

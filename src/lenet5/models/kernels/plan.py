@@ -72,7 +72,8 @@ class Plan:
         modules = [model, *layers]
         self._watch, self._watched, self._methods = watch, watch.now(), _model_methods(type(model))
         self._layers, self._types = layers, [type(layer) for layer in layers]
-        self._states: list[dict[str, Any]] = [vars(module) for module in modules]
+        self._own = dict(vars(model))  # not the dict itself, which may come to hold the model, in a bound method
+        self._states: list[dict[str, Any]] = [vars(layer) for layer in layers]
         self._attributes = [dict(state) for state in self._states]
         self._children = [module._modules.values() for module in modules if module._modules]  # live views
         self._modules = [*chain(*self._children)]
@@ -96,7 +97,8 @@ class Plan:
         """Return True if nothing has changed since the plan was made, except the values of the parameters."""
         try:
             return (
-                self._states == self._attributes
+                vars(model) == self._own
+                and self._states == self._attributes
                 and [*map(type, self._layers)] == self._types
                 and [*chain(*self._children)] == self._modules
                 and not any(self._hooks)
