@@ -68,6 +68,16 @@ def test_prediction_answers_with_the_names_of_the_folders(run: Run) -> None:
     assert np.mean([answer == kind for answer, kind in zip(answers, kinds, strict=True)]) > 0.9
 
 
+@pytest.mark.parametrize("size", [(28, 28), (32, 32), (40, 25)])
+def test_border_of_the_original_network_is_added_as_in_training(size: tuple[int, int], tmp_path: Path) -> None:
+    for kind in ("bars", "rings"):
+        (tmp_path / kind).mkdir()
+        draw(kind, 0).resize(size).convert("L").save(tmp_path / kind / "0.png")
+    dataset = lenet5.ImageDataset.from_folder(tmp_path, transform=lenet5.Preprocess.original())
+    pretrained = lenet5.Pretrained(lenet5.LeNet5Original(), lenet5.Preprocess.original(), {"raw": True})
+    assert torch.equal(pretrained.prepare(tmp_path / "bars" / "0.png")[0], dataset[0][0])
+
+
 def test_bundled_weights_expect_photographs() -> None:
     pretrained = lenet5.load("mnist_v2")
     image = draw("bars", 3)

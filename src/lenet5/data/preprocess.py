@@ -1,7 +1,7 @@
 """Preprocessing of images of any kind to normalised batches. Pixels are normalised only here."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
@@ -69,6 +69,10 @@ class Preprocess:
     def original(cls) -> Self:
         """Return the preprocessing of LeCun et al. (1998), section II.B: 28x28 in 32x32, black -0.1, white 1.175."""
         return cls(image_size=32, padding=2, mean=0.1 / 1.275, std=1 / 1.275)
+
+    def without_border(self) -> Self:
+        """Return the same preprocessing without the border, for images that get it later."""
+        return replace(self, image_size=self.image_size - 2 * self.padding, padding=0)
 
     def __call__(self, images: Images) -> Tensor:
         """Convert an image or a batch of images to the input of the network.

@@ -73,7 +73,10 @@ class Pretrained:
 
         if not raw:
             return as_batch(self.preprocess(load_digit(images)))
-        return as_batch(self.preprocess(open_image(images) if isinstance(images, str | os.PathLike) else images))
+        image: Images = open_image(images) if isinstance(images, str | os.PathLike) else images
+        if self.meta.get("raw"):  # as in training: resized as `from_folder` does, then transformed
+            image = self.preprocess.without_border().resize(image)
+        return as_batch(self.preprocess(image))
 
     def predict(self, images: Input, *, raw: bool = False, device: Device = None) -> Predictions:
         """Predict the class of each image or photograph.
