@@ -23,7 +23,7 @@ class CSVLogger(Callback):
     path: Path
 
     def __init__(self, path: StrPath) -> None:
-        self.path = Path(path)
+        self.path = storage.as_path(path)
 
     def on_epoch_end(self, state: TrainingState, row: Row) -> None:  # noqa: ARG002 (the history has the row)
         """Write the table."""
@@ -56,7 +56,7 @@ class TensorBoardLogger(Callback):
 
         if every < 1:
             raise ValueError(f"every is {every}; expected at least 1")
-        self.directory, self.every = os.fspath(directory), every
+        self.directory, self.every = os.fspath(storage.as_path(directory)), every
         self._make_writer: Any = SummaryWriter
         self._writer: Any = None
 

@@ -35,7 +35,7 @@ class Profiler(Callback):
     def __init__(self, directory: StrPath, *, skip: int = 10, steps: int = 10) -> None:
         if skip < 1 or steps < 1:
             raise ValueError(f"skip is {skip} and steps is {steps}; expected at least 1")
-        self.directory, self.skip, self.steps = Path(directory), skip, steps
+        self.directory, self.skip, self.steps = storage.as_path(directory), skip, steps
         self._profile: profile | None = None
 
     def on_fit_start(self, state: TrainingState) -> None:
