@@ -1,0 +1,49 @@
+"""No environment variable breaks a training run."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+UNUSUAL = {
+    "MPLBACKEND": "module://a_backend.of_a_notebook",
+    "MATPLOTLIBRC": "settings",
+    "COLUMNS": "many",
+    "TERM": "dumb",
+    "NO_COLOR": "1",
+    "PYTHONIOENCODING": "ascii",
+    "PYTHONSAFEPATH": "1",
+    "TZ": "Nowhere/Land",
+    "LANG": "C",
+    "LC_ALL": "C",
+    "OMP_NUM_THREADS": "",
+    "WORLD_SIZE": "",
+    "XDG_CACHE_HOME": "cache-that-does-not-exist",
+}
+
+
+@pytest.mark.parametrize("variables", [{}, {"PYTHONOPTIMIZE": "2"}, {"PYTHONWARNINGS": "error"}])
+def test_unusual_environment_breaks_no_training(tmp_path: Path, variables: dict[str, str]) -> None:
+    (tmp_path / "settings").mkdir()
+    settings = "text.usetex: True\nfont.family: Nonsense\nsavefig.format: pdf\nsavefig.dpi: 3\n"
+    (tmp_path / "settings" / "matplotlibrc").write_text(settings, encoding="utf-8")
+    result = subprocess.run(
+        [sys.executable, "-m", "lenet5", "train", "--epochs", "1", "--device", "cpu", "--out", "run"],
+        cwd=tmp_path,
+        env={**os.environ, **UNUSUAL, **variables},
+        capture_output=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr.decode("ascii", "replace")
+    for name in ("curves.png", "confusion_matrix.png"):
+        assert (tmp_path / "run" / name).read_bytes()[:4] == b"\x89PNG"
+    assert result.stdout.isascii()
+
+
+def test_help_is_ascii() -> None:
+    for command in ([], ["train"], ["evaluate"], ["predict"], ["compare"], ["info"], ["benchmark"]):
+        arguments = [sys.executable, "-m", "lenet5", *command, "--help"]
+        result = subprocess.run(arguments, capture_output=True, check=True)
+        assert result.stdout.isascii()
