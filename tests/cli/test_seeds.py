@@ -34,7 +34,9 @@ def test_each_seed_is_a_run_and_the_spread_is_printed(
     result = run(*OPTIONS, "--seeds", 2, "--out", folder)
     assert f"{folder / 'seed-3'} has finished" in result.stdout
     assert (folder / "seed-3" / "model.safetensors").stat().st_mtime_ns == first
-    accuracies = [json.loads((folder / f"seed-{seed}" / "report.json").read_text())["accuracy"] for seed in (3, 4)]
+    accuracies = [
+        json.loads((folder / f"seed-{seed}" / "report.json").read_text(encoding="utf-8"))["accuracy"] for seed in (3, 4)
+    ]
     percent = 100 * pd.Series(accuracies)
     expected = f"test accuracy: {percent.mean():.2f} ± {percent.std():.2f} % (mean ± sd) over 2 seeds: seed-3, seed-4"
     assert expected in result.stdout
