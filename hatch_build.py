@@ -4,6 +4,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,23 @@ FLAGS = ["-O3", "-fPIC", "-Wno-psabi"]
 
 
 class Kernels(BuildHookInterface[Any]):
-    """Add `liblenet5.so` and `liboriginal.so` to the wheel, and tag the wheel for its platform."""
+    """Add `liblenet5` and `liboriginal` to the wheel, and tag the wheel for its platform.
 
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 (the hook's signature)
+    The name of a library ends with a checksum of the sources, so that one of earlier sources is never loaded.
+    """
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile each source; if one fails, show the compiler's output and leave that kernel out of the wheel."""
         compiler = shutil.which("cc") or shutil.which("gcc")
         if sys.platform != "linux" or platform.machine() != "x86_64" or compiler is None:
             return
+        folder = Path(self.root) / FOLDER
+        version = f"{zlib.crc32(b''.join(file.read_bytes() for file in sorted(folder.glob('*.[ch]')))):08x}"
+        for earlier in folder.glob("lib*.so"):
+            earlier.unlink()
         for name, flags in SOURCES.items():
-            source = Path(self.root) / FOLDER / f"{name}.c"
-            library = source.with_name(f"lib{name}.so")  # with a prefix, so that Python does not take it for a module
+            source = folder / f"{name}.c"
+            library = folder / f"lib{name}-{version}.so"  # with a prefix, so that Python does not take it for a module
             compiled = library.with_suffix(".o")
             steps = [
                 [compiler, *FLAGS, *flags, "-c", str(source), "-o", str(compiled)],

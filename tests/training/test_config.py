@@ -3,7 +3,7 @@ import math
 import re
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal, assert_type
+from typing import Any, Literal, assert_type, get_type_hints
 
 import pytest
 
@@ -105,3 +105,9 @@ def test_config_survives_json() -> None:
     restored = TrainerConfig(**json.loads(json.dumps(config.to_dict())))
     assert restored.to_dict() == config.to_dict()
     assert restored.checkpoint_dir == str(Path("run") / "checkpoints")
+
+
+def test_types_of_settings_can_be_read_as_parsers_of_configurations_do() -> None:
+    hints = get_type_hints(TrainerConfig)
+    assert set(hints) == {field.name for field in fields(TrainerConfig)}
+    assert hints["max_epochs"] is int

@@ -1,6 +1,5 @@
 """`load_data`: training, validation and test sets, by name or from files of one's own."""
 
-import difflib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .. import notebook
-from ..arguments import as_integer
+from ..arguments import as_integer, suggestion
 from ..storage import StrPath, as_path
 from .catalogue import NAMES, SOURCES, IdxFiles
 from .datasets import ImageDataset
@@ -139,10 +138,9 @@ def _own_path(name: StrPath) -> Path:
         raise FileNotFoundError(
             f"{path} does not exist; expected a folder, a .csv or .npz file, or the name of a dataset"
         )
-    close = difflib.get_close_matches(name.lower(), NAMES, 1)
-    hint = f" (did you mean {close[0]!r}?)" if close else ""
     raise ValueError(
-        f"name is {name!r}{hint}; expected one of: {', '.join(NAMES)}, or the path of a folder, a .csv or a .npz file"
+        f"name is {name!r}{suggestion(name, NAMES)}; expected one of: {', '.join(NAMES)}, or the path of a folder, a"
+        " .csv or a .npz file"
     )
 
 

@@ -7,12 +7,15 @@ from dataclasses import asdict, dataclass, fields
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeAlias, Union, get_args, get_origin
 
+from .. import notebook
 from ..arguments import as_integer, as_number
 
 if TYPE_CHECKING:
     import torch
 
-from .. import notebook
+    TorchDevice: TypeAlias = torch.device
+else:
+    TorchDevice = Any  # so that parsers of configurations can read the types, although this module imports no torch
 
 
 class Rule(NamedTuple):
@@ -130,7 +133,7 @@ class TrainerConfig:
     """Seed for shuffling and all randomness in `fit`. It does not affect the initial weights. To fix them, call
     `torch.manual_seed` before you construct the model."""
 
-    device: "str | torch.device | None" = "auto"
+    device: str | TorchDevice | None = "auto"
     """A torch device or its name, such as "cpu", "cuda:1" or "mps"; "auto" or None for the accelerator that torch
     finds, else the CPU. With several processes, each uses the accelerator of its local rank. Stored as a name."""
 

@@ -56,7 +56,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
 def build(script: types.ModuleType, root: Path, sources: dict[str, str]) -> tuple[dict[str, Any], list[str]]:
     """Run the hook on C sources; return hatchling's build data and the warnings."""
     folder = root / script.FOLDER
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for name, source in sources.items():
         (folder / f"{name}.c").write_text(source, encoding="utf-8")
     app, build_data = App(), {"artifacts": [], "pure_python": True, "tag": None}
@@ -64,12 +64,18 @@ def build(script: types.ModuleType, root: Path, sources: dict[str, str]) -> tupl
     return build_data, app.warnings
 
 
+def libraries_in(root: Path, folder: Path) -> list[str]:
+    return sorted(str(folder / library.name) for library in (root / folder).glob("*.so"))
+
+
 @needs_compiler
 def test_both_libraries_are_added_to_the_wheel(script: types.ModuleType, tmp_path: Path) -> None:
     build_data, warnings = build(script, tmp_path, {"lenet5": GOOD, "original": GOOD})
-    libraries = [str(script.FOLDER / f"lib{name}.so") for name in ("lenet5", "original")]
+    libraries = libraries_in(tmp_path, script.FOLDER)
+    assert [library.rpartition("-")[0] for library in libraries] == [
+        str(script.FOLDER / f"lib{name}") for name in ("lenet5", "original")
+    ]
     assert build_data == {"artifacts": libraries, "pure_python": False, "tag": "py3-none-linux_x86_64"}
-    assert all((tmp_path / name).is_file() for name in libraries)
     assert not list(tmp_path.rglob("*.o"))
     assert warnings == []
 
@@ -82,7 +88,8 @@ def test_failed_compilation_shows_the_output_of_the_compiler(
     sources = {"lenet5": GOOD, "original": GOOD, name: BROKEN}
     build_data, (warning,) = build(script, tmp_path, sources)
     (other,) = {"lenet5", "original"} - {name}
-    assert build_data["artifacts"] == [str(script.FOLDER / f"lib{other}.so")]
+    assert build_data["artifacts"] == libraries_in(tmp_path, script.FOLDER)
+    assert f"lib{other}-" in build_data["artifacts"][0]
     assert f"{name}.c -o " in warning
     assert " failed:\n" in warning
     assert "missing" in warning.split(" failed:\n")[1]
@@ -94,6 +101,14 @@ def test_wheel_without_kernels_stays_pure(script: types.ModuleType, tmp_path: Pa
     build_data, warnings = build(script, tmp_path, {"lenet5": BROKEN, "original": BROKEN})
     assert build_data == {"artifacts": [], "pure_python": True, "tag": None}
     assert len(warnings) == 2
+
+
+@needs_compiler
+def test_libraries_of_earlier_sources_are_replaced(script: types.ModuleType, tmp_path: Path) -> None:
+    names = {"lenet5": GOOD, "original": GOOD}
+    (first, second) = (build(script, tmp_path, names | {"lenet5": GOOD + comment})[0] for comment in ("", "/* new */"))
+    assert set(first["artifacts"]).isdisjoint(second["artifacts"])
+    assert libraries_in(tmp_path, script.FOLDER) == second["artifacts"]
 
 
 @pytest.mark.parametrize("missing", ["compiler", "Linux", "x86-64"])

@@ -29,7 +29,7 @@ def _enable_kernels(monkeypatch: pytest.MonkeyPatch, reload_libraries: Callable[
 @needs_compiler
 @pytest.mark.parametrize("name", ["lenet5", "original"])
 def test_library_is_built_where_a_compiler_is_present(name: str) -> None:
-    assert library.load(name) is not None, f"lib{name}.so is missing: reinstall lenet5, and read the compiler's output"
+    assert library.load(name) is not None, f"lib{name} is missing: reinstall lenet5, and read the compiler's output"
 
 
 @needs_compiler
@@ -64,6 +64,18 @@ def test_environment_variable_turns_both_kernels_off(
 def test_other_values_of_the_environment_variable_keep_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LENET5_KERNELS", "")
     assert library.load("original") is not None
+
+
+@needs_compiler
+def test_library_of_different_sources_is_not_loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for file in Path(library.__file__).parent.glob("*.[chs]*"):
+        shutil.copy(file, tmp_path)
+    monkeypatch.setattr(library, "__file__", str(tmp_path / "library.py"))
+    assert library.load("original") is not None
+    library.load.cache_clear()
+    with (tmp_path / "original.c").open("a", encoding="utf-8") as source:
+        source.write("/* an edit */\n")
+    assert library.load("original") is None
 
 
 def test_networks_work_without_the_libraries(

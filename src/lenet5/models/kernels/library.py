@@ -3,6 +3,7 @@
 import ctypes
 import functools
 import os
+import zlib
 from collections.abc import Callable, Sequence
 from operator import attrgetter
 from pathlib import Path
@@ -16,11 +17,16 @@ _TYPES = {"p": ctypes.c_void_p, "i": ctypes.c_int, "l": ctypes.c_long, "f": ctyp
 
 @functools.cache
 def load(name: str) -> ctypes.CDLL | None:
-    """Load a compiled library; return None if it was not built, or if LENET5_KERNELS=none turns the kernels off."""
+    """Load a compiled library; return None if LENET5_KERNELS=none turns the kernels off.
+
+    Return None, too, if it was not built, or was built from different sources: its name has a checksum of them.
+    """
     if os.environ.get("LENET5_KERNELS") == "none":
         return None
+    folder = Path(__file__).parent
+    version = zlib.crc32(b"".join(file.read_bytes() for file in sorted(folder.glob("*.[ch]"))))
     try:
-        return ctypes.CDLL(str(Path(__file__).with_name(f"lib{name}.so")))
+        return ctypes.CDLL(str(folder / f"lib{name}-{version:08x}.so"))
     except OSError:
         return None
 

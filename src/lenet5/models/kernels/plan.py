@@ -8,7 +8,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-import torch._C._dynamo.guards
 from torch import Tensor, UntypedStorage, nn
 
 from .. import unmodified
@@ -156,11 +155,12 @@ def _computes_by_layers(model: nn.Module) -> bool:
 
 def _guard(tensors: Sequence[Tensor]) -> Callable[..., bool]:
     """Return a check, in C++, that tensors still have these types, dispatch keys, dtypes, shapes and strides."""
-    guards: Any = torch._C._dynamo.guards
-    if not tensors or not hasattr(guards, "TensorGuards"):
+    try:
+        guards: Any = torch._C._dynamo.guards.TensorGuards
+    except AttributeError:  # no part of torch's public interface
         return lambda *_: False  # plans are then made at every call
+    if not tensors:
+        return lambda *_: False
     sizes, strides = [list(tensor.shape) for tensor in tensors], [list(tensor.stride()) for tensor in tensors]
-    check: Callable[..., bool] = guards.TensorGuards(
-        *tensors, dynamic_dims_sizes=sizes, dynamic_dims_strides=strides
-    ).check
+    check: Callable[..., bool] = guards(*tensors, dynamic_dims_sizes=sizes, dynamic_dims_strides=strides).check
     return check
