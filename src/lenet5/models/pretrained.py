@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from .. import storage
 from ..storage import StrPath
 from .architectures import architecture_name, register
-from .folder import CONFIG, TENSORS, WeightsFolder, assign_tensors
+from .folder import CONFIG, TENSORS, WeightsFolder, assign_tensors, check_tensors
 from .structure import check_structure
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "PretrainedModel",
     "WeightsFolder",
     "assign_tensors",
+    "check_tensors",
     "load_model",
     "model_files",
     "save_model",

@@ -62,7 +62,7 @@ class Checkpoint:
         state_tensors = storage.parse_tensors(files[_STATE_TENSORS], path / _STATE_TENSORS)
         try:
             self.state: dict[str, Any] = dict(_unpack(content["state"], state_tensors))
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
             raise ValueError(f"{path / STATE} does not hold the state of a run: {error!r}") from error
 
 
@@ -159,7 +159,7 @@ def checkpoint_to_resume(resume: StrPath | None, directory: StrPath | None, *, m
     checkpoint = find_checkpoint(storage.as_path(resume))
     if "parts" not in checkpoint.state:
         raise ValueError(f"{checkpoint.path} holds a Trainer that was never trained; expected a checkpoint of a run")
-    if checkpoint.state["step"] and not (checkpoint.state["finished"] or mid_epoch):
+    if checkpoint.state.get("step") and not (checkpoint.state.get("finished") or mid_epoch):
         raise ValueError(
             f"{checkpoint.path} was written in the middle of an epoch, where this loader cannot continue; expected a"
             " checkpoint from the end of an epoch, or the dataset itself to train on"

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from ..data.sources import Source, can_continue
+from ..models.pretrained import assign_tensors, check_tensors
 from ..runtime.distributed import launch_id
 from ..runtime.randomness import random_state, restore_random_state
 from .callbacks import Callback
-from .checkpoints import check_packable, decode, encode
+from .checkpoints import Checkpoint, check_packable, decode, encode
 from .description import describe, describe_loss, describe_source
-from .history import History
+from .form import check_form, check_optimizer_state, one_error, read_history
 from .optimization import Optimization
 from .state import TrainingState
 
@@ -82,7 +83,35 @@ class Snapshot:
             "ranks": [decode(data) for data in state.processes.all_gather_bytes(encode(own))] if together else [own],
         }
 
-    def check(self, saved: dict[str, Any]) -> None:
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Take over the run and the weights of a checkpoint, or nothing.
+
+        Raises
+        ------
+        ValueError
+            The checkpoint belongs to a different run, or its state is malformed.
+        """
+        with one_error(checkpoint.path):
+            own = decode(encode(self.to_dict(gather=False)))  # with the types that a checkpoint has
+            self._check(checkpoint.state)
+            check_form(checkpoint.state, own)
+            check_optimizer_state(checkpoint.state["parts"]["optimizer"]["state"], self.optimization.trained)
+            try:
+                self._restore(checkpoint.state)
+                self._assign_weights(checkpoint)
+            except BaseException:
+                self._restore({**own, "ranks": own["ranks"] * self.state.processes.world_size})
+                raise
+
+    def _assign_weights(self, checkpoint: Checkpoint) -> None:
+        state = self.state
+        if state.best is not None:
+            check_tensors(state.model, state.best, checkpoint.path)
+        tensors = checkpoint.tensors if state.finished else state.last or checkpoint.tensors
+        assign_tensors(state.model, tensors, checkpoint.path)  # last, when nothing else can fail
+        state.last = state.last if state.finished else None
+
+    def _check(self, saved: dict[str, Any]) -> None:
         """Raise ValueError unless a saved snapshot belongs to this run: same settings, data and callbacks."""
         _check_equal("the number of batches per epoch", saved["num_steps"], self.state.num_steps)
         names = [type(callback).__name__ for callback in self._stateful()]
@@ -98,8 +127,8 @@ class Snapshot:
             world_size = self.state.processes.world_size
             _check_equal("the number of processes, in the middle of a loader's epoch", len(saved["ranks"]), world_size)
 
-    def restore(self, saved: dict[str, Any]) -> None:
-        """Restore the result of `to_dict`, after `check`.
+    def _restore(self, saved: dict[str, Any]) -> None:
+        """Restore the result of `to_dict`, after `_check`.
 
         If the world size has changed, rank 0 takes over the loss sums of all ranks, and added ranks keep the random
         state of their own seeds.
@@ -109,7 +138,7 @@ class Snapshot:
             part.load_state_dict(saved["parts"][name])
         for callback, (_, callback_state) in zip(self._stateful(), saved["callbacks"], strict=True):
             callback.load_state_dict(callback_state)
-        state.history = History(saved["rows"], saved["best_epoch"])
+        state.history = read_history(saved)
         state.best = saved["best"] and {name: tensor.to(state.device) for name, tensor in saved["best"].items()}
         for name in _COUNTERS:
             setattr(state, name, saved[name])

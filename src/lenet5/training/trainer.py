@@ -26,6 +26,7 @@ from ..storage import StrPath, as_path
 from .callbacks import Callback
 from .checkpoints import broadcast_checkpoint, checkpoint_to_resume, claimed_folder, find_checkpoint, write_checkpoint
 from .config import TrainerConfig
+from .form import read_results
 from .history import History
 from .loop import Loop
 from .optimization import AnyOptimizer, AnyScheduler, Optimization
@@ -203,11 +204,7 @@ class Trainer:
             lambda: checkpoint_to_resume(resume, config.checkpoint_dir, mid_epoch=mid_epoch), state.processes
         )
         if checkpoint is not None:
-            run.check(checkpoint.state)
-            run.restore(checkpoint.state)
-            tensors = checkpoint.tensors if state.finished else state.last or checkpoint.tensors
-            assign_tensors(self.model, tensors, checkpoint.path)  # last, when nothing else can fail
-            state.last = state.last if state.finished else None
+            run.resume(checkpoint)
             self.model.train(not state.finished)
         return run
 
@@ -270,16 +267,14 @@ class Trainer:
             The checkpoint is damaged, or does not fit the model.
         """
         checkpoint = find_checkpoint(as_path(path))
+        config, history = read_results(checkpoint)
         if model is None:
             model = load_model(checkpoint.path)
         else:
             assign_tensors(model, checkpoint.tensors, checkpoint.path)
-        config = TrainerConfig(**checkpoint.state["config"])
         trainer = cls(model.eval(), replace(config, device=device or config.device), **options)
         trainer._loaded = checkpoint.state
-        trainer.state.history = History(checkpoint.state["rows"], checkpoint.state["best_epoch"])
-        if checkpoint.state.get("finished"):
-            trainer.state.history.finish(restore_best=config.restore_best)
+        trainer.state.history = history
         return trainer
 
     def _new_state(self, config: TrainerConfig, processes: Processes) -> TrainingState:
