@@ -150,5 +150,5 @@ def test_binary_and_truncated_files_are_named(tmp_path: Path) -> None:
         (tmp_path / "train.csv.gz").write_bytes(content)
         with pytest.raises(ValueError, match=r"train.csv.gz cannot be read"):
             ImageDataset.from_csv(tmp_path / "train.csv.gz")
-    with pytest.raises(FileNotFoundError, match="nowhere.csv is not a file; expected a .csv file"):
+    with pytest.raises(FileNotFoundError, match="nowhere.csv does not exist"):
         ImageDataset.from_csv(tmp_path / "nowhere.csv")

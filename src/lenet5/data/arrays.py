@@ -1,6 +1,8 @@
 """Images of one's own in a .npz file of numpy, as Keras and MedMNIST have them."""
 
 import contextlib
+import io
+import math
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -12,12 +14,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from .. import storage
 from ..storage import StrPath
 from .preprocess import Preprocess
 from .splits import split_in, words
 
 _IMAGES = {"x", "image", "images", "imgs", "data"}
 _LABELS = {"y", "label", "labels", "target", "targets"}
+_HEADER = 1 << 16  # bytes: more than the header of any array of numbers or strings has
 _BATCH = 1000  # images that are resized at a time
 
 
@@ -31,28 +35,23 @@ def read_arrays(path: StrPath, split: str, preprocess: Preprocess) -> tuple[Tens
     labels
         The class name of each image.
     """
-    path = Path(path).expanduser()
+    path = storage.as_path(path)
+    shown = storage.shown(path)
     with _open(path) as file:
         images_name, labels_name = _pairs(path, file.files).get(split, ("", ""))
         if not images_name:
             raise ValueError(
-                f"{path} holds {', '.join(file.files) or 'nothing'}; expected images and labels of {split!r}, such as"
+                f"{shown} holds {_list(file.files)}; expected images and labels of {split!r}, such as"
                 f" x_{split} and y_{split}"
             )
+        _check_headers(path, file, images_name, labels_name)  # before any content takes memory
         images, labels = (_read(path, file, name) for name in (images_name, labels_name))
-    labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
-    if labels.ndim != 1 or images.ndim not in (3, 4) or len(images) != len(labels) or not len(labels):
-        raise ValueError(
-            f"{path}: {images_name} has shape {images.shape} and {labels_name} {labels.shape}; expected (N, H, W),"
-            " (N, C, H, W) or (N, H, W, C), and (N,), not empty"
-        )
-    if labels.dtype.kind not in "buiUS":
-        raise ValueError(f"{path}: {labels_name} has dtype {labels.dtype}; expected integers or strings")
+    labels = labels[:, 0] if labels.ndim == 2 else labels
     names = [name.decode() if isinstance(name, bytes) else str(name) for name in labels.tolist()]
     try:
         return _resize(images[:, None] if images.ndim == 3 else images, preprocess), names
     except ValueError as error:
-        raise ValueError(f"{path}, {images_name}: {error}") from error
+        raise ValueError(f"{shown}, {storage.shown(images_name)}: {error}") from error
 
 
 def splits_of(path: Path) -> list[str]:
@@ -63,17 +62,54 @@ def splits_of(path: Path) -> list[str]:
 
 @contextlib.contextmanager
 def _open(path: Path) -> Iterator[Any]:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is not a file; expected a .npz file")
-    with path.open("rb") as content:
+    shown = storage.shown(path)
+    with storage.open_file(path) as content:
         try:
-            file = np.load(content)  # by default, pickles are refused
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{path} is not a readable .npz file: {error}") from error
-        if not isinstance(file, np.lib.npyio.NpzFile):
-            raise ValueError(f"{path} holds a single array; expected a .npz file with images and labels")
-        with file:
-            yield file
+            if not zipfile.is_zipfile(content):
+                raise ValueError(f"{shown} is not a readable .npz file; expected images and labels in a zip archive")
+            content.seek(0)
+            with np.load(content) as file:  # by default, pickles are refused
+                yield file
+        except (OSError, EOFError, zipfile.BadZipFile) as error:
+            raise ValueError(f"{shown} is not a readable .npz file: {error}") from error
+
+
+def _check_headers(path: Path, file: Any, images_name: str, labels_name: str) -> None:
+    """Raise ValueError unless two arrays are images and their labels, by the shapes and dtypes that they declare."""
+    (images, _), (labels, dtype) = (_header(path, file, name) for name in (images_name, labels_name))
+    shown = storage.shown(path)
+    flat = len(labels) == 1 or (len(labels) == 2 and labels[1] == 1)
+    if not flat or len(images) not in (3, 4) or images[0] != labels[0] or not labels[0]:
+        raise ValueError(
+            f"{shown}: {images_name} has shape {images} and {labels_name} {labels}; expected (N, H, W),"
+            " (N, C, H, W) or (N, H, W, C), and (N,), not empty"
+        )
+    if dtype.kind not in "buiUS":
+        raise ValueError(f"{shown}: {labels_name} has dtype {dtype}; expected integers or strings")
+
+
+def _header(path: Path, file: Any, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Return the shape and the dtype of an array, after comparing them with the size of its content."""
+    place = f"{storage.shown(path)}: {storage.shown(name)}"
+    try:
+        member = f"{name}.npy" if f"{name}.npy" in file.zip.namelist() else name
+        with file.zip.open(member) as content:
+            start = io.BytesIO(content.read(_HEADER))
+        version = np.lib.format.read_magic(start)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(start)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{place} cannot be read: {error}") from error
+    if dtype.hasobject:
+        raise ValueError(f"{place} holds Python objects, which loading could execute; expected numbers or strings")
+    found, expected = file.zip.getinfo(member).file_size - start.tell(), math.prod(shape) * dtype.itemsize
+    if found != expected:
+        raise ValueError(f"{place} has shape {shape} and {found} bytes of content; expected {expected}")
+    return shape, dtype
+
+
+def _list(names: list[str]) -> str:
+    return storage.shown(", ".join(names)) or "nothing"
 
 
 def _pairs(path: Path, names: list[str]) -> dict[str, tuple[str, str]]:
@@ -83,7 +119,9 @@ def _pairs(path: Path, names: list[str]) -> dict[str, tuple[str, str]]:
         own = [name for name in names if (split_in(name) or "train") == split]
         images, labels = ([name for name in own if kinds & set(words(name))] for kinds in (_IMAGES, _LABELS))
         if len(images) > 1 or len(labels) > 1:
-            raise ValueError(f"{path} holds {', '.join(own)}; expected one array of images and one of labels per split")
+            raise ValueError(
+                f"{storage.shown(path)} holds {_list(own)}; expected one array of images and one of labels per split"
+            )
         if images and labels:
             pairs[split] = images[0], labels[0]
     return pairs
@@ -93,7 +131,7 @@ def _read(path: Path, file: Any, name: str) -> npt.NDArray[Any]:
     try:
         array: npt.NDArray[Any] = file[name]
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path}: {name} cannot be read: {error}") from error
+        raise ValueError(f"{storage.shown(path)}: {storage.shown(name)} cannot be read: {error}") from error
     return array
 
 

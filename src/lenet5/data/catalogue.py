@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+
+from ..storage import as_path
 
 _DIGITS = tuple("0123456789")
 _CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
@@ -76,5 +77,5 @@ NAMES = ("digits", *SOURCES)
 
 def short_name(data: str) -> str:
     """Return the name of a dataset, or the name without suffixes of the folder or file of one's own data."""
-    path = Path(data).expanduser().absolute()
+    path = as_path(data).absolute()
     return data if data in NAMES else path.name.partition(".")[0] or path.name.strip(".") or "own"

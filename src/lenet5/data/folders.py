@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .. import notebook
+from .. import notebook, storage
 from ..storage import StrPath
 from .images import open_image
 from .preprocess import Preprocess
@@ -29,26 +29,29 @@ def read_folder(path: StrPath, preprocess: Preprocess) -> tuple[Tensor, list[str
     labels
         The class name of each image.
     """
-    path = Path(path).expanduser()
+    path = storage.as_path(path)
     if not path.is_dir():
-        raise FileNotFoundError(f"{path} is not a folder; expected a folder with one folder of images per class")
+        raise FileNotFoundError(
+            f"{storage.shown(path)} is not a folder; expected a folder with one folder of images per class"
+        )
     folders = subfolders(path)
     splits = [folder.name for folder in folders if is_split(folder.name)]
     if splits and len(splits) == len(folders):
         raise ValueError(
-            f"{path} holds the splits {', '.join(splits)}; expected one folder per class: pass {folders[0]}, or the"
+            f"{storage.shown(path)} holds the splits {', '.join(splits)}; expected one folder per class: pass"
+            f" {storage.shown(folders[0])}, or the"
             " whole folder to load_data"
         )
     if not folders:
-        raise ValueError(f"{path} holds no folders; expected one folder of images per class")
+        raise ValueError(f"{storage.shown(path)} holds no folders; expected one folder of images per class")
     files, labels = [], []
     for folder in folders:
         found = _image_files(folder)
         if not found:
-            raise ValueError(f"{folder} holds no images; expected files such as .png or .jpg")
+            raise ValueError(f"{storage.shown(folder)} holds no images; expected files such as .png or .jpg")
         files += found
         labels += [folder.name] * len(found)
-    return _read_images(files, preprocess, path.name), labels
+    return _read_images(files, preprocess, storage.shown(path.name)), labels
 
 
 def subfolders(path: Path) -> list[Path]:
@@ -108,4 +111,4 @@ def _read_image(file: Path, preprocess: Preprocess) -> Tensor:
     try:
         return preprocess.resize(image)
     except ValueError as error:
-        raise ValueError(f"{file}: {error}") from error
+        raise ValueError(f"{storage.shown(file)}: {error}") from error

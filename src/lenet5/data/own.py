@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from .. import storage
 from .arrays import splits_of
 from .datasets import ImageDataset
 from .folders import subfolders
@@ -26,7 +27,9 @@ def read_own(path: Path) -> dict[str, ImageDataset]:
     """
     readers = _readers(path)
     if "train" not in readers:
-        raise ValueError(f"{path} holds {' and '.join(readers)}, without training images; expected a training set")
+        raise ValueError(
+            f"{storage.shown(path)} holds {' and '.join(readers)}, without training images; expected a training set"
+        )
     train = readers.pop("train")(None, None)
     return {"train": train, **{split: read(train.classes, train.transform) for split, read in readers.items()}}
 
@@ -43,17 +46,19 @@ def _readers(path: Path) -> dict[str, _Reader]:
         return {"train": _table(path)}
     if name.endswith(".npz"):
         return {split: _arrays(path, split) for split in splits_of(path)} or {"train": _arrays(path, "train")}
-    raise ValueError(f"{path} is no data of a known form; expected a folder, or a .csv, .csv.gz or .npz file")
+    raise ValueError(
+        f"{storage.shown(path)} is no data of a known form; expected a folder, or a .csv, .csv.gz or .npz file"
+    )
 
 
 def _readers_of_folder(path: Path) -> dict[str, _Reader]:
     folders = subfolders(path)
     splits = [folder for folder in folders if is_split(folder.name)]
     if splits and len(splits) < len(folders):
-        others = [folder.name for folder in folders if folder not in splits]
+        others = [storage.shown(folder.name) for folder in folders if folder not in splits]
         raise ValueError(
-            f"{path} holds the folders {', '.join(folder.name for folder in splits)}, which name splits, beside"
-            f" {', '.join(others[:3])}; expected either splits or classes (ImageDataset.from_folder reads classes)"
+            f"{storage.shown(path)} holds the folders {', '.join(folder.name for folder in splits)}, which name splits,"
+            f" beside {', '.join(others[:3])}; expected either splits or classes (ImageDataset.from_folder reads classes)"
         )
     if splits:
         return _by_split(path, {folder: _folder(folder) for folder in splits})
@@ -71,11 +76,15 @@ def _by_split(path: Path, readers: dict[Path, _Reader]) -> dict[str, _Reader]:
     for file, reader in readers.items():
         split = split_in(file.name)
         if split is None or split in named:
-            names = ", ".join(other.name for other in readers)
-            raise ValueError(f"{path} holds {names}; expected one file or folder each for train, val and test")
+            names = storage.shown(", ".join(other.name for other in readers))
+            raise ValueError(
+                f"{storage.shown(path)} holds {names}; expected one file or folder each for train, val and test"
+            )
         named[split] = reader
     if not named:
-        raise ValueError(f"{path} holds several files; expected one, or .csv files such as train.csv and test.csv")
+        raise ValueError(
+            f"{storage.shown(path)} holds several files; expected one, or .csv files such as train.csv and test.csv"
+        )
     return named
 
 

@@ -1,10 +1,13 @@
 """Images of one's own in a .csv file with one image per row, as on Kaggle."""
 
+import contextlib
 import csv
 import gzip
+import io
 import math
 import re
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -14,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from .. import notebook
+from .. import notebook, storage
 from ..storage import StrPath
 from .preprocess import Preprocess
 
@@ -25,6 +28,7 @@ _LABELS = ("label", "class", "target")
 _IGNORED = ("", "id")
 _ROWS = 4096  # read at a time, which bounds the memory
 _LINE = 1 << 20  # bytes of the first line: more than any header has
+_CELL = 32  # bytes of a cell: more than a pixel takes
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,7 @@ class _Layout:
 
     separator: str
     has_header: bool
+    columns: int
     label: int
     pixels: list[int]
     shape: tuple[int, ...]  # of one image: (H, W) or (H, W, 3)
@@ -50,13 +55,13 @@ class _Layout:
         for channels in ((), (3,)):
             side = math.isqrt(len(pixels) // math.prod(channels))
             if side and side * side * math.prod(channels) == len(pixels):
-                return cls(separator, has_header, label, pixels, (side, side, *channels))
+                return cls(separator, has_header, len(cells), label, pixels, (side, side, *channels))
         if not cells:
-            raise ValueError(f"{path} is empty; expected a label and pixels in each row")
+            raise ValueError(f"{storage.shown(path)} is empty; expected a label and pixels in each row")
         without_label = math.isqrt(len(cells)) ** 2 == len(cells)
         raise ValueError(
-            f"{path} has {len(cells)} columns{', and none for labels' if without_label else ''}; expected a label and"
-            " its pixels, whose number is a square (784 for 28x28) or three times a square"
+            f"{storage.shown(path)} has {len(cells)} columns{', and none for labels' if without_label else ''};"
+            " expected a label and its pixels, whose number is a square (784 for 28x28) or three times a square"
         )
 
 
@@ -72,14 +77,17 @@ def read_table(path: StrPath, preprocess: Preprocess) -> tuple[Tensor, list[str]
     """
     import pandas as pd
 
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is not a file; expected a .csv file")
+    path = storage.as_path(path)
+    shown = storage.shown(path)
     images, labels = [], []
-    try:
-        layout = _Layout.of(path, _first_line(path))
+    with contextlib.ExitStack() as stack, _one_error(path):
+        with _open(path) as file:
+            line = file.readline(_LINE)
+        layout = _Layout.of(path, line.decode("utf-8-sig").strip("\r\n"))
+        longest = max(len(line), _CELL * (len(layout.pixels) + 100))
+        file = stack.enter_context(_open(path))
         chunks = pd.read_csv(
-            path,
+            io.BufferedReader(_Rows(file, longest, shown)),
             sep=layout.separator,
             header=None,
             skiprows=int(layout.has_header),
@@ -89,25 +97,63 @@ def read_table(path: StrPath, preprocess: Preprocess) -> tuple[Tensor, list[str]
             chunksize=_ROWS,
             low_memory=False,
             encoding="utf-8-sig",
-            compression="gzip" if path.suffix.lower() == ".gz" else None,
         )
-        for chunk in notebook.progress_bars()(chunks, desc=path.name, unit=f"x{_ROWS} rows", leave=False, disable=None):
+        options = {"desc": storage.shown(path.name), "unit": f"x{_ROWS} rows", "leave": False, "disable": None}
+        for chunk in notebook.progress_bars()(chunks, **options):
+            if chunk.shape[1] != layout.columns:
+                raise ValueError(
+                    f"{shown}, row {_row(layout, chunk, 0)}: {chunk.shape[1]} columns; expected {layout.columns}, as in"
+                    " the first row"
+                )
             pixels = _pixels(path, layout, chunk).reshape(-1, *layout.shape)
             images.append(preprocess.resize(pixels if pixels.ndim == 4 else pixels[:, None]))
             labels += _labels(path, layout, chunk)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, csv.Error, zlib.error) as error:
-        raise ValueError(f"{path} is not a readable table: {error}") from error
-    except (OSError, EOFError) as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
     if not images:
-        raise ValueError(f"{path} holds no rows; expected a label and pixels in each")
+        raise ValueError(f"{shown} holds no rows; expected a label and pixels in each")
     return torch.cat(images), labels
 
 
-def _first_line(path: Path) -> str:
-    with gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb") as file:
-        line = file.readline(_LINE)
-    return line.decode("utf-8-sig").strip("\r\n")
+@contextlib.contextmanager
+def _one_error(path: Path) -> Iterator[None]:
+    """Name the file in whatever an unreadable table raises."""
+    import pandas as pd
+
+    try:
+        yield
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, csv.Error, zlib.error) as error:
+        raise ValueError(f"{storage.shown(path)} is not a readable table: {storage.shown(error)}") from error
+    except FileNotFoundError:
+        raise
+    except (OSError, EOFError) as error:
+        raise ValueError(f"{storage.shown(path)} cannot be read: {error}") from error
+
+
+@contextlib.contextmanager
+def _open(path: Path) -> Iterator[io.BufferedIOBase]:
+    with storage.open_file(path) as file:
+        yield gzip.GzipFile(fileobj=file) if path.suffix.lower() == ".gz" else file
+
+
+class _Rows(io.RawIOBase):
+    """The content of a table, which ends in a ValueError at a row that is too long: it would fill the memory."""
+
+    def __init__(self, file: io.BufferedIOBase, longest: int, description: str) -> None:
+        self._file, self._longest, self._description = file, longest, description
+        self._length = 0  # bytes of the row that has not ended yet
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._file.read(min(len(buffer), self._longest))
+        lines = data.split(b"\n")
+        self._length = len(lines[-1]) + (self._length if len(lines) == 1 else 0)
+        if self._length > self._longest:
+            raise ValueError(
+                f"{self._description} holds a row of more than {self._longest} bytes; expected a label and pixels"
+            )
+        buffer[: len(data)] = data
+        return len(data)
 
 
 def _is_number(cell: str) -> bool:
@@ -131,7 +177,8 @@ def _pixels(path: Path, layout: _Layout, chunk: "pd.DataFrame") -> npt.NDArray[n
         row, column = (int(index) for index in np.argwhere(~valid)[0])
         value = chunk.iloc[row][layout.pixels[column]]
         raise ValueError(
-            f"{path}, row {_row(layout, chunk, row)}: pixel {column + 1} is {value}; expected an integer from 0 to 255"
+            f"{storage.shown(path)}, row {_row(layout, chunk, row)}: pixel {column + 1} is {storage.shown(value)};"
+            " expected an integer from 0 to 255"
         )
     return values.astype(np.uint8)
 
@@ -140,7 +187,9 @@ def _labels(path: Path, layout: _Layout, chunk: "pd.DataFrame") -> list[str]:
     labels = chunk[layout.label]
     if labels.isna().any():
         row = int(np.flatnonzero(labels.isna())[0])
-        raise ValueError(f"{path}, row {_row(layout, chunk, row)}: the label is missing; expected a number or a name")
+        raise ValueError(
+            f"{storage.shown(path)}, row {_row(layout, chunk, row)}: the label is missing; expected a number or a name"
+        )
     return [re.sub(r"\.0+$", "", label.strip()) if _is_number(label) else label.strip() for label in labels]
 
 
