@@ -7,6 +7,7 @@ import PIL.Image
 import pytest
 import torch
 import torchvision
+import torchvision.transforms.v2
 from torch.utils.data import DataLoader
 
 import lenet5
@@ -35,6 +36,14 @@ def test_preprocess_follows_to_tensor_in_a_torchvision_pipeline(channels: int) -
     image = random_image(28, 28, 3).convert("L" if channels == 1 else "RGB")
     pipeline = torchvision.transforms.Compose([torchvision.transforms.ToTensor(), Preprocess(channels=channels)])
     torch.testing.assert_close(pipeline(image), Preprocess(channels=channels)(image))
+
+
+def test_image_of_torchvisions_second_transforms_is_one_image() -> None:
+    image = random_image(28, 28, 3)
+    pipeline = torchvision.transforms.v2.Compose([torchvision.transforms.v2.ToImage(), Preprocess()])
+    converted = pipeline(image)
+    assert type(converted) is torch.Tensor
+    torch.testing.assert_close(converted, Preprocess()(image))
 
 
 def test_unsqueezed_image_is_a_batch_for_the_network() -> None:

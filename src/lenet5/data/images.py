@@ -45,6 +45,8 @@ def as_pixels(images: object, channels: int) -> Tensor:
         The object is of an unsupported type.
     """
     if isinstance(images, Tensor):
+        if images.ndim == 3 and _is_torchvision_image(images):
+            return scale_pixels(images.as_subclass(Tensor))
         return scale_pixels(_channels_first(images, channels))
     if isinstance(images, np.ndarray):
         return scale_pixels(_channels_first(_array_to_tensor(images), channels))
@@ -233,6 +235,11 @@ def scale_pixels(images: Tensor) -> Tensor:
         raise ValueError(f"images have dtype {images.dtype}; expected uint8, or floating point in [0, 1]")
     expected = "integers from 0 to 255 (16-bit images are uint16)"
     return _check_range(images.to(torch.int64), 255, expected).to(torch.uint8)
+
+
+def _is_torchvision_image(images: Tensor) -> bool:
+    """Return True for a tensor whose type says that it is an image (..., C, H, W): one of torchvision.tv_tensors."""
+    return type(images).__module__.partition("._")[0] == "torchvision.tv_tensors"
 
 
 def _check_range(images: Tensor, limit: int, expected: str) -> Tensor:

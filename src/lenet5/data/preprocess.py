@@ -90,6 +90,7 @@ class Preprocess:
             - (1, H, W), (`channels`, H, W) and (H, W, C) are one image.
             - (N, C, H, W) is a batch, and so is (N, H, W, C) if its second axis is not 1, 3 or 4.
             - (N, H, W) is a batch of greyscale images, unless N is 1, 3 or 4.
+            - A torchvision.tv_tensors.Image of three axes is one image (C, H, W).
             - A sequence of these, of any sizes, is a batch.
 
             A first axis of 3 or 4 that is not `channels` is ambiguous and refused, as it could hold the channels of one
