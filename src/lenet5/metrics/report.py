@@ -215,7 +215,9 @@ class Evaluation:
         if not len(wrong):
             raise ValueError(f"all {len(self)} images are classified correctly; there are no mistakes to plot")
         shown = wrong[np.argsort(-confidence[wrong], kind="stable")][:num_images]
-        names = [f"{self.classes[self.targets[i]]} as {self.classes[self.predictions[i]]}" for i in shown]
-        labels = [f"{name}\n{confidence[i]:.0%}" for name, i in zip(names, shown, strict=True)]
+        labels = [
+            f"{self.classes[self.targets[i]]}\nas {self.classes[self.predictions[i]]}\n{confidence[i]:.0%}"
+            for i in shown
+        ]
         title = f"true class as predicted class: {len(shown)} of {len(wrong)} mistakes"
         return plot_images(pixels[shown], labels, title)

@@ -178,20 +178,21 @@ def plot_images(images: npt.NDArray[np.uint8], labels: Sequence[str], title: str
     images
         (N, C, H, W). Images of three channels are colour; of others, the first channel is shown.
     labels
-        N labels.
+        N labels, of one or several lines. Long lines are cut.
     title
         Title of the figure.
     """
     num_columns = min(len(images), 10)
     num_rows = math.ceil(len(images) / num_columns)
-    figure = new_figure(0.8 * max(num_columns, 5), 0.4 + num_rows)
+    num_lines = max(label.count("\n") + 1 for label in labels)
+    figure = new_figure(0.8 * max(num_columns, 5), 0.4 + num_rows * (0.85 + 0.15 * num_lines))
     figure.suptitle(title, fontsize=9)
     for axes in figure.subplots(num_rows, num_columns, squeeze=False).flat:
         axes.set_axis_off()
     for axes, image, label in zip(figure.axes, images, labels, strict=False):
         axes.imshow(image.transpose(1, 2, 0) if len(image) == 3 else image[0], cmap="gray", vmin=0, vmax=255)
-        short = label if len(label) <= 11 else f"{label[:9]}…"  # so that neighbours do not touch
-        axes.set_title(_literal(short), fontsize=8)
+        lines = (line if len(line) <= 11 else f"{line[:9]}…" for line in label.split("\n"))  # neighbours do not touch
+        axes.set_title(_literal("\n".join(lines)), fontsize=8)
     return figure
 
 
