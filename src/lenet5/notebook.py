@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
+import os
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -31,10 +33,20 @@ def display(value: object) -> Any:
 
 def progress_bars() -> Any:
     """Return tqdm's class of progress bars: widgets in a notebook that has ipywidgets, text elsewhere."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), without_variables("TQDM_"):  # which tqdm reads when it is loaded, unchecked
         warnings.simplefilter("ignore")  # tqdm recommends ipywidgets, but tables show the progress without
         from tqdm.auto import tqdm
     return tqdm
+
+
+@contextlib.contextmanager
+def without_variables(*prefixes: str) -> Iterator[None]:
+    """Hide the environment variables of libraries during a block, because a bad value would break them."""
+    hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.upper().startswith(prefixes)}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 def table_html(caption: str, frame: pd.DataFrame) -> str:

@@ -20,6 +20,11 @@ UNUSUAL = {
     "LC_ALL": "C",
     "OMP_NUM_THREADS": "",
     "WORLD_SIZE": "",
+    "TQDM_MININTERVAL": "abc",
+    "TQDM_BAR_FORMAT": "{nothing}",
+    "TQDM_FILE": "file",
+    "LOKY_MAX_CPU_COUNT": "abc",
+    "MPLCONFIGDIR": "/dev/null",
     "XDG_CACHE_HOME": "cache-that-does-not-exist",
 }
 

@@ -11,9 +11,11 @@ from typing import IO, Any
 
 import click
 
+from .. import notebook
 from ..storage import shown
 from .parameters import DeviceName, Root
 
+_UNCHECKED = ("TQDM_", "LOKY_", "JOBLIB_")  # variables that libraries read unchecked, and no command needs
 _EXPECTED_ERRORS = (ValueError, OSError, FloatingPointError)
 root_option: Callable[[Any], Any] = click.option(
     "--root", type=Root(), help="Data folder; MNIST's files are in MNIST/raw."
@@ -56,7 +58,7 @@ class Group(click.Group):
         """Run a command, and convert expected errors to a `Failure`."""
         warnings.showwarning = _show_warning  # print only the message, without the source line
         try:
-            with _one_sentence():
+            with notebook.without_variables(*_UNCHECKED), _one_sentence():
                 return super().invoke(ctx)
         except KeyboardInterrupt:  # before the first training step, or at the second Ctrl-C
             echo("interrupted", err=True)

@@ -58,7 +58,7 @@ def _readers_of_folder(path: Path) -> dict[str, _Reader]:
         others = [storage.shown(folder.name) for folder in folders if folder not in splits]
         raise ValueError(
             f"{storage.shown(path)} holds the folders {', '.join(folder.name for folder in splits)}, which name splits,"
-            f" beside {', '.join(others[:3])}; expected either splits or classes (ImageDataset.from_folder reads classes)"
+            f" beside {', '.join(others[:3])}; expected either splits or classes (ImageDataset.from_folder reads these)"
         )
     if splits:
         return _by_split(path, {folder: _folder(folder) for folder in splits})
