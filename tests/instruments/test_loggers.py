@@ -81,3 +81,16 @@ def test_tensorboard_shows_metrics_and_learning_rate_once_after_a_resume(
 def test_tensorboard_logger_rejects_a_step_interval_below_1(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="every is 0; expected at least 1"):
         TensorBoardLogger(tmp_path, every=0)
+
+
+@each_instrument
+def test_instruments_expand_the_home_folder(
+    tiny: Tiny, make: Callable[[Path], Callback], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    Trainer(tiny.model(), tiny.config, callbacks=[make(Path("~/logs"))]).fit(tiny.examples())
+    assert any((tmp_path / "logs").iterdir())
+    assert not any((tmp_path / "elsewhere").iterdir())
