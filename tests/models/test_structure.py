@@ -185,3 +185,11 @@ def test_initialisation_does_not_matter_to_what_is_saved(tmp_path: Path) -> None
     model.save_pretrained(tmp_path)
     loaded = LeNet5Original.from_pretrained(tmp_path)
     assert all(torch.equal(tensor, loaded.state_dict()[name]) for name, tensor in model.state_dict().items())
+
+
+def test_method_replaced_on_an_instance_is_saved_with_a_warning(tmp_path: Path) -> None:
+    model = LeNet5()
+    model.get_submodule("f6.activation").forward = torch.tanh
+    with pytest.warns(UserWarning, match=r"not what replaces f6\.activation\.forward; the loaded model computes"):
+        model.save_pretrained(tmp_path)
+    assert type(LeNet5.from_pretrained(tmp_path).f6.activation) is nn.ReLU

@@ -273,3 +273,14 @@ def test_predict_rejects_a_photograph_without_a_digit(mnist: Pretrained) -> None
 def test_predict_rejects_other_types(mnist: Pretrained, images: Any, raw: bool) -> None:
     with pytest.raises(TypeError, match=f"{'NoneType' if images != 5 else 'int'}; expected"):
         mnist.predict(images, raw=raw)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_images_are_prepared_in_the_dtype_of_the_model(mnist: Pretrained, tmp_path: Path, dtype: torch.dtype) -> None:
+    LeNet5.from_pretrained("mnist_v2").to(dtype).save_pretrained(tmp_path, preprocess={})
+    images = torch.randint(256, (3, 1, 28, 28), dtype=torch.uint8)
+    converted = lenet5.load(tmp_path)
+    assert converted.prepare(images).dtype == dtype
+    torch.testing.assert_close(
+        converted.predict(images).probabilities, mnist.predict(images).probabilities, rtol=0.1, atol=0.1
+    )

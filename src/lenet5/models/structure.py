@@ -1,5 +1,6 @@
 """Whether a module is what its constructor's arguments describe, so that a weights folder can rebuild it."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -31,6 +32,7 @@ def check_structure(model: nn.Module, build: Callable[[], nn.Module], dtype: tor
     for path, layer in model.named_modules():
         if remedy := _undo(layer):
             raise ValueError(f"{name} cannot be saved: {path} computes its weights at every call; call {remedy} first")
+    _warn_of_replaced_methods(model)
     try:
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):  # its initial weights are not needed
             rebuilt = build().to(dtype)
@@ -45,6 +47,22 @@ def check_structure(model: nn.Module, build: Callable[[], nn.Module], dtype: tor
             f"{name} cannot be saved: {difference}. A weights folder holds the arguments and the tensors alone."
             f" Pass what differs to the constructor or to from_pretrained, such as {name}(activation=...) or"
             " from_pretrained(..., num_classes=...), or save the tensors with safetensors.torch.save_model"
+        )
+
+
+def _warn_of_replaced_methods(model: nn.Module) -> None:
+    """Warn of methods replaced on an instance: some wrappers, such as accelerate's, compute the same, others do not."""
+    replaced = [
+        f"{path}.{name}".removeprefix(".")
+        for path, layer in model.named_modules()
+        for name in vars(layer)
+        if callable(getattr(type(layer), name, None))
+    ]
+    if replaced:
+        warnings.warn(
+            f"a weights folder holds the arguments and the tensors of {type(model).__name__} alone, not what replaces"
+            f" {', '.join(replaced)}; the loaded model computes what its class defines",
+            stacklevel=2,
         )
 
 

@@ -61,12 +61,15 @@ class Pretrained:
         return threshold
 
     def prepare(self, images: Input, *, raw: bool = False) -> Tensor:
-        """Convert images or photographs to a batch (N, C, H, W) for the model; see `predict`."""
-        raw = raw or bool(self.meta.get("raw"))
+        """Convert images or photographs to a batch (N, C, H, W) of the dtype of the model; see `predict`."""
+        dtype = next((parameter.dtype for parameter in self.model.parameters()), torch.float32)
+        return self._prepare(images, raw=raw or bool(self.meta.get("raw"))).to(dtype)
+
+    def _prepare(self, images: Input, *, raw: bool) -> Tensor:
         if isinstance(images, Sequence) and not isinstance(images, str):
             if not images:
                 raise ValueError("no images were given; expected at least one")
-            return torch.cat([self.prepare(image, raw=raw) for image in images])
+            return torch.cat([self._prepare(image, raw=raw) for image in images])
         if isinstance(images, Tensor | np.ndarray):
             return as_batch(self.preprocess(images))
         from ..photo.digit import load_digit
