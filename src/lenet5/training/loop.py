@@ -20,7 +20,7 @@ from ..runtime.threads import iterate_in_one_thread, one_thread, shared_processo
 from .checkpoints import add_checkpoint, decode, encode
 from .config import TrainerConfig
 from .history import Row
-from .objective import check_class_targets, validate, validate_first_batch
+from .objective import check_class_targets, check_classes, validate, validate_first_batch
 from .optimization import Optimization
 from .preflight import check_last_batch, rehearse_checkpoint
 from .snapshot import Snapshot
@@ -53,7 +53,6 @@ class Loop:
     processes: Processes
     device: torch.device
     loss_fn: LossFunction
-    targets_checked: bool
     saved_at: float
     signal: int
 
@@ -67,7 +66,6 @@ class Loop:
         self.compute: Callable[..., Tensor] = self._compute
         if self._can_capture():
             self.compute = CapturedGradients(self._compute, run.state.model)
-        self.targets_checked = False
         self.saved_at = time.monotonic()
         self.signal = 0  # the last signal that is known to all ranks
 
@@ -93,12 +91,13 @@ class Loop:
             self._call("on_fit_end")
 
     def _check_first(self) -> None:
-        """Check what would otherwise fail late: the last batch, the validation, and the first checkpoint."""
+        """Check what would otherwise fail late: the last batch, the classes, the validation, the first checkpoint."""
         state, directory = self.state, self.config.checkpoint_dir
         if state.is_over:
             return
         with seeded(self.config.seed, self.device):  # data may draw random numbers, which the run must not miss
             check_last_batch(state.model, self.train, self.device)
+            check_classes(self.train, self.val, state)
             validation = None if self.val is None else validate_first_batch(self.val, state)
             content = self.snapshot.to_dict(gather=True) if directory is not None else {}
         self.optimization.check_metrics(validation is not None and validation.accuracy is not None)
@@ -158,19 +157,11 @@ class Loop:
             return fused_loss
         with autocast(self.device, self.config.precision):
             outputs = check_output(self.module(images))
-            self._check_targets(targets, outputs)
+            if not isinstance(self.train, TensorLoader):  # whose targets were checked before the first step
+                check_class_targets(targets, outputs, self.loss_fn)
             loss = check_loss(self.loss_fn(outputs, targets))
         torch.autograd.backward(self.optimization.scaler.scale(loss if weight == 1 else loss * weight))
         return loss.detach()
-
-    def _check_targets(self, targets: Tensor, outputs: Tensor) -> None:
-        """Check the targets of a batch. With a TensorLoader, check all targets once instead."""
-        if not isinstance(self.train, TensorLoader):
-            check_class_targets(targets, outputs, self.loss_fn)
-        elif not self.targets_checked:
-            self.targets_checked = True
-            rows = outputs.detach()[:1].expand(len(self.train.targets), *outputs.shape[1:])
-            check_class_targets(self.train.targets, rows, self.loss_fn)
 
     def _can_capture(self) -> bool:
         """Return True if the gradients of a step can be captured as a CUDA graph."""

@@ -6,12 +6,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..data.loader import TensorLoader
 from ..data.sources import Source
 from ..data.targets import check_targets
 from ..inference import not_ignored, predict_outputs, predict_outputs_and_targets, whole_loss
 from ..metrics.functions import accuracy
 from ..runtime.acceleration import LossFunction
 from .state import TrainingState
+
+_CLASS_LOSSES = nn.CrossEntropyLoss, nn.NLLLoss
 
 
 class Validation(NamedTuple):
@@ -35,6 +38,38 @@ def validate_first_batch(source: Source, state: TrainingState) -> Validation:
     return _measure(outputs, batches[0].targets.cpu(), state)
 
 
+def check_classes(train: Source, val: Source | None, state: TrainingState) -> None:
+    """Check the class names of a run, and the targets that are known before the first step: those of a TensorLoader.
+
+    Raises
+    ------
+    ValueError
+        The classes of the training and the validation data differ, or do not fit the outputs of the model.
+    """
+    if val is not None and train.classes is not None and val.classes not in (None, train.classes):
+        raise ValueError(
+            f"the classes of the validation data are {_shown(val.classes)}, those of the training data"
+            f" {_shown(train.classes)}; expected the same: pass classes=train.classes to the ImageDataset of validation"
+        )
+    for source in (train, val):
+        if isinstance(source, TensorLoader) and isinstance(state.loss_fn, _CLASS_LOSSES):
+            transform, image = source.dataset.transform, source.images[:1]
+            images = [image if transform is None else transform(image)]
+            outputs = predict_outputs(state.model, images, state.device, state.config.precision)
+            targets = source.targets.cpu()
+            check_class_targets(targets, outputs.expand(len(targets), *outputs.shape[1:]), state.loss_fn)
+            if len(source.classes) != outputs.shape[1]:
+                raise ValueError(
+                    f"there are {len(source.classes)} class names, but the model has {outputs.shape[1]} outputs;"
+                    " expected one name per output: pass all classes to the ImageDataset, or change the model"
+                )
+
+
+def _shown(classes: tuple[str, ...] | None) -> str:
+    names = classes or ()
+    return f"{len(names)} names ({', '.join(names[:12])}{', ...' if len(names) > 12 else ''})"
+
+
 def check_class_targets(targets: Tensor, outputs: Tensor, loss_fn: LossFunction) -> None:
     """Check the targets of a cross-entropy; other losses take any targets.
 
@@ -43,7 +78,7 @@ def check_class_targets(targets: Tensor, outputs: Tensor, loss_fn: LossFunction)
     ValueError
         The targets are neither indices of classes nor probabilities of classes.
     """
-    if not isinstance(loss_fn, nn.CrossEntropyLoss | nn.NLLLoss):
+    if not isinstance(loss_fn, _CLASS_LOSSES):
         return
     if outputs.ndim < 2:
         raise ValueError(f"the model returned shape {tuple(outputs.shape)}; expected logits (N, num_classes)")
