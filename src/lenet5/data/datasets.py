@@ -139,9 +139,10 @@ class ImageDataset(Dataset[tuple[Tensor, Tensor]]):
         ----------
         path
             A .csv file, or one compressed as .csv.gz, with or without a header. The label is in the column named
-            "label", "class" or "target", or else in the first. The number of pixels is a square (greyscale), or three
-            times a square (RGB, the three values of a pixel side by side). Columns that are named "id" or have no name
-            are ignored.
+            "label", "labels", "y", "target", "targets", "class" or "digit", or else in the only one whose name holds no
+            number. Without names, it is in the first. The number of pixels is a square (greyscale), or three times a
+            square (RGB, the three values of a pixel side by side). Pixels with numbered names are put in order. Columns
+            that are named "id" or "index", or have no name, are ignored.
         classes, image_size, channels, transform
             As in `from_folder`; the default classes are the labels that occur.
 
@@ -150,7 +151,8 @@ class ImageDataset(Dataset[tuple[Tensor, Tensor]]):
         FileNotFoundError
             There is no such file.
         ValueError
-            The file is damaged, has no labels, or has values that are no pixels. The message names the row.
+            The file is damaged, has no labels or has them in a column that no name tells, or has values that are no
+            pixels. The message names the row.
         """
         read = functools.partial(read_table, path)
         return cls._from_file(read, path, classes, image_size, channels, transform)

@@ -8,9 +8,8 @@ import math
 import re
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,50 +18,16 @@ from torch import Tensor
 
 from .. import notebook, storage
 from ..storage import StrPath
+from .columns import Columns
 from .preprocess import Preprocess
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_LABELS = ("label", "class", "target")
-_IGNORED = ("", "id")
+_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?(e[+-]?\d+)?", re.IGNORECASE)
 _ROWS = 4096  # read at a time, which bounds the memory
 _LINE = 1 << 20  # bytes of the first line: more than any header has
 _CELL = 32  # bytes of a cell: more than a pixel takes
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """Which column holds what."""
-
-    separator: str
-    has_header: bool
-    columns: int
-    label: int
-    pixels: list[int]
-    shape: tuple[int, ...]  # of one image: (H, W) or (H, W, 3)
-
-    @classmethod
-    def of(cls, path: Path, line: str) -> Self:
-        """Derive the layout from the first line of a file."""
-        separator = max(",;\t", key=line.count)
-        cells = [cell.strip().lower() for cell in next(csv.reader([line], delimiter=separator), [])]
-        named = [index for index, cell in enumerate(cells) if cell in _LABELS]
-        has_header = bool(named) or sum(not _is_number(cell) for cell in cells) > 1
-        label = named[0] if named else 0
-        ignored = [index for index, cell in enumerate(cells) if named and cell in _IGNORED]
-        pixels = [index for index in range(len(cells)) if index != label and index not in ignored]
-        for channels in ((), (3,)):
-            side = math.isqrt(len(pixels) // math.prod(channels))
-            if side and side * side * math.prod(channels) == len(pixels):
-                return cls(separator, has_header, len(cells), label, pixels, (side, side, *channels))
-        if not cells:
-            raise ValueError(f"{storage.shown(path)} is empty; expected a label and pixels in each row")
-        without_label = math.isqrt(len(cells)) ** 2 == len(cells)
-        raise ValueError(
-            f"{storage.shown(path)} has {len(cells)} columns{', and none for labels' if without_label else ''};"
-            " expected a label and its pixels, whose number is a square (784 for 28x28) or three times a square"
-        )
 
 
 def read_table(path: StrPath, preprocess: Preprocess) -> tuple[Tensor, list[str]]:
@@ -79,19 +44,19 @@ def read_table(path: StrPath, preprocess: Preprocess) -> tuple[Tensor, list[str]
 
     path = storage.as_path(path)
     shown = storage.shown(path)
-    images, labels = [], []
+    images, labels, last = [], [], set[int]()
     with contextlib.ExitStack() as stack, _one_error(path):
         with _open(path) as file:
             line = file.readline(_LINE)
-        layout = _Layout.of(path, line.decode("utf-8-sig").strip("\r\n"))
-        longest = max(len(line), _CELL * (len(layout.pixels) + 100))
+        columns = Columns.of(path, line.decode("utf-8-sig").strip("\r\n"))
+        longest = max(len(line), _CELL * (len(columns.pixels) + 100))
         file = stack.enter_context(_open(path))
         chunks = pd.read_csv(
             io.BufferedReader(_Rows(file, longest, shown)),
-            sep=layout.separator,
+            sep=columns.separator,
             header=None,
-            skiprows=int(layout.has_header),
-            dtype={layout.label: str},
+            skiprows=int(columns.has_header),
+            dtype={columns.label: str},
             na_values=[""],
             keep_default_na=False,
             chunksize=_ROWS,
@@ -100,16 +65,20 @@ def read_table(path: StrPath, preprocess: Preprocess) -> tuple[Tensor, list[str]
         )
         options = {"desc": storage.shown(path.name), "unit": f"x{_ROWS} rows", "leave": False, "disable": None}
         for chunk in notebook.progress_bars()(chunks, **options):
-            if chunk.shape[1] != layout.columns:
+            if chunk.shape[1] != columns.count:
                 raise ValueError(
-                    f"{shown}, row {_row(layout, chunk, 0)}: {chunk.shape[1]} columns; expected {layout.columns}, as in"
+                    f"{shown}, row {_row(columns, chunk, 0)}: {chunk.shape[1]} columns; expected {columns.count}, as in"
                     " the first row"
                 )
-            pixels = _pixels(path, layout, chunk).reshape(-1, *layout.shape)
+            pixels = _pixels(path, columns, chunk)
+            last.update(pixels[:, -1].tolist())
+            pixels = pixels.reshape(-1, *columns.shape)
             images.append(preprocess.resize(pixels if pixels.ndim == 4 else pixels[:, None]))
-            labels += _labels(path, layout, chunk)
+            labels += _labels(path, columns, chunk)
     if not images:
         raise ValueError(f"{shown} holds no rows; expected a label and pixels in each")
+    labels = _integers(labels)
+    columns.check(path, set(labels), last)
     return torch.cat(images), labels
 
 
@@ -156,43 +125,44 @@ class _Rows(io.RawIOBase):
         return len(data)
 
 
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def _pixels(path: Path, layout: _Layout, chunk: "pd.DataFrame") -> npt.NDArray[np.uint8]:
+def _pixels(path: Path, columns: Columns, chunk: "pd.DataFrame") -> npt.NDArray[np.uint8]:
     """Return (rows, columns) uint8 after checking every value."""
     import pandas as pd
 
-    table = chunk[layout.pixels]
+    table = chunk[columns.pixels]
     if any(dtype.kind not in "iuf" for dtype in table.dtypes.tolist()):
         table = table.apply(pd.to_numeric, errors="coerce")
     values: npt.NDArray[Any] = table.to_numpy()
     valid = (values >= 0) & (values <= 255) & (values == np.floor(values))
     if not valid.all():
         row, column = (int(index) for index in np.argwhere(~valid)[0])
-        value = chunk.iloc[row][layout.pixels[column]]
+        value = chunk.iloc[row][columns.pixels[column]]
         raise ValueError(
-            f"{storage.shown(path)}, row {_row(layout, chunk, row)}: pixel {column + 1} is {storage.shown(value)};"
+            f"{storage.shown(path)}, row {_row(columns, chunk, row)}: pixel {column + 1} is {storage.shown(value)};"
             " expected an integer from 0 to 255"
         )
     return values.astype(np.uint8)
 
 
-def _labels(path: Path, layout: _Layout, chunk: "pd.DataFrame") -> list[str]:
-    labels = chunk[layout.label]
+def _labels(path: Path, columns: Columns, chunk: "pd.DataFrame") -> list[str]:
+    labels = chunk[columns.label]
     if labels.isna().any():
         row = int(np.flatnonzero(labels.isna())[0])
         raise ValueError(
-            f"{storage.shown(path)}, row {_row(layout, chunk, row)}: the label is missing; expected a number or a name"
+            f"{storage.shown(path)}, row {_row(columns, chunk, row)}: the label is missing; expected a number or a name"
         )
-    return [re.sub(r"\.0+$", "", label.strip()) if _is_number(label) else label.strip() for label in labels]
+    return [label.strip() for label in labels]
 
 
-def _row(layout: _Layout, chunk: "pd.DataFrame", position: int) -> int:
+def _integers(labels: list[str]) -> list[str]:
+    """Write labels as integers if all are numbers: "7" for "7.0" and "7.000e+00". Names such as "1e3" stay."""
+    numbers = {label: float(label) if _NUMBER.fullmatch(label) else math.nan for label in set(labels)}
+    if not all(number.is_integer() for number in numbers.values()):
+        return labels
+    names = {label: label if label.isdecimal() else str(int(number)) for label, number in numbers.items()}
+    return [names[label] for label in labels]
+
+
+def _row(columns: Columns, chunk: "pd.DataFrame", position: int) -> int:
     """Return the number of a row in the file, with the header as row 1."""
-    return int(chunk.index[position]) + 1 + layout.has_header
+    return int(chunk.index[position]) + 1 + columns.has_header
