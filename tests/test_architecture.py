@@ -23,7 +23,7 @@ FROM_ABOVE = [
     ("weights/catalogue", "import lenet5.training"),
     ("training/trainer", "import lenet5.runs"),
     ("instruments/profiler", "import lenet5.recipes.catalogue"),
-    ("runs", "import lenet5.cli"),
+    ("runs/run", "import lenet5.cli"),
 ]
 CYCLES = [
     ("training/state", "from .trainer import Trainer"),

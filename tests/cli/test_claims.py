@@ -96,3 +96,9 @@ def test_finished_run_survives_faults_while_its_report_is_written(
 def contents(folder: Path) -> dict[str, bytes]:
     """Return the files of a run, hidden ones included."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_run_that_fails_before_its_first_checkpoint_leaves_no_folder(tmp_path: Path, invoke: Invoke) -> None:
+    result = invoke("train", "--lr", "1e30", "--device", "cpu", "--out", tmp_path / "new" / "run")
+    assert (result.exit_code, "the loss became NaN" in result.stderr) == (2, True)
+    assert not list(tmp_path.iterdir())

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 REFUSED = [
-    ("train --epochs 0", "max_epochs is 0; expected an integer of at least 1"),
+    ("train --epochs 0", "max_epochs is 0; expected an integer from 1 to 2**31 - 1"),
+    (
+        "train --batch-size 99999999999999999999",
+        "batch_size is 99999999999999999999; expected an integer from 1 to 2**31",
+    ),
+    ("train --set keep_checkpoints=1e30", "keep_checkpoints is 1e+30; expected an integer from 1 to 2**31 - 1"),
+    (f"train --set augment.smoothness={'9' * 400}", "expected a number of at least 1"),
+    ("train --seeds 2 --seed 4294967295", "seed is 4294967296; expected an integer from 0 to 2**32 - 1"),
     ("train --lr -1", "lr is -1.0; expected a finite number above 0"),
     ("train --lr nan", "lr is nan; expected"),
     ("train --batch-size 0", "batch_size is 0; expected"),
@@ -32,7 +39,7 @@ REFUSED = [
     ("train --set q=1", "no setting 'q'; expected one of: max_epochs, "),
     ("train --set weight_decay=-1", "weight_decay is -1; expected a finite number of at least 0"),
     ("train --set patience", "'patience' is not a setting; expected NAME=VALUE"),
-    ("train --set patience=0", "patience is 0; expected None or an integer of at least 1"),
+    ("train --set patience=0", "patience is 0; expected None or an integer from 1 to 2**31 - 1"),
     ("train --set augment.flip=1.5", "augment.flip is 1.5; expected a number from 0 to 1"),
     ("train --set augment.smoothness=0.5", "augment.smoothness is 0.5; expected a number of at least 1"),
     ("train --set model.pooling=mean", "model.pooling is 'mean'; expected one of max, avg"),

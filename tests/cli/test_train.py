@@ -142,7 +142,7 @@ def test_ctrl_c_before_the_first_step_exits_with_130(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lenet5.runs.load_data", interrupt)
+    monkeypatch.setattr("lenet5.runs.run.load_data", interrupt)
     result = invoke("train", "--out", tmp_path / "run")
     assert (result.exit_code, result.stderr) == (130, "interrupted\n")
     assert not (tmp_path / "run").exists()

@@ -9,7 +9,7 @@ import pytest
 
 from lenet5 import TrainerConfig
 
-COUNT = "an integer of at least 1"
+COUNT = "an integer from 1 to 2**31 - 1"
 FRACTION = "a number from 0 to below 1"
 UNCHECKED = {"device", "checkpoint_dir"}  # torch and the file system know what is valid
 REJECTED: list[tuple[str, object, str]] = [
@@ -17,6 +17,9 @@ REJECTED: list[tuple[str, object, str]] = [
     ("max_epochs", 1.5, COUNT),
     ("max_epochs", None, COUNT),
     ("batch_size", -4, COUNT),
+    ("batch_size", 2**31, COUNT),
+    ("max_epochs", 1e30, COUNT),
+    ("weight_decay", 10**400, "a finite number of at least 0"),
     ("batch_size", True, COUNT),
     ("lr", 0.0, "a finite number above 0"),
     ("lr", math.nan, "a finite number above 0"),

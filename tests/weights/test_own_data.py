@@ -10,7 +10,8 @@ import torch
 
 import lenet5
 from lenet5.photo import open_image
-from lenet5.runs import Run, RunSettings
+from lenet5.runs.run import Run
+from lenet5.runs.settings import RunSettings
 
 
 def draw(kind: str, number: int) -> PIL.Image.Image:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import click
 
+from ..runs.settings import RunSettings, saved_settings
 from ..storage import claimed, shown, write_file
 from .compare import differences, run_table, spread
 from .group import echo
-
-if TYPE_CHECKING:
-    from ..runs import RunSettings
 
 TrainOne: TypeAlias = "Callable[[RunSettings, Path, bool], None]"
 """Trains a run in a folder; the last argument is whether to resume it."""
@@ -30,25 +28,23 @@ def train_seeds(settings: RunSettings, num_seeds: int, parent: Path, train_one: 
     ValueError
         A folder holds a run with different settings.
     """
-    folders = {seed: parent / f"seed-{seed}" for seed in range(settings.seed, settings.seed + num_seeds)}
+    seeds = range(settings.seed, settings.seed + num_seeds)
     try:
-        for seed, folder in folders.items():
-            _train_seed(dataclasses.replace(settings, seed=seed), folder, train_one)
+        for seed in seeds:
+            _train_seed(dataclasses.replace(settings, seed=seed), parent / f"seed-{seed}", train_one)
     except (click.exceptions.Exit, KeyboardInterrupt):
         echo(f"to go on with the other seeds, repeat the command with --out {shown(parent)}")
         raise
-    table = run_table({folder.name: folder for folder in folders.values()})
+    table = run_table({f"seed-{seed}": parent / f"seed-{seed}" for seed in seeds})
     write_file(parent / "seeds.csv", differences(table).to_csv(lineterminator="\n").encode())
     echo("\n".join([*spread(table), f"written to {shown(parent / 'seeds.csv')}"]))
 
 
 def _train_seed(settings: RunSettings, folder: Path, train_one: TrainOne) -> None:
-    from ..runs import Run
-
-    saved = Run.saved_settings(folder)
+    saved = saved_settings(folder)
     if saved is not None and not settings.is_like(saved):
         raise ValueError(f"{folder} holds a run with different settings; expected a new folder as --out")
-    if saved is not None and not Run.is_unfinished(folder, settings):
+    if saved is not None and not settings.is_unfinished(folder):
         echo(f"{shown(folder)} has finished")
         return
     echo(f"\nseed {settings.seed}")

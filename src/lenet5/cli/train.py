@@ -15,13 +15,14 @@ import click
 
 from .. import storage
 from ..recipes.settings import check_settings
+from ..runs.settings import RunSettings
 from ..storage import shown
 from .group import device_option, echo, loading, main, root_option
 from .parameters import DATA, RECIPE, RUN, Setting, UserPath
 from .seeds import train_seeds
 
 if TYPE_CHECKING:
-    from ..runs import Run, RunSettings
+    from ..runs.run import Run
     from ..runtime.distributed import Processes
 
 _NAMED = ("max_epochs", "batch_size", "lr", "seed")  # settings with an option of their own
@@ -75,10 +76,12 @@ def train(
     processes share the work.
     """
     overrides = _overrides(named, options)
+    if num_seeds is not None:
+        check_settings({"seed": overrides["seed"] + num_seeds - 1})  # the last one
     if resume is not None:
         _reject_settings("resume", "data", "root", "device", "max_epochs")
     with loading():
-        from ..runs import Run, RunSettings
+        from ..runs.run import Run
         from ..runtime.device import resolve_device
         from ..runtime.distributed import join_processes, local_rank
 
@@ -124,6 +127,8 @@ def _fit_and_report(run: Run, processes: Processes, *, resume: bool, longer: boo
         stopped = run.trainer.history.interrupted
     except Exception:
         stopped = False
+        if not resume:
+            run.withdraw()
         raise
     finally:  # SIGTERM raises SystemExit, and a second Ctrl-C KeyboardInterrupt
         if stopped and run.can_resume:
@@ -156,13 +161,12 @@ def _claim_folder(
     settings: RunSettings, out: Path | None, claim: contextlib.ExitStack, *, has_seeds: bool = False
 ) -> Path:
     """Claim the folder of a new run, of the run that torchrun restarted, or of runs by seed, and return it."""
-    from ..runs import Run
     from ..runtime.distributed import was_restarted
 
     folders = sorted(Path("runs").glob(f"{glob.escape(settings.name)}-*"), reverse=True) if out is None else [out]
     if was_restarted():
         for folder in folders:
-            if Run.is_unfinished(folder, settings):
+            if settings.is_unfinished(folder):
                 claim.enter_context(storage.claimed(folder))
                 return folder
     if out is None:

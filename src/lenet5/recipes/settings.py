@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin
 
-from ..arguments import as_number, suggestion
-from ..training.config import Fraction, NotNegative, Rule, TrainerConfig, convert_setting
+from ..arguments import suggestion
+from ..training.config import Fraction, NotNegative, TrainerConfig, convert_setting, number_rule
 
-_Pixels: TypeAlias = Annotated[float, Rule("a number of at least 1", lambda value: _number_in(value, 1, math.inf))]
-_Probability: TypeAlias = Annotated[float, Rule("a number from 0 to 1", lambda value: _number_in(value, 0, 1))]
+_Pixels: TypeAlias = Annotated[float, number_rule("a number of at least 1", lambda value: 1 <= value < math.inf)]
+_Probability: TypeAlias = Annotated[float, number_rule("a number from 0 to 1", lambda value: 0 <= value <= 1)]
 _Activation: TypeAlias = Literal[
     "ReLU", "Tanh", "Sigmoid", "ELU", "SELU", "GELU", "SiLU", "Mish", "LeakyReLU", "Softplus"
 ]
@@ -90,8 +90,3 @@ def _parse_value(text: str) -> Any:
         except ValueError:
             continue
     return text
-
-
-def _number_in(value: object, low: float, high: float) -> float | None:
-    number = as_number(value)
-    return number if number is not None and math.isfinite(number) and low <= number <= high else None

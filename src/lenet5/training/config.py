@@ -2,6 +2,7 @@
 
 import math
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from types import NoneType, UnionType
@@ -26,10 +27,13 @@ class Rule(NamedTuple):
     """Returns the value as one of Python's own types, or None if it is out of range."""
 
 
-def _number(expected: str, holds: Callable[[float], bool]) -> Rule:
+def number_rule(expected: str, holds: Callable[[float], bool]) -> Rule:
+    """Return the rule for numbers, as large as a float can be, that satisfy a condition."""
+
     def convert(value: object) -> float | None:
         number = as_number(value)
-        return number if number is not None and holds(number) else None
+        too_large = isinstance(number, int) and abs(number) > sys.float_info.max
+        return number if number is not None and not too_large and holds(number) else None
 
     return Rule(expected, convert)
 
@@ -53,13 +57,15 @@ def _boolean(value: object) -> bool | None:
     return value if isinstance(value, bool) else None
 
 
-Count: TypeAlias = Annotated[int, _integer("an integer of at least 1", lambda value: value >= 1)]
+Count: TypeAlias = Annotated[int, _integer("an integer from 1 to 2**31 - 1", lambda value: 1 <= value < 2**31)]
 Seed: TypeAlias = Annotated[int, _integer("an integer from 0 to 2**32 - 1", lambda value: 0 <= value < 2**32)]
-Positive: TypeAlias = Annotated[float, _number("a number above 0", lambda value: value > 0)]
-Rate: TypeAlias = Annotated[float, _number("a finite number above 0", lambda value: 0 < value < math.inf)]
-NotNegative: TypeAlias = Annotated[float, _number("a finite number of at least 0", lambda value: 0 <= value < math.inf)]
-Fraction: TypeAlias = Annotated[float, _number("a number from 0 to below 1", lambda value: 0 <= value < 1)]
-Decay: TypeAlias = Annotated[float, _number("a number above 0 and below 1", lambda value: 0 < value < 1)]
+Positive: TypeAlias = Annotated[float, number_rule("a number above 0", lambda value: value > 0)]
+Rate: TypeAlias = Annotated[float, number_rule("a finite number above 0", lambda value: 0 < value < math.inf)]
+NotNegative: TypeAlias = Annotated[
+    float, number_rule("a finite number of at least 0", lambda value: 0 <= value < math.inf)
+]
+Fraction: TypeAlias = Annotated[float, number_rule("a number from 0 to below 1", lambda value: 0 <= value < 1)]
+Decay: TypeAlias = Annotated[float, number_rule("a number above 0 and below 1", lambda value: 0 < value < 1)]
 Backend: TypeAlias = Annotated[str, Rule("the name of a backend", _text)]
 
 

@@ -1,110 +1,44 @@
-"""A run: the settings, a training run with a recipe, and the folder of its results.
+"""A run: a training run with a recipe, and the folder of its results.
 
 The folder is also a weights folder. Its `config.json` holds the settings as well, so that the run can resume.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from . import __version__, storage
-from .data.catalogue import NAMES, SOURCES, short_name
-from .data.datasets import ImageDataset
-from .data.loader import TensorLoader
-from .data.preprocess import Preprocess
-from .data.sets import DataSplits, load_data
-from .data.splits import SPLIT_VERSION
-from .inference import evaluate
-from .metrics.calibration import temperature
-from .metrics.report import Evaluation
-from .models.pretrained import CONFIG, PretrainedModel, WeightsFolder
-from .plots.display import to_png
-from .plots.figures import plot_errors
-from .plots.style import default_style
-from .recipes.catalogue import RECIPES, Recipe
-from .recipes.settings import check_settings, format_setting
-from .training.callbacks import Callback, ProgressBar
-from .training.history import History, Row
-from .training.state import TrainingState
-from .training.trainer import Trainer
+from .. import __version__, storage
+from ..data.catalogue import NAMES
+from ..data.datasets import ImageDataset
+from ..data.loader import TensorLoader
+from ..data.preprocess import Preprocess
+from ..data.sets import DataSplits, load_data
+from ..data.splits import SPLIT_VERSION
+from ..inference import evaluate
+from ..metrics.calibration import temperature
+from ..metrics.report import Evaluation
+from ..models.pretrained import PretrainedModel, WeightsFolder
+from ..plots.display import to_png
+from ..plots.figures import plot_errors
+from ..plots.style import default_style
+from ..recipes.catalogue import RECIPES, Recipe
+from ..training.callbacks import Callback, ProgressBar
+from ..training.history import History, Row
+from ..training.state import TrainingState
+from ..training.trainer import Trainer
+from .settings import CONFIG, REPORT, RunSettings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-REPORT = "report.json"
 _LARGE = 10_000  # training images, validation included, from which the recipe "standard" is the default
 _REPORTED = ("accuracy", "accuracy_interval", "loss", "expected_calibration_error", "num_examples")
-
-
-@dataclasses.dataclass(frozen=True)
-class RunSettings:
-    """The settings that determine the result of a run, given the versions of the software."""
-
-    data: str
-    root: str | None
-    recipe: str | None
-    """Name of the recipe; None to choose "digits" below 10,000 training images, and "standard" from there."""
-
-    seed: int
-    max_epochs: int | None = None
-    batch_size: int | None = None
-    lr: float | None = None
-    options: dict[str, Any] = dataclasses.field(default_factory=dict)
-    """Further settings, by the names of `recipes.settings`."""
-
-    @classmethod
-    def read(cls, folder: Path, root: str | None, data: str | None = None) -> Self:
-        """Read the settings of the run in a folder.
-
-        `root` replaces the saved data folder, and `data` the path of the user's own data, unless they are None.
-        """
-        if not (folder / CONFIG).is_file():
-            raise FileNotFoundError(f"there is no run in {folder}; expected a folder that lenet5 train wrote")
-        saved = WeightsFolder.open(folder).config.get("settings")
-        if saved is None:
-            raise ValueError(f"{folder} holds weights but no run to resume; expected a folder that lenet5 train wrote")
-        try:
-            settings = cls(**saved | ({} if root is None else {"root": root}))
-        except TypeError as error:
-            raise ValueError(f"{folder / CONFIG} does not hold the settings of a run: {error}") from error
-        if data is not None and (settings.data in NAMES or data in NAMES):
-            raise ValueError(f"{folder} was trained on {settings.data}, not on {data}; omit --data")
-        settings = dataclasses.replace(settings, data=data or settings.data)
-        if settings.data not in NAMES and not storage.as_path(settings.data).exists():
-            raise ValueError(f"{folder} was trained on {settings.data}, which does not exist here; pass --data")
-        if settings.root is not None and root is None and not storage.as_path(settings.root).exists():
-            raise ValueError(f"{folder} was trained on data in {settings.root}, which does not exist here; pass --root")
-        return settings
-
-    @property
-    def name(self) -> str:
-        """Name of the data: that of the dataset, or of the folder or file of your own."""
-        return short_name(self.data)
-
-    def is_like(self, saved: dict[str, Any]) -> bool:
-        """Return True if saved settings are these, or a recipe that was chosen by the size of the data is the rest."""
-        own = dataclasses.asdict(self)
-        return saved == (own if self.recipe else {**own, "recipe": saved.get("recipe")})
-
-    def overrides(self) -> dict[str, Any]:
-        """Return the settings that override the recipe."""
-        values = {name: getattr(self, name) for name in ("max_epochs", "batch_size", "lr", "seed")}
-        return {name: value for name, value in values.items() if value is not None} | self.options
-
-    def command(self) -> str:
-        """Return the command that repeats the run, with DIR for the data folder."""
-        named = {name: value for name, value in self.overrides().items() if name not in self.options}
-        flags = [(f"--{name.removeprefix('max_').replace('_', '-')}", value) for name, value in named.items()]
-        root = [("--root", "DIR")] if self.data in SOURCES else []
-        further = [("--set", format_setting(name, value)) for name, value in self.options.items()]
-        options = [("--data", self.data), *root, ("--recipe", self.recipe), *flags, *further]
-        return " ".join(["lenet5 train", *(f"{flag} {shlex.quote(str(value))}" for flag, value in options)])
 
 
 class ErrorCurve(Callback):
@@ -172,14 +106,11 @@ class Run:
     loader: TensorLoader
 
     def __init__(self, folder: Path, settings: RunSettings, device: str) -> None:
-        check_settings(settings.options)
         splits, name = None, settings.recipe
         if name is None:
             splits = load_data(settings.data, settings.root)
             name = "digits" if len(splits.train) + len(splits.val) < _LARGE else "standard"
             settings = dataclasses.replace(settings, recipe=name)
-        if name not in RECIPES:
-            raise ValueError(f"recipe is {name!r}; expected one of: {', '.join(RECIPES)}")
         recipe = RECIPES[name].override(settings.overrides())
         config = dataclasses.replace(recipe.config, device=device, checkpoint_dir=folder / "checkpoints")
         if config.patience is not None and recipe.all_images:
@@ -207,20 +138,6 @@ class Run:
             train, batch_size=config.batch_size, shuffle=True, augment=recipe.augment, seed=config.seed
         )
 
-    @staticmethod
-    def is_unfinished(folder: Path, settings: RunSettings) -> bool:
-        """Return True if a folder holds a run with these settings that has not written its report."""
-        saved = Run.saved_settings(folder)
-        return saved is not None and not (folder / REPORT).exists() and settings.is_like(saved)
-
-    @staticmethod
-    def saved_settings(folder: Path) -> dict[str, Any] | None:
-        """Return the settings of the run in a folder; None if there is none."""
-        if not (folder / CONFIG).is_file():
-            return None
-        settings: dict[str, Any] | None = WeightsFolder.open(folder).config.get("settings")
-        return settings
-
     @property
     def has_report(self) -> bool:
         """Whether the run has finished and written its report."""
@@ -242,6 +159,14 @@ class Run:
         if config.get("settings") != settings:
             self.folder.mkdir(parents=True, exist_ok=True)
             storage.write_json(self.folder / CONFIG, storage.sealed({**config, "settings": settings}))
+
+    def withdraw(self) -> None:
+        """Remove the settings of a run that failed before its first checkpoint: it would fail again."""
+        checkpoints = self.folder / "checkpoints"
+        if self.trainer.is_main and not any(checkpoints.glob("step-*")):
+            (self.folder / CONFIG).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # it does not exist
+                checkpoints.rmdir()
 
     def report(self) -> Evaluation:
         """Evaluate the model on the test set, and write all files of the folder except the checkpoints."""

@@ -1,0 +1,1 @@
+"""Runs of `lenet5 train`: their settings, and their folders."""
