@@ -63,6 +63,18 @@ def test_images_of_every_layout_and_dtype_are_read(images: Any, tmp_path: Path) 
     assert np.array_equal(ImageDataset.from_npz(tmp_path / "data.npz").images[:, 0], PIXELS[: len(images)])
 
 
+@pytest.mark.parametrize("batch", [1, 1000])
+def test_all_images_of_16_bits_tell_their_range(batch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lenet5.data.arrays._BATCH", batch)
+    images = PIXELS.astype(np.uint16) * 257
+    images[1] = 200  # dark, beside others that are not
+    np.savez(tmp_path / "data.npz", images=images, labels=LABELS)
+    assert np.array_equal(ImageDataset.from_npz(tmp_path / "data.npz").images[:, 0], np.rint(images / 257))
+    np.savez(tmp_path / "data.npz", images=PIXELS.astype(np.uint16), labels=LABELS)
+    with pytest.raises(ValueError, match="data.npz, images: images of 16 bits have no value above 255, which is ambig"):
+        ImageDataset.from_npz(tmp_path / "data.npz")
+
+
 def test_labels_may_be_names(tmp_path: Path) -> None:
     names = np.array(["b", "a", "b", "c", "b", "a"])
     for labels in (names, names.astype("S")):

@@ -8,11 +8,11 @@ import numpy.typing as npt
 import PIL.Image
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from lenet5 import Preprocess
+from lenet5 import ImageDataset, Preprocess
 from lenet5.data.images import as_pixels
 
 
@@ -67,12 +67,32 @@ def test_every_dtype_and_mode_of_one_image_gives_the_same_pixels(image: Any) -> 
 
 @given(values=hnp.arrays("uint16", (5, 6)))
 def test_16_bit_images_agree_as_array_tensor_and_pil_image(values: npt.NDArray[np.uint16]) -> None:
+    assume(not 0 < values.max() <= 255)
     expected = np.rint(values / 257).tolist()
     for image in (values, values.astype(">u2"), torch.from_numpy(values), PIL.Image.fromarray(values)):
         assert pixels(image) == expected
     unit = (values / 65535).astype(np.float32)
     for image in (unit, torch.from_numpy(unit), PIL.Image.fromarray(unit)):
         assert np.abs(np.array(pixels(image)) - values / 257).max() <= 0.502
+
+
+@pytest.mark.parametrize("highest", [1, 255])
+def test_16_bit_images_that_may_hold_8_bits_are_refused(highest: int) -> None:
+    values = np.zeros((2, 1, 28, 28), np.uint16)
+    values[1, 0, 3, 3] = highest
+    dark: Any
+    for dark in (values, values.astype(">u2"), torch.from_numpy(values), PIL.Image.fromarray(values[1, 0])):
+        with pytest.raises(
+            ValueError, match=f"16 bits have no value above {highest}, which is ambiguous; expected uint"
+        ):
+            Preprocess()(dark)
+    with pytest.raises(ValueError, match="which is ambiguous"):
+        ImageDataset(values, [0, 1], classes=None)
+    assert Preprocess(mean=0.0, std=1.0)(values * 0).max() == 0
+    assert Preprocess(mean=0.0, std=1.0)(values / 65535).max() < 0.004
+    assert Preprocess(mean=0.0, std=1.0)(values.astype("uint8")).max() == pytest.approx(highest / 255)
+    values[0, 0, 0, 0] = 65535
+    assert Preprocess(mean=0.0, std=1.0)(values)[1].max() < 0.004
 
 
 @given(values=hnp.arrays("bool", (5, 6)))

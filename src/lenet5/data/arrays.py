@@ -16,6 +16,7 @@ from torch import Tensor
 
 from .. import storage
 from ..storage import StrPath
+from .images import array_to_tensor, scale_pixels
 from .preprocess import Preprocess
 from .splits import split_in, words
 
@@ -136,5 +137,7 @@ def _read(path: Path, file: Any, name: str) -> npt.NDArray[Any]:
 
 
 def _resize(images: npt.NDArray[Any], preprocess: Preprocess) -> Tensor:
+    if images.dtype.kind == "u" and images.dtype.itemsize == 2:  # of which all images tell the range
+        images = scale_pixels(array_to_tensor(images)).numpy()
     parts = [preprocess.resize(images[start : start + _BATCH]) for start in range(0, len(images), _BATCH)]
     return torch.cat([part if part.dtype == torch.uint8 else part.round().to(torch.uint8) for part in parts])

@@ -49,7 +49,7 @@ def as_pixels(images: object, channels: int) -> Tensor:
             return scale_pixels(images.as_subclass(Tensor))
         return scale_pixels(_channels_first(images, channels))
     if isinstance(images, np.ndarray):
-        return scale_pixels(_channels_first(_array_to_tensor(images), channels))
+        return scale_pixels(_channels_first(array_to_tensor(images), channels))
     pixels = torch.from_numpy(_pil_to_uint8(images))
     return pixels.movedim(-1, 0) if pixels.ndim == 3 else pixels[None]
 
@@ -179,6 +179,8 @@ def _pil_to_uint8(image: object) -> npt.NDArray[np.uint8]:
     if is_deep(image):
         ranges = (65535,) if colours.dtype == np.uint16 else _RANGES[image.mode[0]]
         low, high = colours.min(), colours.max()
+        if colours.dtype == np.uint16:
+            _check_depth(int(high))
         limit = next((limit for limit in ranges if high <= limit), None)
         if low < 0 or limit is None:
             expected = " or ".join(f"[0, {limit}]" for limit in ranges)
@@ -191,7 +193,7 @@ def _pil_to_uint8(image: object) -> npt.NDArray[np.uint8]:
     return np.array(colours, np.uint8, order="C")
 
 
-def _array_to_tensor(array: npt.NDArray[Any]) -> Tensor:
+def array_to_tensor(array: npt.NDArray[Any]) -> Tensor:
     """Copy an array of numbers of any byte order and strides to a tensor."""
     if array.dtype.kind not in "buif":
         raise ValueError(f"images have dtype {array.dtype}; expected uint8, or floating point in [0, 1]")
@@ -230,11 +232,22 @@ def scale_pixels(images: Tensor) -> Tensor:
     if images.is_floating_point():
         return _check_range(images, 1, "[0, 1], not normalised (or pass uint8)").float() * 255
     if images.dtype == torch.uint16:
-        return (images.to(torch.int32) / 257).round().to(torch.uint8)
+        images = images.to(torch.int32)  # torch compares no uint16
+        _check_depth(int(images.max()))
+        return (images / 257).round().to(torch.uint8)
     if images.is_complex():
         raise ValueError(f"images have dtype {images.dtype}; expected uint8, or floating point in [0, 1]")
     expected = "integers from 0 to 255 (16-bit images are uint16)"
     return _check_range(images.to(torch.int64), 255, expected).to(torch.uint8)
+
+
+def _check_depth(highest: int) -> None:
+    """Raise ValueError for 16-bit images that may hold 8 bits: the wrong choice makes them black or far too light."""
+    if 0 < highest <= 255:
+        raise ValueError(
+            f"images of 16 bits have no value above {highest}, which is ambiguous; expected uint8 for values from 0 to"
+            " 255, such as np.asarray(image).astype('uint8'), or image / 65535 for dark images"
+        )
 
 
 def _is_torchvision_image(images: Tensor) -> bool:

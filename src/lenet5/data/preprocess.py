@@ -101,6 +101,10 @@ class Preprocess:
             0 to 255; floating point, 0 to 1. For PIL, it depends on the mode: I;16, 0 to 65535; I, 0 to 255 if no
             value is higher, else 0 to 65535; F, 0 to 1 if no value is higher, else 0 to 255; other modes have 8 bits.
 
+            uint16 and I;16 whose highest value is from 1 to 255 are ambiguous and refused: they could be images of 8
+            bits, or very dark ones of 16. All images of an array decide together. Pass `images.astype("uint8")` or
+            `images / 65535`.
+
         Returns
         -------
         Tensor
