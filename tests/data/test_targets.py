@@ -104,6 +104,18 @@ def test_targets_that_name_no_class_are_refused(targets: Any, message: str) -> N
         ImageDataset(IMAGES, targets, classes=["ant", "bee", "cat"])
 
 
+@pytest.mark.parametrize("classes", [{"cat": 1, "ant": 0}, {0: "cat", 1: "ant"}, {"cat", "ant"}, frozenset("ab")])
+def test_classes_without_an_order_are_refused(classes: Any) -> None:
+    with pytest.raises(ValueError, match="classes are of type .*; expected a list of names, in order of the targets"):
+        ImageDataset(IMAGES, [0, 1, 0, 1], classes=classes)
+
+
+def test_classes_of_a_tensor_are_numbers_and_differ() -> None:
+    assert ImageDataset(IMAGES, [0, 1, 0, 1], classes=torch.tensor([5, 10])).classes == ("5", "10")
+    with pytest.raises(ValueError, match="classes hold 'a' more than once; expected different names"):
+        ImageDataset(IMAGES, [0, 1, 0, 1], classes=["a", "a"])
+
+
 def test_names_need_different_classes() -> None:
     with pytest.raises(ValueError, match="classes hold 'a' more than once; expected different names"):
         ImageDataset(IMAGES, ["a", "b", "a", "a"], classes=["a", "b", "a"])

@@ -1,7 +1,8 @@
 """Targets of any kind as indices of classes: integers, names and pandas categoricals."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ def encode_targets(targets: object, classes: Iterable[object] | None) -> tuple[T
     ValueError
         The targets are neither integers nor strings, or one is out of range.
     """
-    names = None if classes is None else tuple(map(str, classes))
+    names = None if classes is None else _class_names(classes)
     categories = getattr(getattr(targets, "dtype", None), "categories", None)
     array = None if isinstance(targets, Tensor) else _as_array(targets)
     if array is None or (array.dtype.kind in "buifc" and categories is None):
@@ -90,11 +91,21 @@ def _names(array: npt.NDArray[Any], *, of_category: bool) -> list[str]:
     return names
 
 
+def _class_names(classes: Iterable[object]) -> tuple[str, ...]:
+    """Return class names in their order, which a set lacks and a mapping does not promise."""
+    if isinstance(classes, AbstractSet | Mapping):
+        raise ValueError(
+            f"classes are of type {type(classes).__name__}; expected a list of names, in order of the targets"
+        )
+    names = tuple(map(str, classes.tolist() if isinstance(classes, Tensor) else classes))
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"classes hold {twice!r} more than once; expected different names")
+    return names
+
+
 def _indices(labels: list[str], classes: tuple[str, ...], shape: tuple[int, ...]) -> Tensor:
     positions = {name: index for index, name in enumerate(classes)}
-    if len(positions) < len(classes):
-        twice = next(name for name in classes if classes.count(name) > 1)
-        raise ValueError(f"classes hold {twice!r} more than once; expected different names")
     unknown = natural_order({label for label in labels if label not in positions})
     if unknown:
         raise ValueError(f"targets hold {', '.join(map(repr, unknown[:3]))}; expected one of: {', '.join(classes)}")
