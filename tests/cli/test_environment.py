@@ -47,6 +47,31 @@ def test_unusual_environment_breaks_no_training(tmp_path: Path, variables: dict[
     assert result.stdout.isascii()
 
 
+def test_help_is_complete_without_docstrings() -> None:
+    for command in ([], ["train"], ["evaluate"], ["predict"], ["compare"], ["info"], ["benchmark"]):
+        usual, without = (
+            subprocess.run(
+                [sys.executable, *flags, "-m", "lenet5", *command, "--help"], capture_output=True, check=True
+            )
+            for flags in ([], ["-OO"])
+        )
+        assert without.stdout == usual.stdout
+
+
+def test_interrupt_while_the_commands_are_imported_is_one_word() -> None:
+    program = """
+import sys
+class Interrupt:
+    def find_spec(name, *_):
+        if name == "lenet5.cli.train":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupt)
+import lenet5.cli
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (130, "interrupted\n")
+
+
 def test_help_is_ascii() -> None:
     for command in ([], ["train"], ["evaluate"], ["predict"], ["compare"], ["info"], ["benchmark"]):
         arguments = [sys.executable, "-m", "lenet5", *command, "--help"]

@@ -132,6 +132,8 @@ def test_predict_takes_folders_and_patterns(
         path.rename(folder / name)
     (folder / "notes.txt").write_text("no image", encoding="utf-8")
     (folder / "nested" / "3.png").write_bytes(b"")
+    for name in (".hidden.png", "._2.png"):
+        (folder / name).write_bytes(b"")
     monkeypatch.chdir(folder)
 
     def predicted(argument: object) -> list[list[str]]:
@@ -140,6 +142,7 @@ def test_predict_takes_folders_and_patterns(
     assert predicted(folder) == [
         [str(folder / name), digits[names.index(name)]] for name in ("2.png", "10.PNG", "[1].png")
     ]
+    assert predicted("*[gd]") == predicted("*.png")  # no subfolder
     assert predicted("?.png") == [["2.png", digits[0]]]
     assert predicted("[1].png") == [["[1].png", digits[2]]]  # a file of that name is not a pattern
 

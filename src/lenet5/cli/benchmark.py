@@ -23,17 +23,18 @@ Matrix-product rate: FLOP/s of a {SIZE}x{SIZE} product. lenet5 can exceed 100 %:
 
 Task: TypeAlias = tuple[str, int, int, Callable[[], Any], Callable[[], Any]]
 """Title, number of images, cost in forward passes, and one function each for lenet5 and for plain PyTorch."""
+_HELP = """Compare the speed of LeNet5 with plain PyTorch on this machine.
+
+Plain PyTorch is the same layers in an nn.Sequential, trained with AdamW and a one-cycle learning rate, with all
+images in one tensor on the device. The comparison takes less than a minute.
+"""
 
 
-@main.command()
+@main.command(help=_HELP)
 @click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Measurements of each speed.")
 @device_option
 def benchmark(rounds: int, device: str) -> None:
-    """Compare the speed of LeNet5 with plain PyTorch on this machine.
-
-    Plain PyTorch is the same layers in an nn.Sequential, trained with AdamW and a one-cycle learning rate, with all
-    images in one tensor on the device. The comparison takes less than a minute.
-    """
+    """Run the command `benchmark`; see its help."""
     import torch
     from torch.utils.benchmark import Timer
 

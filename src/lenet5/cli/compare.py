@@ -15,19 +15,20 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _MEASURES = ("epochs", "saved_epoch", "val_accuracy", "test_accuracy", "test_loss", "test_ece")
+_HELP = """Compare runs of lenet5 train: the settings that differ, and the results.
+
+RUNS are folders of finished runs. Where runs differ in nothing but the seed, mean and standard deviation are
+printed as well.
+"""
 
 
-@main.command()
+@main.command(help=_HELP)
 @click.argument("runs", nargs=-1, required=True, type=RUN, metavar="RUNS...")
 @click.option("--plot", type=UserPath(), help="Plot the curves of all runs to a new PNG file.")
 @click.option("--latex", is_flag=True, help="Print the table for LaTeX (booktabs).")
 @click.option("--csv", "as_csv", is_flag=True, help="Print the table as CSV, with all digits.")
 def compare(runs: tuple[str, ...], plot: Path | None, latex: bool, as_csv: bool) -> None:
-    """Compare runs of lenet5 train: the settings that differ, and the results.
-
-    RUNS are folders of finished runs. Where runs differ in nothing but the seed, mean and standard deviation are
-    printed as well.
-    """
+    """Run the command `compare`; see its help."""
     figure = None if plot is None else new_png(plot, "--plot")
     with loading():
         import pandas  # noqa: F401, ICN001 (loaded here, so that Ctrl-C is not lost)

@@ -13,8 +13,10 @@ from .parameters import DATA, WEIGHTS, UserPath, new_png
 if TYPE_CHECKING:
     import lenet5
 
+_HELP = "Evaluate weights on a test set."
 
-@main.command()
+
+@main.command(help=_HELP)
 @click.option("--weights", type=WEIGHTS, required=True, help="Name of bundled weights, folder, or .safetensors file.")
 @click.option(
     "--data", type=DATA, required=True, help="Dataset whose test set is used, or your own: a folder, .csv or .npz file."
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.option("--mistakes", type=UserPath(), help="Plot the misclassified images to a new PNG file.")
 def evaluate(weights: str, data: str, root: Path | None, device: str, as_json: bool, mistakes: Path | None) -> None:
-    """Evaluate weights on a test set."""
+    """Run the command `evaluate`; see its help."""
     figure = None if mistakes is None else new_png(mistakes, "--mistakes")
     with loading():
         import lenet5

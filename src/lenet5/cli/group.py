@@ -69,10 +69,14 @@ class Group(click.Group):
             raise Failure(str(error)) from error
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=Group,
+    help="Train, evaluate and use LeNet-5.",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(package_name="lenet5")
 def main() -> None:
-    """Train, evaluate and use LeNet-5."""
+    """Run the command line. Help is no docstring, because `python -OO` removes these."""
 
 
 @contextlib.contextmanager

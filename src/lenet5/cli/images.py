@@ -6,31 +6,39 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..arguments import suggestion
-from ..storage import as_path, shown
+from ..storage import as_path, is_visible, shown
 
 
 def find_images(argument: str) -> list[Path]:
     """Return the image files that an argument names: a file, a folder or a pattern.
 
-    A folder stands for the image files in it, but not for those in its subfolders. A pattern such as "*.png" is
-    expanded here for shells that do not expand it, unless a file has that name. Numbers in names are sorted by value.
+    A folder stands for the image files in it, but not for hidden ones and those in its subfolders. A pattern such as
+    "*.png" is expanded here for shells that do not expand it, unless a file has that name. It names no folders. Numbers
+    in names are sorted by value.
 
     Raises
     ------
     ValueError
         There is no such file, or no image file in the folder.
     """
+    if not argument:  # which would mean the current folder
+        raise ValueError("the name of an image is empty; expected a file, a folder or a pattern")
     path = as_path(argument)
     if path.is_dir():
         suffixes = _suffixes()
         return _found(
-            (entry for entry in path.iterdir() if entry.suffix.lower() in suffixes and entry.is_file()),
+            (
+                each
+                for each in path.iterdir()
+                if each.suffix.lower() in suffixes and is_visible(each) and each.is_file()
+            ),
             f"there is no image file in the folder {shown(path)}; expected files such as digit.png",
         )
     if path.exists():
         return [path]
     if glob.has_magic(argument):
-        return _found(map(Path, glob.glob(str(path))), f"no file matches {shown(argument)}")  # noqa: PTH207 (any root)
+        matches = map(Path, glob.glob(str(path)))  # noqa: PTH207 (any root)
+        return _found((match for match in matches if not match.is_dir()), f"no file matches {shown(argument)}")
     hint = suggestion(path.name, (entry.name for entry in path.parent.iterdir())) if path.parent.is_dir() else ""
     raise ValueError(f"{shown(path)} does not exist{hint}")
 

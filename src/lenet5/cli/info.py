@@ -2,10 +2,12 @@
 
 from .group import echo, main
 
+_HELP = "List the networks, the bundled weights and the device."
 
-@main.command()
+
+@main.command(help=_HELP)
 def info() -> None:
-    """List the networks, the bundled weights and the device."""
+    """Run the command `info`; see its help."""
     import torch
 
     import lenet5

@@ -71,6 +71,10 @@ class Location(_ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the name, or the path with the home folder in place of "~"."""
         text = str(value)
+        if not text:
+            self.fail(
+                f"the path of the {self.expected} is empty; expected a path{self._names() and ' or a name'}", param, ctx
+            )
         if text.lower() in self.names:
             return text.lower()
         path = as_path(text)
@@ -99,6 +103,8 @@ class UserPath(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path."""
+        if not str(value):  # which would mean the current folder
+            self.fail("the path is empty; expected the name of a file or a folder", param, ctx)
         return Path(str(super().convert(str(as_path(value)), param, ctx)))
 
 

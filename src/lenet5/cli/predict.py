@@ -17,9 +17,18 @@ if TYPE_CHECKING:
     import lenet5
 
 _FIGURE = "predictions.png"
+_HELP = """Predict the digit in photographs, scans or drawings of one digit each.
+
+IMAGES are files, folders or patterns such as "*.png". A folder stands for the image files in it, without those in
+its subfolders.
+
+Print one line per image: the file, the predicted class and its probability. "low confidence" marks a probability
+below the threshold of the weights: the digit is hard to read, or there is none. An image without a digit, or with
+several, is reported on stderr, and the exit code is then 2.
+"""
 
 
-@main.command()
+@main.command(help=_HELP)
 @click.argument("images", nargs=-1, required=True, type=click.Path())
 @click.option(
     "--weights",
@@ -40,15 +49,7 @@ _FIGURE = "predictions.png"
 @device_option
 @click.option("--json", "as_json", is_flag=True, help="Print a list of objects.")
 def predict(images: tuple[str, ...], weights: str, raw: bool, show: Path | None, device: str, as_json: bool) -> None:
-    """Predict the digit in photographs, scans or drawings of one digit each.
-
-    IMAGES are files, folders or patterns such as "*.png". A folder stands for the image files in it, without those in
-    its subfolders.
-
-    Print one line per image: the file, the predicted class and its probability. "low confidence" marks a probability
-    below the threshold of the weights: the digit is hard to read, or there is none. An image without a digit, or with
-    several, is reported on stderr, and the exit code is then 2.
-    """
+    """Run the command `predict`; see its help."""
     figure = None if show is None else _new_figure(show)
     found, failures = _find(images)
     if not found:

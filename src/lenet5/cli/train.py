@@ -26,9 +26,15 @@ if TYPE_CHECKING:
     from ..runtime.distributed import Processes
 
 _NAMED = ("max_epochs", "batch_size", "lr", "seed")  # settings with an option of their own
+_HELP = """Train LeNet-5 and evaluate it on the test set.
+
+Without options, train on scikit-learn's 1,797 handwritten digits, which need no download. The run folder holds the
+weights, the history, the report and figures; pass it to the other commands as --weights. Under torchrun, the
+processes share the work.
+"""
 
 
-@main.command()
+@main.command(help=_HELP)
 @click.option(
     "--data", type=DATA, default="digits", show_default=True, help="Dataset, or folder, .csv or .npz file of your own."
 )
@@ -69,12 +75,7 @@ def train(
     num_seeds: int | None,
     **named: Any,
 ) -> None:
-    """Train LeNet-5 and evaluate it on the test set.
-
-    Without options, train on scikit-learn's 1,797 handwritten digits, which need no download. The run folder holds the
-    weights, the history, the report and figures; pass it to the other commands as --weights. Under torchrun, the
-    processes share the work.
-    """
+    """Run the command `train`; see its help."""
     overrides = _overrides(named, options)
     if num_seeds is not None:
         check_settings({"seed": overrides["seed"] + num_seeds - 1})  # the last one
