@@ -190,3 +190,28 @@ def test_select_takes_masks_and_indices_of_numpy_and_pandas(indices: Any) -> Non
 def test_select_refuses_what_is_neither_indices_nor_a_mask(indices: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ImageDataset(IMAGES, [0, 1, 2, 3], classes=None).select(indices)
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        (["a", 1, "a"], "hold names and numbers"),
+        (np.ma.masked_array([0, 1, 0], [False, True, False]), "hold 1 masked values"),
+        (np.array([0, 1, np.nan]), "have dtype torch.float64; expected integers"),
+        ((number for number in (0, 1, 0)), "are of type generator; expected a list"),
+    ],
+)
+def test_targets_that_are_no_classes_are_refused(targets: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=f"targets {message}"):
+        encode_targets(targets, None)
+
+
+@pytest.mark.parametrize(("classes", "message"), [(10, "classes is 10; expected a list"), ([], "classes are empty")])
+def test_classes_that_are_no_names_are_refused(classes: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        encode_targets([0, 1], classes)
+
+
+def test_bytes_are_names_and_unsigned_tensors_are_indices() -> None:
+    assert encode_targets([0, 1], [b"a", b"b"])[1] == ("a", "b")
+    assert encode_targets(torch.tensor([0, 1], dtype=torch.uint16), None)[0].tolist() == [0, 1]

@@ -39,9 +39,11 @@ def encode_targets(targets: object, classes: Iterable[object] | None) -> tuple[T
     array = None if isinstance(targets, Tensor) else _as_array(targets)
     if array is None or (array.dtype.kind in "buifc" and categories is None):
         indices = targets if isinstance(targets, Tensor) else torch.as_tensor(array)
-        names = tuple(map(str, range(_num_classes(indices)))) if names is None else names
-        check_targets(indices, len(names))
-        return indices.long(), names
+        if not (indices.is_floating_point() or indices.is_complex()):
+            indices = indices.long()
+            names = tuple(map(str, range(_num_classes(indices)))) if names is None else names
+        check_targets(indices, len(names or ()))
+        return indices, names or ()
     labels = _names(array, of_category=categories is not None)
     if names is None:
         names = natural_order(set(labels)) if categories is None else tuple(map(str, categories))
@@ -68,7 +70,15 @@ def _parts(name: str) -> list[str | int]:
 
 def _as_array(targets: object) -> npt.NDArray[Any]:
     """Convert to a writable array in native byte order, of a dtype that torch knows where there is one."""
+    if isinstance(targets, np.ma.MaskedArray) and targets.mask.any():
+        raise ValueError(f"targets hold {int(targets.mask.sum())} masked values; expected a class of each image")
+    if isinstance(targets, list | tuple) and all(
+        any(isinstance(value, kind) for value in targets) for kind in (str | bytes, int | float | np.number)
+    ):
+        raise ValueError("targets hold names and numbers; expected either the names or the indices of classes")
     array = np.asarray(targets)
+    if not array.ndim:
+        raise ValueError(f"targets are of type {type(targets).__name__}; expected a list, an array or a tensor")
     if array.dtype == object and len(array) and all(isinstance(value, int | np.integer) for value in array.flat):
         array = array.astype(np.int64)  # of a pandas column, for example
     if array.dtype.kind not in "buifc":
@@ -91,13 +101,18 @@ def _names(array: npt.NDArray[Any], *, of_category: bool) -> list[str]:
     return names
 
 
-def _class_names(classes: Iterable[object]) -> tuple[str, ...]:
+def _class_names(classes: object) -> tuple[str, ...]:
     """Return class names in their order, which a set lacks and a mapping does not promise."""
     if isinstance(classes, AbstractSet | Mapping):
         raise ValueError(
             f"classes are of type {type(classes).__name__}; expected a list of names, in order of the targets"
         )
-    names = tuple(map(str, classes.tolist() if isinstance(classes, Tensor) else classes))
+    if not isinstance(classes, Iterable):
+        raise ValueError(f"classes is {classes!r}; expected a list of names, such as range({classes})")
+    values = classes.tolist() if isinstance(classes, Tensor) else classes
+    names = tuple(value.decode() if isinstance(value, bytes) else str(value) for value in values)
+    if not names:
+        raise ValueError("classes are empty; expected the names of the classes")
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"classes hold {twice!r} more than once; expected different names")
