@@ -72,6 +72,27 @@ import lenet5.cli
     assert (result.returncode, result.stderr) == (130, "interrupted\n")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no device that is always full")
+def test_full_disk_behind_the_output_is_one_sentence() -> None:
+    for redirected, expected in (
+        ("--help >/dev/full", "Error: the output cannot be read or written: No space left on device"),
+        ("train --epochs 0 2>/dev/full", ""),
+    ):
+        command = f"{sys.executable} -m lenet5 {redirected}"
+        result = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+        assert (result.returncode, result.stderr.startswith(expected)) == (2, True)
+        assert len(result.stderr.splitlines()) == bool(expected)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows reports such names in other words")
+def test_name_that_is_too_long_is_cut_in_the_message(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "lenet5", "predict", "x.png", "--show", f"{'a' * 300}.png"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert "Errno" not in result.stderr
+    assert result.stderr.endswith("... cannot be read or written: File name too long; choose a shorter name\n")
+
+
 def test_help_is_ascii() -> None:
     for command in ([], ["train"], ["evaluate"], ["predict"], ["compare"], ["info"], ["benchmark"]):
         arguments = [sys.executable, "-m", "lenet5", *command, "--help"]

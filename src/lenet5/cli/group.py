@@ -1,6 +1,7 @@
 """The command group `lenet5`, with the options and the error handling of its commands."""
 
 import contextlib
+import errno
 import signal
 import sys
 import threading
@@ -16,6 +17,12 @@ from ..storage import shown
 from .parameters import DeviceName, Root
 
 _UNCHECKED = ("TQDM_", "LOKY_", "JOBLIB_")  # variables that libraries read unchecked, and no command needs
+_LONGEST_NAME = 200  # characters of a path in a message
+_ADVICE = {
+    errno.ENAMETOOLONG: "; choose a shorter name",
+    errno.ENOSPC: "; free some space, or choose a different disk",
+    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "; choose a folder that you can write"),
+}
 _EXPECTED_ERRORS = (ValueError, OSError, FloatingPointError)
 root_option: Callable[[Any], Any] = click.option(
     "--root", type=Root(), help="Data folder; MNIST's files are in MNIST/raw."
@@ -43,16 +50,34 @@ class Failure(click.ClickException):
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the error."""
         del file
-        echo(f"Error: {shown(self.message)}", err=True)
+        with contextlib.suppress(OSError):  # stderr cannot be written either; the exit code remains
+            echo(f"Error: {shown(self.message)}", err=True)
 
 
 class Group(click.Group):
     """A command group that reports expected errors as one sentence on stderr."""
 
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        """Run the command line; what cannot be printed, as on a full disk, is dropped at the end."""
+        try:
+            return super().main(*arguments, **options)
+        finally:
+            for name in ("stdout", "stderr"):
+                try:
+                    if (stream := getattr(sys, name)) is not None:
+                        stream.flush()
+                except OSError:
+                    setattr(sys, name, None)
+
     def make_context(self, *arguments: Any, **options: Any) -> click.Context:
-        """Parse the options of the group."""
-        with _one_sentence():
-            return super().make_context(*arguments, **options)
+        """Parse the options of the group, and print the help."""
+        try:
+            with _one_sentence():
+                return super().make_context(*arguments, **options)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise Failure(_sentence(error)) from error
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command, and convert expected errors to a `Failure`."""
@@ -66,7 +91,7 @@ class Group(click.Group):
         except BrokenPipeError:  # the reader has closed the pipe, as `head` does; click exits silently
             raise
         except _EXPECTED_ERRORS as error:
-            raise Failure(str(error)) from error
+            raise Failure(_sentence(error)) from error
 
 
 @click.group(
@@ -117,6 +142,15 @@ def _one_sentence() -> Iterator[None]:
         raise
     except click.UsageError as error:
         raise Failure(error.format_message()) from error
+
+
+def _sentence(error: Exception) -> str:
+    """Return the text of an error; the system's own are put as a sentence, without their numbers."""
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error)
+    name = "the output" if error.filename is None else str(error.filename)
+    short = name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..."
+    return f"{short} cannot be read or written: {error.strerror}{_ADVICE.get(error.errno or 0, '')}"
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
