@@ -68,8 +68,8 @@ def test_damaged_checkpoint_is_rejected_if_it_was_named(tiny: Tiny, stopped: Tra
 def test_checkpoint_of_a_different_format_is_rejected(
     tiny: Tiny, stopped: TrainerConfig, latest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lenet5.training.checkpoints._FORMAT", 5)
-    with pytest.raises(ValueError, match="state.json has format 4; expected 5"):
+    monkeypatch.setattr("lenet5.training.checkpoints._FORMAT", 6)
+    with pytest.raises(ValueError, match="state.json has format 5; expected 6"):
         tiny.trainer(stopped).fit(tiny.images(), resume=latest)
 
 

@@ -114,7 +114,7 @@ def test_save_replaces_an_earlier_checkpoint(tmp_path: Path) -> None:
         Trainer(LeNet5(), replace(CONFIG, seed=seed)).save(tmp_path / "saved")
     assert Trainer.load(tmp_path / "saved").config.seed == 2
     assert [path.name for path in tmp_path.iterdir()] == ["saved"]
-    assert json.loads((tmp_path / "saved" / "state.json").read_text(encoding="utf-8"))["format"] == 4
+    assert json.loads((tmp_path / "saved" / "state.json").read_text(encoding="utf-8"))["format"] == 5
 
 
 def test_saved_trainer_is_a_weights_folder(tmp_path: Path) -> None:

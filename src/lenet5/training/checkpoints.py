@@ -25,7 +25,7 @@ from ..storage import StrPath
 STATE = "state.json"
 _STATE_TENSORS = "state.safetensors"
 _FILES = (CONFIG, TENSORS, _STATE_TENSORS)
-_FORMAT = 4
+_FORMAT = 5
 
 
 class Checkpoint:

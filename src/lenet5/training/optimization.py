@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, get_swa_multi_avg_fn
 
 from .config import TrainerConfig
+from .description import describe_optimizer, describe_scheduler
 from .history import Row
 from .preflight import check_optimizer
 from .schedules import SchedulerFactory, call_factory, make_schedule, same_start
@@ -42,6 +43,8 @@ class Optimization:
     scheduler: LRScheduler | None
     factory: SchedulerFactory | None
     num_updates: int
+    description: dict[str, str]
+    """What determines its steps besides the settings; "" where that is unknown."""
     trained: list[Any]
     untrained: list[nn.Parameter]
     scaler: torch.amp.GradScaler
@@ -57,11 +60,14 @@ class Optimization:
     ) -> None:
         self.model, self.config = model, config
         self.optimizer, self.num_updates = _make_optimizer(model, config, optimizer), num_updates
+        self.description = {"the optimizer": describe_optimizer(self.optimizer, model), "the schedule": ""}
         given = scheduler if isinstance(scheduler, LRScheduler) else None
         self.factory = None if isinstance(scheduler, LRScheduler) else scheduler
         if optimizer is None and scheduler is None:
             self.factory = functools.partial(make_schedule, config)
         self.scheduler = _make_scheduler(given, self.factory, self.optimizer, num_updates)
+        if scheduler is not None and self.scheduler is not None:  # the settings describe a configured one
+            self.description["the schedule"] = describe_scheduler(self.scheduler, num_updates)
         self.trained = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         ids = {id(parameter) for parameter in self.trained}
         self.untrained = [parameter for parameter in model.parameters() if id(parameter) not in ids]

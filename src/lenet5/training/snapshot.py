@@ -12,7 +12,7 @@ from ..runtime.distributed import launch_id
 from ..runtime.randomness import random_state, restore_random_state
 from .callbacks import Callback
 from .checkpoints import Checkpoint, check_packable, decode, encode
-from .description import describe, describe_loss, describe_source
+from .description import describe, describe_data, describe_loss, describe_source
 from .form import check_form, check_optimizer_state, one_error, read_history
 from .optimization import Optimization
 from .state import TrainingState
@@ -41,6 +41,8 @@ class Snapshot:
             "the source of batches": describe_source(train),
             "the loss": describe_loss(state.loss_fn),
             "the model": describe(state.model),
+            "the data": describe_data(train),
+            **optimization.description,
         }
         return cls(state, optimization, train, callbacks, description)
 
@@ -113,15 +115,18 @@ class Snapshot:
 
     def _check(self, saved: dict[str, Any]) -> None:
         """Raise ValueError unless a saved snapshot belongs to this run: same settings, data and callbacks."""
-        _check_equal("the number of batches per epoch", saved["num_steps"], self.state.num_steps)
         names = [type(callback).__name__ for callback in self._stateful()]
         _check_equal("the list of callbacks with a state", [name for name, _ in saved["callbacks"]], names)
         for name, value in self.state.config.to_dict().items():
             if name not in (*_CHANGEABLE, *_EXTENDABLE):
                 _check_equal(name, saved["config"].get(name), value)
+        batches = "the data changed: the number of batches per epoch"
+        _check_equal(batches, saved["num_steps"], self.state.num_steps)
         _check_equal("the structure of the optimizer", saved["structure"], self.optimization.structure())
+        longer = saved["config"]["max_epochs"] != self.state.config.max_epochs  # see `_check_length`
         for name, text in self.description.items():
-            _check_text(name, saved["description"][name], text)
+            if text and saved["description"][name] and not (longer and name == "the schedule"):
+                _check_text(name, saved["description"][name], text)
         self._check_length(saved)
         if saved["step"] and any(rank["loader"] for rank in saved["ranks"]):
             world_size = self.state.processes.world_size
