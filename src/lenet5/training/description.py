@@ -100,7 +100,7 @@ def _checksums(tensors: dict[str, Tensor]) -> Iterator[str]:
     """Yield a line per tensor; of a large one, evenly spaced rows count."""
     for name, tensor in tensors.items():
         rows = tensor[:: max(1, math.ceil(tensor.nbytes / _CHECKED_BYTES))].detach().cpu().contiguous()
-        checksum = zlib.crc32(memoryview(rows.flatten().view(torch.uint8).numpy()))
+        checksum = zlib.crc32(rows.flatten().view(torch.uint8).numpy().data)
         yield f"{name} of shape {tuple(tensor.shape)} with the checksum {checksum:08x}"
 
 
