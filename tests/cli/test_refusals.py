@@ -16,6 +16,7 @@ REFUSED = [
     ("train --set keep_checkpoints=1e30", "keep_checkpoints is 1e+30; expected an integer from 1 to 2**31 - 1"),
     (f"train --set augment.smoothness={'9' * 400}", "expected a number of at least 1"),
     ("train --seeds 2 --seed 4294967295", "seed is 4294967296; expected an integer from 0 to 2**32 - 1"),
+    ("train --weight-decay 0.05", "No such option '--weight-decay'. Pass --set weight_decay=VALUE."),
     ("train --lr -1", "lr is -1.0; expected a finite number above 0"),
     ("train --lr nan", "lr is nan; expected"),
     ("train --batch-size 0", "batch_size is 0; expected"),

@@ -47,6 +47,16 @@ def test_failed_write_keeps_the_old_file_only(tmp_path: Path, monkeypatch: pytes
     assert (tmp_path / "file").read_bytes() == b"old"
 
 
+def test_error_of_the_system_names_the_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(FileNotFoundError) as missing:
+        storage.write_file(tmp_path / "missing" / "file", b"")
+    monkeypatch.setattr(os, "fsync", raise_disk_full)
+    with pytest.raises(OSError, match="No space left") as full:
+        storage.write_file(tmp_path / "file", b"new")
+    assert missing.value.filename == str(tmp_path / "missing" / "file")
+    assert full.value.filename == str(tmp_path / "file")
+
+
 def test_folder_appears_with_all_its_files(tmp_path: Path) -> None:
     storage.write_folder(tmp_path / "parent" / "folder", {"one": b"1", "two": b"2"})
     assert names_in(tmp_path / "parent") == ["folder"]

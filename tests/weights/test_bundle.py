@@ -284,3 +284,9 @@ def test_images_are_prepared_in_the_dtype_of_the_model(mnist: Pretrained, tmp_pa
     torch.testing.assert_close(
         converted.predict(images).probabilities, mnist.predict(images).probabilities, rtol=0.1, atol=0.1
     )
+
+
+def test_unfinished_run_is_named(tmp_path: Path) -> None:
+    storage.write_json(tmp_path / "config.json", storage.sealed({"settings": {}}))
+    with pytest.raises(ValueError, match="holds an unfinished run; expected weights .lenet5 train --resume"):
+        lenet5.load(tmp_path)

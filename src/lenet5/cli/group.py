@@ -13,6 +13,7 @@ from typing import IO, Any
 import click
 
 from .. import notebook
+from ..recipes.settings import SETTINGS
 from ..storage import shown
 from .parameters import DeviceName, Root
 
@@ -141,7 +142,16 @@ def _one_sentence() -> Iterator[None]:
     except click.exceptions.NoArgsIsHelpError:
         raise
     except click.UsageError as error:
-        raise Failure(error.format_message()) from error
+        raise Failure(f"{error.format_message()}{_setting_hint(error)}") from error
+
+
+def _setting_hint(error: click.UsageError) -> str:
+    """Return what to pass instead of an option that is a setting of `lenet5 train`."""
+    name = error.option_name.lstrip("-").replace("-", "_") if isinstance(error, click.NoSuchOption) else ""
+    takes_settings = error.ctx is not None and any(
+        parameter.name == "options" for parameter in error.ctx.command.params
+    )
+    return f" Pass --set {name}=VALUE." if takes_settings and name in SETTINGS else ""
 
 
 def _sentence(error: Exception) -> str:

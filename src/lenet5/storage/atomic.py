@@ -136,14 +136,16 @@ def _write(contents: Mapping[Path, bytes]) -> None:
         try:
             for path, data in contents.items():
                 digest = hashlib.sha256(data).hexdigest()[:_HASH_DIGITS]
-                staged[path], handle = stack.enter_context(_held(path, digest, _make_file))
-                _fill(handle, data)
+                with _naming(path):
+                    staged[path], handle = stack.enter_context(_held(path, digest, _make_file))
+                    _fill(handle, data)
             if len(contents) > 1:
                 flush_folder(record.parent)  # members are found by name as soon as the record is renamed
             if fcntl is None:  # nothing is locked, and Windows cannot rename open files
                 stack.close()
             for path, temporary in staged.items():
-                _replace(temporary, path)
+                with _naming(path):
+                    _replace(temporary, path)
         except BaseException:
             if record in staged and staged[record].exists():  # else the record is in its place, and needs its members
                 for temporary in staged.values():
@@ -153,6 +155,15 @@ def _write(contents: Mapping[Path, bytes]) -> None:
     flush_folder(record.parent)
     for path in contents:
         clear_leftovers(path.parent, glob.escape(_short(path)))
+
+
+@contextlib.contextmanager
+def _naming(target: Path) -> Iterator[None]:
+    """Let errors of the system name the target, not its temporary file."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(target)) from error
 
 
 def _fill(handle: int, data: bytes) -> None:

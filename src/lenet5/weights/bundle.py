@@ -137,7 +137,8 @@ def load(source: StrPath) -> Pretrained:
 
 
 def _load(folder: WeightsFolder) -> Pretrained:
-    preprocess, model = read_preprocess(folder), folder.load()
+    model = folder.load()  # first, because an unfinished run describes no preprocessing either
+    preprocess = read_preprocess(folder)
     assert isinstance(model, PretrainedModel)
     meta: dict[str, Any] = folder.config.get("meta") or {}
     if isinstance(model, ImageClassifier):
