@@ -93,12 +93,20 @@ IN_ORDER: dict[str, Callable[[], Any]] = {
     "generator": lambda: (batch for batch in DataLoader(Examples(), 3)),
     "workers": lambda: DataLoader(Examples(), 3, shuffle=True, num_workers=1, multiprocessing_context="spawn"),
 }
+
+
+class Reversed(SequentialSampler):
+    def __iter__(self) -> Iterator[int]:
+        return reversed(range(SIZE))
+
+
 UNKNOWN: dict[str, Callable[[], Any]] = {
     "SubsetRandomSampler": lambda: DataLoader(Examples(), 3, sampler=SubsetRandomSampler(range(SIZE))),
     "WeightedRandomSampler": lambda: DataLoader(Examples(), 3, sampler=WeightedRandomSampler([1.0] * SIZE, SIZE)),
     "with replacement": lambda: DataLoader(Examples(), 3, sampler=RandomSampler(Examples(), replacement=True)),
     "few samples": lambda: DataLoader(Examples(), 3, sampler=RandomSampler(Examples(), num_samples=5)),
     "first ones": lambda: DataLoader(Examples(), 3, sampler=SequentialSampler(range(4))),
+    "sampler that inherits": lambda: DataLoader(Examples(), 3, sampler=Reversed(Examples())),
     "DistributedSampler": lambda: DataLoader(Examples(), 3, sampler=DistributedSampler(Examples(), 2, 0)),
     "own batch sampler": lambda: DataLoader(Examples(), batch_sampler=[[3, 1], [2, 0]]),
     "own iteration, shuffled": lambda: OwnIteration(Examples(), 3, shuffle=True),

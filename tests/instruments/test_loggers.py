@@ -94,3 +94,12 @@ def test_instruments_expand_the_home_folder(
     Trainer(tiny.model(), tiny.config, callbacks=[make(Path("~/logs"))]).fit(tiny.examples())
     assert any((tmp_path / "logs").iterdir())
     assert not any((tmp_path / "elsewhere").iterdir())
+
+
+def test_csv_file_that_cannot_be_written_is_found_before_the_first_step(
+    tiny: Tiny, stop_after: Callable[[int], Callback], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    logger = CSVLogger(tmp_path / "file" / "history.csv")
+    with pytest.raises(OSError, match="file"):
+        Trainer(tiny.model(), tiny.config, callbacks=[logger, stop_after(1)]).fit(tiny.examples())

@@ -61,6 +61,12 @@ def test_config_rejects_value_out_of_range(name: str, value: object, expected: s
         TrainerConfig(**settings)
 
 
+@pytest.mark.parametrize("directory", ["", 5, b""])
+def test_checkpoint_dir_that_is_no_path_is_rejected(directory: Any) -> None:
+    with pytest.raises(ValueError, match=r"checkpoint_dir is .*; expected None or the path of a folder"):
+        TrainerConfig(checkpoint_dir=directory)
+
+
 def test_every_setting_with_a_rule_is_covered() -> None:
     assert {field.name for field in fields(TrainerConfig)} == {name for name, _, _ in REJECTED} | UNCHECKED
 

@@ -112,6 +112,16 @@ def test_fit_uses_optimizer_and_scheduler_factories(tiny: Tiny) -> None:
     assert [row["lr"] for row in history] == pytest.approx([1.0, 0.1])
 
 
+def test_scheduler_factory_may_take_the_optimizer_alone(tiny: Tiny) -> None:
+    trainer = Trainer(
+        tiny.model(),
+        tiny.config(max_epochs=2),
+        optimizer=lambda parameters: torch.optim.SGD(parameters, lr=1.0),
+        lr_scheduler=lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, step_size=3, gamma=0.1),
+    )
+    assert [row["lr"] for row in trainer.fit(tiny.examples())] == pytest.approx([1.0, 0.1])
+
+
 def test_custom_optimizer_keeps_its_learning_rate_without_a_scheduler(tiny: Tiny) -> None:
     history = Trainer(tiny.model(), tiny.config(), **SGD).fit(tiny.examples())
     assert [row["lr"] for row in history] == [LR] * 3

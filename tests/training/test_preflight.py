@@ -93,9 +93,15 @@ def test_variable_of_torchrun_that_is_no_number_is_refused(tiny: Tiny, monkeypat
 # Arguments
 
 
+class WithoutRow(Callback):
+    def on_epoch_end(self, state: TrainingState) -> None:  # type: ignore[override]
+        """Take too few arguments."""
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
+        ({"callbacks": [WithoutRow()]}, TypeError, r"WithoutRow.on_epoch_end takes \(state.*; expected \(state, row\)"),
         ({"loss_fn": nn.CrossEntropyLoss}, TypeError, "loss_fn is <class .*; expected a function or an instance"),
         ({"loss_fn": "mse"}, TypeError, "loss_fn is 'mse'; expected a function or an instance"),
         ({"loss_fn": nn.CrossEntropyLoss(reduction="sum")}, ValueError, "loss_fn has reduction='sum'; expected 'mean'"),

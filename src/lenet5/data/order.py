@@ -1,6 +1,7 @@
 """The order of evaluation: every example once, in the order of the data."""
 
 import copy
+from types import NoneType
 from typing import Any
 
 from torch import Generator
@@ -37,7 +38,7 @@ def in_order(data: Any, *, required: bool) -> Any:
     if isinstance(data, DataLoader):
         return _ordered_loader(data, required=required)
     sampler = getattr(data, "sampler", None)
-    if required and (getattr(data, "shuffle", False) or not isinstance(sampler, SequentialSampler | None)):
+    if required and (getattr(data, "shuffle", False) or type(sampler) not in (SequentialSampler, NoneType)):
         raise _unknown_order(data, "shuffles its examples")
     return data
 
@@ -55,7 +56,7 @@ def _ordered_loader(loader: DataLoader[Any], *, required: bool) -> DataLoader[An
     known = iterable or _selects_all(sampler, loader.dataset)
     if required and not known:
         raise _unknown_order(loader, f"has the sampler {type(sampler).__name__}")
-    shuffled = known and not iterable and not isinstance(sampler, SequentialSampler)
+    shuffled = known and not iterable and type(sampler) is not SequentialSampler
     if not (drops or shuffled or not getattr(loader, "in_order", True)):
         return loader
     if type(loader).__iter__ is DataLoader.__iter__:
@@ -66,10 +67,10 @@ def _ordered_loader(loader: DataLoader[Any], *, required: bool) -> DataLoader[An
 
 
 def _selects_all(sampler: Any, dataset: Any) -> bool:
-    """Return True if a sampler selects every example of the dataset once."""
-    if isinstance(sampler, RandomSampler):
+    """Return True if a sampler of torch's own, not of a class that inherits from it, selects every example once."""
+    if type(sampler) is RandomSampler:
         return not sampler.replacement and len(sampler) == len(dataset)
-    return isinstance(sampler, SequentialSampler) and len(sampler) == len(dataset)
+    return type(sampler) is SequentialSampler and len(sampler) == len(dataset)
 
 
 def _rebuilt(loader: DataLoader[Any], batch_size: int | None, sampler: Sampler[Any] | None) -> DataLoader[Any]:

@@ -25,8 +25,15 @@ class CSVLogger(Callback):
     def __init__(self, path: StrPath) -> None:
         self.path = storage.as_path(path)
 
+    def on_fit_start(self, state: TrainingState) -> None:
+        """Write the rows of earlier epochs, so that a file that cannot be written is found before the first step."""
+        self._write(state)
+
     def on_epoch_end(self, state: TrainingState, row: Row) -> None:  # noqa: ARG002 (the history has the row)
         """Write the table."""
+        self._write(state)
+
+    def _write(self, state: TrainingState) -> None:
         if state.is_main:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             storage.write_file(self.path, state.history.to_frame().to_csv(index=False, lineterminator="\n").encode())

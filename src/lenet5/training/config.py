@@ -182,6 +182,9 @@ class TrainerConfig:
             value = convert_setting(field.name, getattr(self, field.name), field.type)
             object.__setattr__(self, field.name, value)  # the dataclass is frozen
         object.__setattr__(self, "device", "auto" if self.device is None else str(self.device))
+        directory = self.checkpoint_dir
+        if directory is not None and not (isinstance(directory, str | os.PathLike) and os.fspath(directory)):
+            raise ValueError(f"checkpoint_dir is {directory!r}; expected None or the path of a folder")
         if self.ema_decay is not None and self.swa_epochs is not None:
             raise ValueError("ema_decay and swa_epochs are both set; expected at most one of them")
 

@@ -18,6 +18,7 @@ from .callbacks import Callback
 from .checkpoints import write_checkpoint
 from .config import TrainerConfig
 
+_HOOKS = {**dict.fromkeys(("on_fit_start", "on_step_end", "on_fit_end"), ("state",)), "on_epoch_end": ("state", "row")}
 _NORMS = nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm
 
 
@@ -43,6 +44,7 @@ def check_arguments(
     for callback in callbacks:
         if not isinstance(callback, Callback):
             raise TypeError(f"a callback is {callback!r}; expected an instance of a lenet5.Callback")
+        _check_hooks(callback)
     _check_loss_fn(loss_fn)
     for name, factory in factories.items():
         if factory is not None and not callable(factory) and not hasattr(factory, "step"):
@@ -54,6 +56,18 @@ def check_arguments(
     if config.compile is not None and config.compile not in torch.compiler.list_backends(()):
         known = ", ".join(torch.compiler.list_backends())
         raise ValueError(f"compile is {config.compile!r}; expected a backend of torch.compile, such as {known}")
+
+
+def _check_hooks(callback: Callback) -> None:
+    """Raise TypeError unless the hooks of a callback take what they are called with."""
+    for name, arguments in _HOOKS.items():
+        signature = inspect.signature(getattr(callback, name))
+        try:
+            signature.bind(*arguments)
+        except TypeError as error:
+            raise TypeError(
+                f"{type(callback).__name__}.{name} takes {signature}; expected ({', '.join(arguments)})"
+            ) from error
 
 
 def _check_loss_fn(loss_fn: object) -> None:

@@ -1,6 +1,7 @@
 """Learning-rate schedules: the configured ones, and those of the user's factories."""
 
 import functools
+import inspect
 import math
 import warnings
 from collections.abc import Callable
@@ -41,7 +42,7 @@ def call_factory(make: Any, optimizer: Optimizer, num_updates: int) -> LRSchedul
     """Call a factory; torch's own classes, and partials of them, take the optimizer alone."""
     function = make.func if isinstance(make, functools.partial) else make
     if not (isinstance(function, type) and issubclass(function, LRScheduler)):
-        scheduler = make(optimizer, num_updates)
+        scheduler = make(optimizer) if _takes_one(make) else make(optimizer, num_updates)
         if not isinstance(scheduler, LRScheduler):
             raise TypeError(f"lr_scheduler made a {type(scheduler).__name__}; expected a scheduler of torch.optim")
         return scheduler
@@ -53,6 +54,19 @@ def call_factory(make: Any, optimizer: Optimizer, num_updates: int) -> LRSchedul
             f" {function.__name__}, or a function of the optimizer and the number of optimizer steps"
         ) from error
     return made
+
+
+def _takes_one(make: Any) -> bool:
+    """Return True if a function takes the optimizer, and not the number of steps as well."""
+    try:
+        signature = inspect.signature(make)
+    except ValueError:  # of a function in C
+        return False
+    try:
+        signature.bind(None, None)
+    except TypeError:
+        return True
+    return False
 
 
 def same_start(factory: SchedulerFactory, optimizer: Optimizer, first: int, second: int, done: int) -> bool:
