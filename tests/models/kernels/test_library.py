@@ -27,26 +27,17 @@ def _enable_kernels(monkeypatch: pytest.MonkeyPatch, reload_libraries: Callable[
 
 
 @needs_compiler
-@pytest.mark.parametrize("name", ["lenet5", "original"])
-def test_library_is_built_where_a_compiler_is_present(name: str) -> None:
-    assert library.load(name) is not None, f"lib{name} is missing: reinstall lenet5, and read the compiler's output"
+def test_library_is_built_where_a_compiler_is_present() -> None:
+    assert library.load() is not None, "liblenet5 is missing: reinstall lenet5, and read the compiler's output"
 
 
 @needs_compiler
-def test_kernel_of_lenet5_needs_avx512() -> None:
-    has_avx512 = torch.backends.cpu.get_cpu_capability() == "AVX512"
-    assert (lenet5.library() is not None) == has_avx512
-
-
 @pytest.mark.parametrize("capability", ["AVX2", "DEFAULT"])
-def test_kernel_of_lenet5_is_off_without_avx512(monkeypatch: pytest.MonkeyPatch, capability: str) -> None:
+def test_kernels_do_not_depend_on_the_instruction_set_of_torch(
+    monkeypatch: pytest.MonkeyPatch, capability: str
+) -> None:
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
-    assert lenet5.library() is None
-
-
-@needs_compiler
-def test_kernel_of_the_original_network_needs_no_avx512(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT")
+    assert lenet5.library() is not None
     assert original.library() is not None
 
 
@@ -54,8 +45,9 @@ def test_environment_variable_turns_both_kernels_off(
     monkeypatch: pytest.MonkeyPatch, runs_kernel: Callable[..., bool]
 ) -> None:
     monkeypatch.setenv("LENET5_KERNELS", "none")
-    assert library.load("lenet5") is library.load("original") is None
-    assert lenet5.library() is original.library() is None
+    assert library.load() is None
+    assert lenet5.library() is None
+    assert original.library() is None
     assert not runs_kernel(LeNet5(), torch.rand(2, 1, 28, 28))
     assert LeNet5Original().fused_gradients(MAPLoss()) is None
 
@@ -63,7 +55,7 @@ def test_environment_variable_turns_both_kernels_off(
 @needs_compiler
 def test_other_values_of_the_environment_variable_keep_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LENET5_KERNELS", "")
-    assert library.load("original") is not None
+    assert library.load() is not None
 
 
 @needs_compiler
@@ -71,17 +63,19 @@ def test_library_of_different_sources_is_not_loaded(monkeypatch: pytest.MonkeyPa
     for file in Path(library.__file__).parent.glob("*.[chs]*"):
         shutil.copy(file, tmp_path)
     monkeypatch.setattr(library, "__file__", str(tmp_path / "library.py"))
-    assert library.load("original") is not None
+    assert library.load() is not None
     library.load.cache_clear()
     with (tmp_path / "original.c").open("a", encoding="utf-8") as source:
         source.write("/* an edit */\n")
-    assert library.load("original") is None
+    assert library.load() is None
 
 
 def test_networks_work_without_the_libraries(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, runs_kernel: Callable[..., bool]
 ) -> None:
     monkeypatch.setattr(library, "__file__", str(tmp_path / "library.py"))
-    assert library.load("lenet5") is lenet5.library() is original.library() is None
+    assert library.load() is None
+    assert lenet5.library() is None
+    assert original.library() is None
     assert not runs_kernel(LeNet5(), torch.rand(2, 1, 28, 28))
     assert LeNet5Original().fused_gradients(MAPLoss()) is None

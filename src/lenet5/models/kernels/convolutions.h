@@ -4,9 +4,7 @@
    position in the window as 0 to 3 in row order, or NONE if it is not positive. The backward pass therefore does at
    most a quarter of the dense work. */
 
-#include <immintrin.h>
-#include <stdint.h>
-#include <string.h>
+#include "vectors.h"
 
 enum { FIELD = 32, COLUMNS = 24, STRIDE = 40, NONE = 4, CL = 84, SHIFTED = 48 };
 
@@ -144,7 +142,9 @@ INLINE void second_stage(const float *s2, const float *w, const float *bias, flo
 /* Return a bit mask of the lanes that have a gradient. Iterating over set bits causes fewer branch mispredictions than
    testing each lane, and a misprediction costs as much as the sums. */
 INLINE unsigned alive(const int8_t *place) {
-    return _mm_cmpneq_epi8_mask(_mm_loadu_si128((const __m128i *)place), _mm_set1_epi8(NONE));
+    unsigned mask = 0;
+    for (int i = 0; i < 16; i++) mask |= (unsigned)(place[i] != NONE) << i;
+    return mask;
 }
 
 /* Accumulate the gradients of C3's weights and biases. sum (16, 5, 32): each row of a kernel holds 5 columns of 6 maps
@@ -229,10 +229,10 @@ INLINE void first_weights(const float *field, const float *channels_last, const 
 }
 
 static void backward(const float *images, int size, const float *w3, const float *s2, const int8_t *place,
-                     const float *gradients, float *dw1, float *db1, float *dw3, float *db3, long first, long last) {
+                     const float *gradients, float *dw1, float *db1, float *dw3, float *db3, int64_t first, int64_t last) {
     float field[FIELD * STRIDE] = {0}, maps[14 * CL + 16] = {0}, inputs[14 * CL + 32];
     int margin = (FIELD - size) / 2;
-    for (long n = first; n < last; n++) {
+    for (int64_t n = first; n < last; n++) {
         const float *own = s2 + n * 1344, *gradient = gradients + n * 400;
         const int8_t *places = place + n * 1744;
         for (int y = 0; y < 14; y++)

@@ -3,7 +3,7 @@
    Weights keep torch's layout (outputs, inputs). Each broadcast weight meets one vector of activations. A tile of sums
    stays in registers. */
 
-enum { LANES = 16 };
+enum { BLOCK = 16 };
 
 /* Compute ROWS outputs from o on, and store their ReLU if relu is set; NaN propagates. */
 #define DENSE_TILE(ROWS)                                                                             \
@@ -11,12 +11,12 @@ enum { LANES = 16 };
         v16 sum[ROWS];                                                                               \
         for (int r = 0; r < ROWS; r++) sum[r] = (v16){} + bias[o + r];                               \
         for (int i = 0; i < inputs; i++) {                                                           \
-            v16 lanes = LOAD(x + i * LANES);                                                         \
+            v16 lanes = LOAD(x + i * BLOCK);                                                         \
             _Pragma("GCC unroll 12") for (int r = 0; r < ROWS; r++)                                  \
                 sum[r] += lanes * w[(o + r) * inputs + i];                                           \
         }                                                                                            \
         for (int r = 0; r < ROWS; r++)                                                               \
-            *(v16 *)(y + (o + r) * LANES) = relu ? SELECT(sum[r] <= 0.0f, (v16){}, sum[r]) : sum[r]; \
+            *(v16 *)(y + (o + r) * BLOCK) = relu ? SELECT(sum[r] <= 0.0f, (v16){}, sum[r]) : sum[r]; \
     } while (0)
 
 /* Compute y = W x + b, followed by ReLU if relu is set. x (inputs, 16), y (outputs, 16). */
@@ -32,11 +32,11 @@ INLINE void dense(const float *w, const float *bias, const float *x, float *y, i
         v16 sum[COLUMNS];                                                                      \
         for (int c = 0; c < COLUMNS; c++) sum[c] = (v16){};                                    \
         for (int o = 0; o < outputs; o++) {                                                    \
-            v16 lanes = LOAD(dy + o * LANES);                                                  \
+            v16 lanes = LOAD(dy + o * BLOCK);                                                  \
             _Pragma("GCC unroll 12") for (int c = 0; c < COLUMNS; c++)                         \
                 sum[c] += lanes * w[o * inputs + i + c];                                       \
         }                                                                                      \
-        for (int c = 0; c < COLUMNS; c++) *(v16 *)(dx + (i + c) * LANES) = sum[c];             \
+        for (int c = 0; c < COLUMNS; c++) *(v16 *)(dx + (i + c) * BLOCK) = sum[c];             \
     } while (0)
 
 /* Compute dx = W^T dy. inputs must be a multiple of 4. */
@@ -49,31 +49,31 @@ INLINE void dense_input(const float *w, const float *dy, float *dx, int inputs, 
 /* Zero the gradients of units that ReLU zeroed. y and dy (units, 16). */
 INLINE void mask(const float *y, float *dy, int units) {
     for (int u = 0; u < units; u++) {
-        v16 value = LOAD(y + u * LANES);
-        *(v16 *)(dy + u * LANES) = SELECT(value == 0.0f, (v16){}, LOAD(dy + u * LANES));
+        v16 value = LOAD(y + u * BLOCK);
+        *(v16 *)(dy + u * BLOCK) = SELECT(value == 0.0f, (v16){}, LOAD(dy + u * BLOCK));
     }
 }
 
 /* Transpose (units, 16) to rows of `stride` values, one row per image. */
 INLINE void to_rows(const float *lanes, float *rows, int units, int stride, int count) {
     for (int n = 0; n < count; n++)
-        for (int u = 0; u < units; u++) rows[n * stride + u] = lanes[u * LANES + n];
+        for (int u = 0; u < units; u++) rows[n * stride + u] = lanes[u * BLOCK + n];
 }
 
 #define WEIGHT_TILE(ROWS)                                                                                      \
     do {                                                                                                       \
-        for (int i = 0; i < inputs; i += 2 * LANES) {                                                          \
+        for (int i = 0; i < inputs; i += 2 * BLOCK) {                                                          \
             v16 sum[ROWS][2];                                                                                  \
             for (int r = 0; r < ROWS; r++) sum[r][0] = sum[r][1] = (v16){};                                    \
-            for (long n = 0; n < count; n++) {                                                                 \
-                const float *gradient = dy + (n / LANES * outputs + o) * LANES + n % LANES;                    \
-                v16 left = LOAD(x + n * stride + i), right = LOAD(x + n * stride + i + LANES);                 \
+            for (int64_t n = 0; n < count; n++) {                                                                 \
+                const float *gradient = dy + (n / BLOCK * outputs + o) * BLOCK + n % BLOCK;                    \
+                v16 left = LOAD(x + n * stride + i), right = LOAD(x + n * stride + i + BLOCK);                 \
                 _Pragma("GCC unroll 6") for (int r = 0; r < ROWS; r++) {                                       \
-                    sum[r][0] += left * gradient[r * LANES];                                                   \
-                    sum[r][1] += right * gradient[r * LANES];                                                  \
+                    sum[r][0] += left * gradient[r * BLOCK];                                                   \
+                    sum[r][1] += right * gradient[r * BLOCK];                                                  \
                 }                                                                                              \
             }                                                                                                  \
-            int width = inputs - i < 2 * LANES ? inputs - i : 2 * LANES;                                       \
+            int width = inputs - i < 2 * BLOCK ? inputs - i : 2 * BLOCK;                                       \
             for (int r = 0; r < ROWS; r++) memcpy(dw + (o + r) * inputs + i, sum[r], sizeof(float) * width);   \
         }                                                                                                      \
     } while (0)
@@ -81,13 +81,13 @@ INLINE void to_rows(const float *lanes, float *rows, int units, int stride, int 
 /* Compute rows first to last - 1 of dW = dy x^T, and of the gradient of the bias. x (count, stride) has one row per
    image, with a stride of at least `inputs`, rounded up to a multiple of 32. dy (blocks, outputs, 16). */
 static void dense_weights(const float *x, int stride, const float *dy, float *dw, float *dbias, int inputs, int outputs,
-                          int first, int last, long count) {
+                          int first, int last, int64_t count) {
     int o = first;
     for (; o + 6 <= last; o += 6) WEIGHT_TILE(6);
     for (; o < last; o++) WEIGHT_TILE(1);
     for (o = first; o < last; o++) {
         float total = 0;
-        for (long n = 0; n < count; n++) total += dy[(n / LANES * outputs + o) * LANES + n % LANES];
+        for (int64_t n = 0; n < count; n++) total += dy[(n / BLOCK * outputs + o) * BLOCK + n % BLOCK];
         dbias[o] = total;
     }
 }
@@ -97,20 +97,20 @@ static void dense_weights(const float *x, int stride, const float *dy, float *dw
 static double cross_entropy(const float *logits, float *gradient, const int64_t *targets, int classes, int count,
                             float smoothing, float scale) {
     double loss = 0;
-    memset(gradient, 0, sizeof(float) * classes * LANES);
+    memset(gradient, 0, sizeof(float) * classes * BLOCK);
     for (int n = 0; n < count; n++) {
         float largest = logits[n], sum = 0, total = 0;
-        for (int c = 1; c < classes; c++) largest = logits[c * LANES + n] > largest ? logits[c * LANES + n] : largest;
+        for (int c = 1; c < classes; c++) largest = logits[c * BLOCK + n] > largest ? logits[c * BLOCK + n] : largest;
         for (int c = 0; c < classes; c++) {
-            float shifted = logits[c * LANES + n] - largest, exponential = expf(shifted);
-            gradient[c * LANES + n] = exponential;
+            float shifted = logits[c * BLOCK + n] - largest, exponential = expf(shifted);
+            gradient[c * BLOCK + n] = exponential;
             sum += exponential;
             total += shifted;
         }
         float log_sum = logf(sum), on = 1 - smoothing, off = smoothing / classes;
-        loss += on * (log_sum - (logits[targets[n] * LANES + n] - largest)) + off * (classes * log_sum - total);
+        loss += on * (log_sum - (logits[targets[n] * BLOCK + n] - largest)) + off * (classes * log_sum - total);
         for (int c = 0; c < classes; c++) {
-            float *own = gradient + c * LANES + n;
+            float *own = gradient + c * BLOCK + n;
             *own = scale * (*own / sum - off - (c == targets[n] ? on : 0));
         }
     }

@@ -17,14 +17,14 @@ enum { S4_ROW = 416, C5_ROW = 128, F6_ROW = 96 };                           /* r
 enum { DW1 = 240, DB1 = 6, DW3 = 2560, DB3 = 16, SUMS = DW1 + DB1 + DW3 + DB3 }; /* gradients of C1 and C3 */
 enum { ROWS = 6 };                                                          /* rows of a weight gradient per task */
 
-static long divide_up(long count, long size) { return (count + size - 1) / size; }
+static int64_t divide_up(int64_t count, int64_t size) { return (count + size - 1) / size; }
 
-static long at_most(long count, long limit) { return count < limit ? count : limit; }
+static int64_t at_most(int64_t count, int64_t limit) { return count < limit ? count : limit; }
 
 /* Images per task of the convolutions. */
-static long share(long count) { return count <= 64 ? 4 : divide_up(count, 16); }
+static int64_t share(int64_t count) { return count <= 64 ? 4 : divide_up(count, 16); }
 
-static long num_shares(long count) { return divide_up(count, share(count)); }
+static int64_t num_shares(int64_t count) { return divide_up(count, share(count)); }
 
 typedef struct {
     const float *images;
@@ -33,13 +33,13 @@ typedef struct {
     float *s2;
     int8_t *place;
     float *s4;
-    long count;
+    int64_t count;
 } Forward;
 
-static void forward_task(void *arguments, long task) {
+static void forward_task(void *arguments, int64_t task) {
     const Forward *a = arguments;
-    long own = share(a->count), end = at_most((task + 1) * own, a->count);
-    for (long n = task * own; n < end; n++) {
+    int64_t own = share(a->count), end = at_most((task + 1) * own, a->count);
+    for (int64_t n = task * own; n < end; n++) {
         first_stage(a->images + n * a->size * a->size, a->size, a->w1, a->b1, a->s2 + n * S2, a->place + n * PLACES);
         second_stage(a->s2 + n * S2, a->w3, a->b3, a->s4 + n * S4, a->place + n * PLACES + S2);
     }
@@ -47,8 +47,8 @@ static void forward_task(void *arguments, long task) {
 
 /* Forward pass of C1 to S4. Inputs: images (N, 1, size, size), w1 (6, 5, 5), w3 (16, 6, 5, 5). Outputs:
    s2 (N, 6, 14, 16), place (N, 1744) for S2 and then S4, and s4 (N, 16, 5, 5). */
-void lenet5_forward(const float *images, int size, const float *w1, const float *b1, const float *w3, const float *b3,
-                    float *s2, int8_t *place, float *s4, long count, int threads) {
+EXPORT void NAME(lenet5_forward)(const float *images, int size, const float *w1, const float *b1, const float *w3, const float *b3,
+                    float *s2, int8_t *place, float *s4, int64_t count, int threads) {
     float by_input[2400];
     maps_last(w3, by_input);
     Forward arguments = {images, size, w1, b1, by_input, b3, s2, place, s4, count};
@@ -62,12 +62,12 @@ typedef struct {
     const int8_t *place;
     const float *gradients;
     float *sums;
-    long count;
+    int64_t count;
 } Backward;
 
-static void backward_task(void *arguments, long task) {
+static void backward_task(void *arguments, int64_t task) {
     const Backward *a = arguments;
-    long own = share(a->count);
+    int64_t own = share(a->count);
     float *dw1 = a->sums + task * SUMS, *db1 = dw1 + DW1, *dw3 = db1 + DB1, *db3 = dw3 + DW3;
     memset(dw1, 0, sizeof(float) * SUMS);
     backward(a->images, a->size, a->w3, a->s2, a->place, a->gradients, dw1, db1, dw3, db3, task * own,
@@ -75,8 +75,8 @@ static void backward_task(void *arguments, long task) {
 }
 
 /* Add the sums of all tasks in order, and store them in torch's layout. */
-static void add_sums(float *sums, long tasks, float *dw1, float *db1, float *dw3, float *db3) {
-    for (long t = 1; t < tasks; t++)
+static void add_sums(float *sums, int64_t tasks, float *dw1, float *db1, float *dw3, float *db3) {
+    for (int64_t t = 1; t < tasks; t++)
         for (int i = 0; i < SUMS; i++) sums[i] += sums[t * SUMS + i];
     for (int i = 0; i < 6 * 5; i++) memcpy(dw1 + i * 5, sums + i * 8, sizeof(float) * 5);
     memcpy(db1, sums + DW1, sizeof(float) * DB1);
@@ -104,11 +104,11 @@ static void shift_kernels(const float *w3, float *shifted) {
 }
 
 /* Return the number of floats that lenet5_backward needs for its sums. */
-long lenet5_num_sums(long count) { return num_shares(count) * SUMS; }
+EXPORT int64_t NAME(lenet5_num_sums)(int64_t count) { return num_shares(count) * SUMS; }
 
 /* Backward pass of C1 to S4: the gradients of the weights and biases. */
-void lenet5_backward(const float *images, int size, const float *w3, const float *s2, const int8_t *place,
-                     const float *gradients, float *sums, float *dw1, float *db1, float *dw3, float *db3, long count,
+EXPORT void NAME(lenet5_backward)(const float *images, int size, const float *w3, const float *s2, const int8_t *place,
+                     const float *gradients, float *sums, float *dw1, float *db1, float *dw3, float *db3, int64_t count,
                      int threads) {
     float shifted[16 * 2 * 7 * SHIFTED];
     shift_kernels(w3, shifted);
@@ -123,7 +123,7 @@ typedef struct {
     const float *w1, *b1, *w3, *b3, *w5, *b5, *w6, *b6, *w7, *b7;
     int classes;
     float *logits;
-    long count;
+    int64_t count;
 } Network;
 
 /* Compute y = W x + b for one example, followed by ReLU if relu is set. w (outputs, inputs); inputs must be a multiple
@@ -142,7 +142,7 @@ INLINE void linear(const float *x, const float *w, const float *bias, float *y, 
 }
 
 /* Compute the logits of one image. */
-static void image_task(void *arguments, long n) {
+static void image_task(void *arguments, int64_t n) {
     const Network *a = arguments;
     float s2[S2], s4[S4], c5[C5], f6[F6];
     int8_t place[PLACES];
@@ -154,41 +154,41 @@ static void image_task(void *arguments, long n) {
 }
 
 /* Compute the maps of S4 of up to 16 images as (400, 16), and keep what the backward pass needs. */
-static void block_forward(const Network *a, long first, int count, float *s2, int8_t *place, float *rows, int stride,
+static void block_forward(const Network *a, int64_t first, int count, float *s2, int8_t *place, float *rows, int stride,
                           float *s4) {
-    memset(s4, 0, sizeof(float) * S4 * LANES);
+    memset(s4, 0, sizeof(float) * S4 * BLOCK);
     for (int n = 0; n < count; n++) {
         first_stage(a->images + (first + n) * a->size * a->size, a->size, a->w1, a->b1, s2 + n * S2, place + n * PLACES);
         second_stage(s2 + n * S2, a->w3, a->b3, rows + n * stride, place + n * PLACES + S2);
-        for (int i = 0; i < S4; i++) s4[i * LANES + n] = rows[n * stride + i];
+        for (int i = 0; i < S4; i++) s4[i * BLOCK + n] = rows[n * stride + i];
     }
 }
 
 /* Compute the logits of a block of up to 16 images. */
-static void block_task(void *arguments, long block) {
+static void block_task(void *arguments, int64_t block) {
     const Network *a = arguments;
-    int count = (int)at_most(a->count - block * LANES, LANES);
-    float s2[LANES * S2], rows[LANES * S4], s4[S4 * LANES], c5[C5 * LANES], f6[F6 * LANES];
-    float logits[MAX_CLASSES * LANES];
-    int8_t place[LANES * PLACES];
-    block_forward(a, block * LANES, count, s2, place, rows, S4, s4);
+    int count = (int)at_most(a->count - block * BLOCK, BLOCK);
+    float s2[BLOCK * S2], rows[BLOCK * S4], s4[S4 * BLOCK], c5[C5 * BLOCK], f6[F6 * BLOCK];
+    float logits[MAX_CLASSES * BLOCK];
+    int8_t place[BLOCK * PLACES];
+    block_forward(a, block * BLOCK, count, s2, place, rows, S4, s4);
     dense(a->w5, a->b5, s4, c5, S4, C5, 1);
     dense(a->w6, a->b6, c5, f6, C5, F6, 1);
     dense(a->w7, a->b7, f6, logits, F6, a->classes, 0);
-    to_rows(logits, a->logits + block * LANES * a->classes, a->classes, a->classes, count);
+    to_rows(logits, a->logits + block * BLOCK * a->classes, a->classes, a->classes, count);
 }
 
 /* Forward pass of the whole network. Only the logits (N, classes) are stored; classes must not exceed MAX_CLASSES. */
-void lenet5_logits(const float *images, int size, const float *w1, const float *b1, const float *w3, const float *b3,
+EXPORT void NAME(lenet5_logits)(const float *images, int size, const float *w1, const float *b1, const float *w3, const float *b3,
                    const float *w5, const float *b5, const float *w6, const float *b6, const float *w7, const float *b7,
-                   int classes, float *logits, long count, int threads) {
+                   int classes, float *logits, int64_t count, int threads) {
     float by_input[2400];
     maps_last(w3, by_input);
     Network arguments = {images, size, w1, b1, by_input, b3, w5, b5, w6, b6, w7, b7, classes, logits, count};
     if (count <= FEW)
         run_tasks(image_task, &arguments, count, threads);
     else
-        run_tasks(block_task, &arguments, divide_up(count, LANES), threads);
+        run_tasks(block_task, &arguments, divide_up(count, BLOCK), threads);
 }
 
 /* What a training step keeps of a batch. d5, d6 and d7 (blocks, units, 16) are the gradients of C5, F6 and the logits,
@@ -204,14 +204,14 @@ typedef struct {
 } Step;
 
 /* Compute the loss of a block of up to 16 images, and backpropagate it to all layers and to the weights of C1 and C3. */
-static void gradient_task(void *arguments, long block) {
+static void gradient_task(void *arguments, int64_t block) {
     const Step *a = arguments;
     const Network *net = &a->network;
-    long first = block * LANES;
-    int count = (int)at_most(net->count - first, LANES), classes = net->classes;
-    float s2[LANES * S2], s4[S4 * LANES], c5[C5 * LANES], f6[F6 * LANES], logits[MAX_CLASSES * LANES], rows[LANES * S4];
-    int8_t place[LANES * PLACES];
-    float *d5 = a->d5 + block * C5 * LANES, *d6 = a->d6 + block * F6 * LANES, *d7 = a->d7 + block * classes * LANES;
+    int64_t first = block * BLOCK;
+    int count = (int)at_most(net->count - first, BLOCK), classes = net->classes;
+    float s2[BLOCK * S2], s4[S4 * BLOCK], c5[C5 * BLOCK], f6[F6 * BLOCK], logits[MAX_CLASSES * BLOCK], rows[BLOCK * S4];
+    int8_t place[BLOCK * PLACES];
+    float *d5 = a->d5 + block * C5 * BLOCK, *d6 = a->d6 + block * F6 * BLOCK, *d7 = a->d7 + block * classes * BLOCK;
     block_forward(net, first, count, s2, place, a->s4 + first * S4_ROW, S4_ROW, s4);
     dense(net->w5, net->b5, s4, c5, S4, C5, 1);
     to_rows(c5, a->c5 + first * C5_ROW, C5, C5_ROW, count);
@@ -233,10 +233,10 @@ static void gradient_task(void *arguments, long block) {
 }
 
 /* Compute ROWS rows of the gradient of a weight matrix; the last task adds the sums of C1 and C3. */
-static void weight_task(void *arguments, long task) {
+static void weight_task(void *arguments, int64_t task) {
     const Step *a = arguments;
     const Network *net = &a->network;
-    long count = net->count;
+    int64_t count = net->count;
     int row = (int)task * ROWS, classes = net->classes;
     if (row < C5) {
         dense_weights(a->s4, S4_ROW, a->d5, a->dw5, a->db5, S4, C5, row, row + ROWS, count);
@@ -246,36 +246,36 @@ static void weight_task(void *arguments, long task) {
         int last = (int)at_most(row + ROWS, classes);
         dense_weights(a->f6, F6_ROW, a->d7, a->dw7, a->db7, F6, classes, row, last, count);
     } else {
-        add_sums(a->sums, divide_up(count, LANES), a->dw1, a->db1, a->dw3, a->db3);
+        add_sums(a->sums, divide_up(count, BLOCK), a->dw1, a->db1, a->dw3, a->db3);
     }
 }
 
 /* Return the number of floats that lenet5_gradients needs as workspace. */
-long lenet5_workspace(long count, int classes) {
-    long blocks = divide_up(count, LANES);
-    return count * (S4_ROW + C5_ROW + F6_ROW) + blocks * ((C5 + F6 + classes) * LANES + SUMS + 2);
+EXPORT int64_t NAME(lenet5_workspace)(int64_t count, int classes) {
+    int64_t blocks = divide_up(count, BLOCK);
+    return count * (S4_ROW + C5_ROW + F6_ROW) + blocks * ((C5 + F6 + classes) * BLOCK + SUMS + 2);
 }
 
 /* Return the mean cross-entropy with label smoothing, and compute its gradient with respect to each parameter.
    targets (N,) from 0 to classes - 1. parameters and gradients point to the weight and the bias of C1, C3, C5, F6 and
    the output layer. workspace starts at a multiple of 8 bytes. */
-float lenet5_gradients(const float *images, int size, const int64_t *targets, long count, const float *const *parameters,
+EXPORT float NAME(lenet5_gradients)(const float *images, int size, const int64_t *targets, int64_t count, const float *const *parameters,
                        int classes, float smoothing, float *workspace, float *const *gradients, int threads) {
     float by_input[2400], shifted[16 * 2 * 7 * SHIFTED];
     const float *const *p = parameters;
     float *const *g = gradients;
-    long blocks = divide_up(count, LANES);
+    int64_t blocks = divide_up(count, BLOCK);
     maps_last(p[2], by_input);
     shift_kernels(p[2], shifted);
     Network network = {images, size, p[0], p[1], by_input, p[3], p[4], p[5], p[6], p[7], p[8], p[9], classes, NULL, count};
     double *losses = (double *)workspace;
     float *s4 = workspace + 2 * blocks, *c5 = s4 + count * S4_ROW, *f6 = c5 + count * C5_ROW;
-    float *d5 = f6 + count * F6_ROW, *d6 = d5 + blocks * C5 * LANES, *d7 = d6 + blocks * F6 * LANES;
-    Step step = {network, shifted, targets, smoothing, losses, s4, c5, f6, d5, d6, d7, d7 + blocks * classes * LANES,
+    float *d5 = f6 + count * F6_ROW, *d6 = d5 + blocks * C5 * BLOCK, *d7 = d6 + blocks * F6 * BLOCK;
+    Step step = {network, shifted, targets, smoothing, losses, s4, c5, f6, d5, d6, d7, d7 + blocks * classes * BLOCK,
                  g[4], g[5], g[6], g[7], g[8], g[9], g[0], g[1], g[2], g[3]};
     run_tasks(gradient_task, &step, blocks, threads);
     run_tasks(weight_task, &step, (C5 + F6) / ROWS + divide_up(classes, ROWS) + 1, threads);
     double loss = 0;
-    for (long b = 0; b < blocks; b++) loss += losses[b];
+    for (int64_t b = 0; b < blocks; b++) loss += losses[b];
     return (float)(loss / (double)count);
 }

@@ -5,7 +5,6 @@ hooks, tracing or transforms are active and nothing that the layers use has been
 it.
 """
 
-import ctypes
 import functools
 from collections.abc import Sequence
 from operator import attrgetter
@@ -41,20 +40,23 @@ _WATCH = Watch(
 )
 
 
+class Functions:
+    """The functions of C, for one instruction set."""
+
+    def __init__(self, library: lib.Library) -> None:
+        self.forward = library.function("lenet5_forward", "pi" + 7 * "p" + "li")
+        self.backward = library.function("lenet5_backward", "pi" + 9 * "p" + "li")
+        self.num_sums = library.function("lenet5_num_sums", "l", "l")
+        self.logits = library.function("lenet5_logits", "pi" + 10 * "p" + "ipli")
+        self.gradients = library.function("lenet5_gradients", "piplpifppi", "f")
+        self.workspace = library.function("lenet5_workspace", "li", "l")
+
+
 @functools.cache
-def library() -> ctypes.CDLL | None:
-    """Load the compiled functions; return None if they are unavailable or this processor does not support them."""
-    if torch.backends.cpu.get_cpu_capability() != "AVX512":
-        return None
-    compiled = lib.load("lenet5")
-    if compiled is not None:
-        lib.bind(compiled.lenet5_forward, "pi" + 7 * "p" + "li")
-        lib.bind(compiled.lenet5_backward, "pi" + 9 * "p" + "li")
-        lib.bind(compiled.lenet5_num_sums, "l", "l")
-        lib.bind(compiled.lenet5_logits, "pi" + 10 * "p" + "ipli")
-        lib.bind(compiled.lenet5_gradients, "piplpifppi", "f")
-        lib.bind(compiled.lenet5_workspace, "li", "l")
-    return compiled
+def library() -> Functions | None:
+    """Load the compiled functions; return None if they are unavailable."""
+    loaded = lib.load()
+    return Functions(loaded) if loaded else None
 
 
 def logits(model: LeNet5, images: Tensor) -> Tensor | None:
@@ -112,9 +114,7 @@ def _whole_network(images: Tensor, addresses: list[int], classes: int) -> Tensor
     assert compiled is not None
     count, _, _, size = images.shape
     images, result = images.contiguous(), images.new_empty(count, classes)
-    compiled.lenet5_logits(
-        images.data_ptr(), size, *addresses, classes, result.data_ptr(), count, torch.get_num_threads()
-    )
+    compiled.logits(images.data_ptr(), size, *addresses, classes, result.data_ptr(), count, torch.get_num_threads())
     return result
 
 
@@ -127,7 +127,7 @@ def _forward(images: Tensor, w1: Tensor, b1: Tensor, w3: Tensor, b3: Tensor) -> 
     s2, winners = images.new_empty(count, 6, 14, 16), images.new_empty(count, 1744, dtype=torch.int8)
     s4 = images.new_empty(count, 16, 5, 5)
     pointers = [tensor.data_ptr() for tensor in (w1, b1, w3, b3, s2, winners, s4)]
-    compiled.lenet5_forward(images.data_ptr(), images.shape[-1], *pointers, count, torch.get_num_threads())
+    compiled.forward(images.data_ptr(), images.shape[-1], *pointers, count, torch.get_num_threads())
     return s4, images, w1, b1, w3, b3, s2, winners
 
 
@@ -147,9 +147,9 @@ class _Convolutions(torch.autograd.Function):
         compiled = library()
         assert compiled is not None
         computed = [torch.empty_like(tensor) for tensor in (w1, b1, w3, b3)]
-        sums = w3.new_empty(compiled.lenet5_num_sums(len(images)))
+        sums = w3.new_empty(compiled.num_sums(len(images)))
         pointers = [tensor.data_ptr() for tensor in (w3, s2, winners, gradients, sums, *computed)]
-        compiled.lenet5_backward(images.data_ptr(), images.shape[-1], *pointers, len(images), torch.get_num_threads())
+        compiled.backward(images.data_ptr(), images.shape[-1], *pointers, len(images), torch.get_num_threads())
         return None, *computed
 
 

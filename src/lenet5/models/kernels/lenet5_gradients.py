@@ -44,10 +44,10 @@ class LeNet5Gradients(Gradients[LeNet5]):
         """Call C: return the mean loss, and write the gradients."""
         compiled, (count, _, _, size) = library(), images.shape
         assert compiled is not None
-        num_floats = compiled.lenet5_workspace(count, self.num_classes)
+        num_floats = compiled.workspace(count, self.num_classes)
         if 2 * len(self.workspace) < num_floats:
             self.workspace = self.workspace.new_empty((num_floats + 1) // 2)
-        loss: float = compiled.lenet5_gradients(
+        loss: float = compiled.gradients(
             *(images.data_ptr(), size, targets.data_ptr(), count, self.parameter_addresses, self.num_classes),
             *(self.loss_fn.label_smoothing, self.workspace.data_ptr(), self.gradient_addresses, self.num_threads),
         )

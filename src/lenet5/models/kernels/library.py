@@ -3,6 +3,7 @@
 import ctypes
 import functools
 import os
+import sys
 import zlib
 from collections.abc import Callable, Sequence
 from operator import attrgetter
@@ -12,29 +13,72 @@ from typing import Any
 FEW = 8
 """Largest batch size at which a single C call is faster than torch's separate operators."""
 
-_TYPES = {"p": ctypes.c_void_p, "i": ctypes.c_int, "l": ctypes.c_long, "f": ctypes.c_float}
+INSTRUCTION_SETS = ("avx512", "avx2", "neon")
+"""The instruction sets for which the kernels are written."""
+
+_TYPES = {"p": ctypes.c_void_p, "i": ctypes.c_int, "l": ctypes.c_int64, "f": ctypes.c_float}
+_SUFFIXES = {"win32": "dll", "darwin": "dylib"}
+
+
+class Library:
+    """The functions of the compiled library for one instruction set.
+
+    Parameters
+    ----------
+    compiled
+        The library.
+    instruction_set
+        One of `INSTRUCTION_SETS`; the names of its functions end with it.
+    """
+
+    def __init__(self, compiled: Any, instruction_set: str) -> None:
+        self.instruction_set = instruction_set
+        self._compiled = compiled
+
+    def function(self, name: str, arguments: str, result: str | None = None) -> Any:
+        """Return a C function, with types: "p" for a pointer, "i" for int, "l" for int64_t, "f" for float."""
+        function = self._compiled[f"{name}_{self.instruction_set}"]
+        function.argtypes = [_TYPES[letter] for letter in arguments]
+        function.restype = _TYPES[result] if result else None
+        return function
 
 
 @functools.cache
-def load(name: str) -> ctypes.CDLL | None:
-    """Load a compiled library; return None if LENET5_KERNELS=none turns the kernels off.
+def load() -> Library | None:
+    """Load the compiled library, for the fastest instruction set of this processor.
 
-    Return None, too, if it was not built, or was built from different sources: its name has a checksum of them.
+    LENET5_KERNELS in the environment selects another of `INSTRUCTION_SETS`, or "none".
+
+    Returns
+    -------
+    Library or None
+        None if the library was not built, was built from different sources (its name has a checksum of them), or the
+        processor lacks the instruction set.
+
+    Raises
+    ------
+    ValueError
+        LENET5_KERNELS is unknown.
     """
-    if os.environ.get("LENET5_KERNELS") == "none":
+    wanted = os.environ.get("LENET5_KERNELS", "")
+    if wanted not in {"", "none", *INSTRUCTION_SETS}:
+        raise ValueError(f"LENET5_KERNELS is {wanted!r}; expected none, {', '.join(INSTRUCTION_SETS[:-1])} or neon")
+    if wanted == "none":
         return None
-    folder = Path(__file__).parent
-    version = zlib.crc32(b"".join(file.read_bytes() for file in sorted(folder.glob("*.[ch]"))))
     try:
-        return ctypes.CDLL(str(folder / f"lib{name}-{version:08x}.so"))
+        compiled = ctypes.CDLL(str(_path()))
     except OSError:
         return None
+    compiled.lenet5_instruction_sets.restype = ctypes.c_char_p
+    available = compiled.lenet5_instruction_sets().decode().split()
+    usable = [name for name in available if wanted in {"", name}]
+    return Library(compiled, usable[0]) if usable else None
 
 
-def bind(function: Any, arguments: str, result: str | None = None) -> None:
-    """Set the types of a C function: "p" for a pointer, "i" for an int, "l" for a long, "f" for a float."""
-    function.argtypes = [_TYPES[letter] for letter in arguments]
-    function.restype = _TYPES[result] if result else None
+def _path() -> Path:
+    folder = Path(__file__).parent
+    version = zlib.crc32(b"".join(file.read_bytes() for file in sorted(folder.glob("*.[ch]"))))
+    return folder / f"liblenet5-{version:08x}.{_SUFFIXES.get(sys.platform, 'so')}"
 
 
 def pointers(addresses: Sequence[int]) -> Any:

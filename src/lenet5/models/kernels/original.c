@@ -7,8 +7,8 @@
    In names, by_x is the gradient of the loss with respect to x. */
 
 #include <math.h>
-#include <stdint.h>
-#include <string.h>
+
+#include "vectors.h"
 
 enum { FIELD = 48, CLASSES = 128, F5 = 128, F6 = 96 }; /* padded lengths of an input row and of the longest vectors */
 
@@ -18,12 +18,6 @@ typedef int32_t i16 __attribute__((vector_size(64)));
 #define INLINE static inline __attribute__((always_inline))
 #define LOAD(p) (*(const v16 *)(p))
 #define STORE(p) (*(v16 *)(p))
-
-#if defined(__x86_64__) && defined(__gnu_linux__)
-#define FOR_EACH_PROCESSOR __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define FOR_EACH_PROCESSOR
-#endif
 
 static const float A = 1.7159f, S = 2.0f / 3.0f;
 
@@ -298,8 +292,7 @@ INLINE void backward_first(const Answers *x, int map, v16 by_s2[14], float coeff
 
    links (num_links, 2): the map of C3 and the map of S2 that each kernel of w3 connects. prototypes (classes, 84), for
    at most 128 classes. The gradients are contiguous in memory, in the order of the struct, from gradients->w1 on. */
-FOR_EACH_PROCESSOR
-float lenet5_original_gradients(const float *images, const int64_t *targets, long count, const Parameters *parameters,
+EXPORT float NAME(lenet5_original_gradients)(const float *images, const int64_t *targets, int64_t count, const Parameters *parameters,
                                 const int32_t *links, int num_links, const float *prototypes, int classes, float j,
                                 const Parameters *gradients) {
     Answers x;
@@ -312,7 +305,7 @@ float lenet5_original_gradients(const float *images, const int64_t *targets, lon
     for (int link = 0; link < num_links; link++)
         for (int tap = 0; tap < 25; tap++)
             kernels[(links[2 * link + 1] * 25 + tap) * 16 + links[2 * link]] = p->w3[25 * link + tap];
-    for (long n = 0; n < count; n++) {
+    for (int64_t n = 0; n < count; n++) {
         for (int y = 0; y < 32; y++) memcpy(x.field[y], images + (n * 32 + y) * 32, 32 * sizeof(float));
         forward_c1(&x, p->w1, p->b1);
         forward_s2(&x, p->coefficient2, p->bias2);

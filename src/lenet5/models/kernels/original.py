@@ -5,7 +5,6 @@ arithmetic. The kernel applies in float32 on the CPU, on Linux with x86-64, for 
 no hooks, tracing or transforms are active and nothing that the layers use has been replaced.
 """
 
-import ctypes
 import functools
 import math
 from typing import Any, ClassVar, cast
@@ -50,12 +49,10 @@ _LOSS_FUNCTIONS = Watch(
 
 
 @functools.cache
-def library() -> ctypes.CDLL | None:
+def library() -> Any:
     """Load the compiled function; return None if it is unavailable."""
-    compiled = lib.load("original")
-    if compiled is not None:
-        lib.bind(compiled.lenet5_original_gradients, "pplppipifp", "f")
-    return compiled
+    loaded = lib.load()
+    return loaded and loaded.function("lenet5_original_gradients", "pplppipifp", "f")
 
 
 class OriginalGradients(Gradients[LeNet5Original]):
@@ -82,7 +79,7 @@ class OriginalGradients(Gradients[LeNet5Original]):
         """Call C: return the mean loss, and write the gradients."""
         compiled = library()
         assert compiled is not None
-        loss: float = compiled.lenet5_original_gradients(
+        loss: float = compiled(
             *(images.data_ptr(), targets.data_ptr(), len(images), self.parameter_addresses),
             *(self.connections.data_ptr(), len(self.connections)),
             *(self.prototypes.data_ptr(), len(self.prototypes), self.j, self.gradient_addresses),
