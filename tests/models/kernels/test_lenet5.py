@@ -14,8 +14,9 @@ from lenet5.data import DataSplits
 from lenet5.models.kernels import lenet5
 from lenet5.models.kernels.library import FEW
 
-pytestmark = pytest.mark.skipif(lenet5.library() is None, reason="the kernel is not built, or the CPU lacks AVX-512")
+pytestmark = pytest.mark.skipif(lenet5.library() is None, reason="the kernel is not built, or the CPU lacks AVX2")
 
+ACTIVATIONS = (nn.ReLU, nn.Tanh, nn.Sigmoid)
 CONVOLUTIONS = ("c1.conv.weight", "c1.conv.bias", "c3.conv.weight", "c3.conv.bias")
 
 
@@ -47,46 +48,55 @@ def uses_fused_backward(logits: Tensor) -> bool:
     return "_ConvolutionsBackward" in names
 
 
-def clear_of_ties(images: Tensor, w1: Tensor, b1: Tensor, w3: Tensor, b3: Tensor) -> Tensor:
+def clear_of_ties(images: Tensor, w1: Tensor, b1: Tensor, w3: Tensor, b3: Tensor, kind: lenet5.Kind) -> Tensor:
     """Return a mask (N, 16, 5, 5) of the outputs whose gradients do not depend on rounding.
 
-    Where the two largest values of a pooling window nearly tie, or a value is nearly 0, rounding decides which input
-    gets the gradient. A near tie in S2 excludes the whole image.
+    Where the two largest values of a pooling window nearly tie, or a value before ReLU is nearly 0, rounding decides
+    which input gets the gradient. Such a case in S2 excludes the whole image.
     """
 
     def is_clear(maps: Tensor) -> Tensor:
         windows = nn.functional.unfold(maps.flatten(0, 1)[:, None], 2, stride=2).view(*maps.shape[:2], 4, -1)
         first, second = windows.topk(2, dim=2).values.unbind(2)
         margin = 1e-5 * maps.abs().amax()
-        return (first < -margin) | ((first > margin) & (first - second > margin))
+        rectified = kind.activation == 0
+        if kind.average:
+            return (windows.abs() > margin).all(2) if rectified else torch.ones_like(first, dtype=torch.bool)
+        distinct = first - second > margin
+        return (first < -margin) | ((first > margin) & distinct) if rectified else distinct
 
     with torch.no_grad():
         c1 = nn.functional.conv2d(images, w1, b1, padding=2 * (images.shape[-1] < 32))
-        s2 = nn.functional.max_pool2d(c1.relu(), 2)
+        pool = nn.functional.avg_pool2d if kind.average else nn.functional.max_pool2d
+        s2 = pool((torch.relu, torch.tanh, torch.sigmoid)[kind.activation](c1), 2)
         c3 = nn.functional.conv2d(s2, w3, b3)
         return is_clear(c1).flatten(1).all(1).view(-1, 1, 1, 1) & is_clear(c3).view(len(images), 16, 5, 5)
 
 
-@settings(max_examples=60)
+@settings(max_examples=100)
 @given(
     count=st.integers(1, 70),
+    channels=st.integers(1, 4),
     size=st.sampled_from([28, 32]),
     seed=st.integers(0, 2**20),
     threads=st.integers(1, 3),
     scale=st.sampled_from([0.01, 1.0, 30.0]),
+    kind=st.builds(lenet5.Kind, st.booleans(), st.integers(0, 2)),
 )
 def test_convolutions_and_gradients_equal_those_of_torch(
-    count: int, size: int, seed: int, threads: int, scale: float
+    count: int, channels: int, size: int, seed: int, threads: int, scale: float, kind: lenet5.Kind
 ) -> None:
-    model = build(size, seed)
-    images = scale * torch.randn(count, 1, size, size)
-    parameters = [model.get_parameter(name) for name in CONVOLUTIONS]
+    model = build(size, seed, in_channels=channels)
+    images = scale * torch.randn(count, channels, size, size)
+    parameters: list[Tensor] = [model.get_parameter(name) for name in CONVOLUTIONS]
+    w1, b1, w3, b3 = parameters
     torch.set_num_threads(threads)
-    maps, expected = lenet5.convolutions(images, *parameters), lenet5.layer_by_layer(images, *parameters)
-    torch.testing.assert_close(maps, expected, rtol=1e-5, atol=1e-5 * scale)
-    doubles = [tensor.double() for tensor in (images, *parameters)]
-    weights = torch.randn_like(expected) * clear_of_ties(*doubles)
-    exact_maps = lenet5.layer_by_layer(*doubles)
+    maps = lenet5.convolutions(images, w1, b1, w3, b3, kind)
+    expected = lenet5.layer_by_layer(images, w1, b1, w3, b3, kind)
+    torch.testing.assert_close(maps, expected, rtol=1e-5, atol=1e-5 * scale if kind.activation == 0 else 1e-5)
+    exact_images, w1, b1, w3, b3 = doubles = [tensor.double() for tensor in (images, *parameters)]
+    weights = torch.randn_like(expected) * clear_of_ties(exact_images, w1, b1, w3, b3, kind)
+    exact_maps = lenet5.layer_by_layer(exact_images, w1, b1, w3, b3, kind)
     exact_gradients = torch.autograd.grad(exact_maps, doubles[1:], weights.double())
     for gradient, exact in zip(torch.autograd.grad(maps, parameters, weights), exact_gradients, strict=True):
         assert (gradient - exact).abs().max() <= 1e-4 * max(float(exact.abs().max()), 1e-6)
@@ -135,19 +145,23 @@ def test_double_backward_equals_that_of_torch(frozen: list[str], remove_kernels:
     torch.testing.assert_close(result, gradient_of_penalty(), rtol=1e-4, atol=1e-4)
 
 
-@settings(max_examples=60)
+@settings(max_examples=100)
 @given(
-    count=st.integers(1, FEW),
+    count=st.integers(1, 2 * FEW + 3),
     size=st.sampled_from([28, 32]),
     classes=st.integers(1, 20),
+    channels=st.integers(1, 4),
+    pooling=st.sampled_from(["max", "avg"]),
+    activation=st.sampled_from(ACTIVATIONS),
     seed=st.integers(0, 2**20),
     scale=st.sampled_from([0.01, 1.0, 30.0]),
     transposed=st.booleans(),
 )
-def test_small_batch_in_a_single_call_has_the_same_logits(
-    count: int, size: int, classes: int, seed: int, scale: float, transposed: bool
+def test_batch_in_a_single_call_has_the_same_logits(
+    count: int, size: int, classes: int, channels: int, seed: int, scale: float, transposed: bool, **arguments: Any
 ) -> None:
-    model, images = build(size, seed, num_classes=classes), scale * torch.randn(count, 1, size, size)
+    model = build(size, seed, num_classes=classes, in_channels=channels, **arguments)
+    images = scale * torch.randn(count, channels, size, size)
     images = images.mT if transposed else images
     with torch.inference_mode():
         logits = lenet5.logits(model, images)

@@ -27,9 +27,10 @@ def build(seed: int = 0, **arguments: Any) -> LeNet5:
     return LeNet5(**arguments)
 
 
-def batch(count: int, size: int = 28, classes: int = 10) -> tuple[Tensor, Tensor]:
+def batch(count: int, size: int = 28, classes: int = 10, channels: int = 1) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(count)
-    return torch.randn(count, 1, size, size, generator=generator), torch.randint(classes, (count,), generator=generator)
+    images = torch.randn(count, channels, size, size, generator=generator)
+    return images, torch.randint(classes, (count,), generator=generator)
 
 
 def expected(model: LeNet5, images: Tensor, targets: Tensor, loss_fn: nn.Module) -> tuple[Tensor, list[Tensor]]:
@@ -51,10 +52,16 @@ def computed(model: LeNet5, images: Tensor, targets: Tensor, loss_fn: nn.Module)
     count=st.integers(1, 100),
     size=st.sampled_from([28, 32]),
     classes=st.sampled_from([1, 2, 10, 26, 128]),
+    channels=st.integers(1, 4),
+    pooling=st.sampled_from(["max", "avg"]),
+    activation=st.sampled_from([nn.ReLU, nn.Tanh, nn.Sigmoid]),
     smoothing=st.sampled_from([0, 0.05, 1]),
 )
-def test_loss_and_gradients_are_those_of_the_layers(count: int, size: int, classes: int, smoothing: float) -> None:
-    model, (images, targets) = build(num_classes=classes, image_size=size), batch(count, size, classes)
+def test_loss_and_gradients_are_those_of_the_layers(
+    count: int, size: int, classes: int, channels: int, smoothing: float, **arguments: Any
+) -> None:
+    model = build(num_classes=classes, image_size=size, in_channels=channels, **arguments)
+    images, targets = batch(count, size, classes, channels)
     loss_fn = nn.CrossEntropyLoss(label_smoothing=smoothing)
     loss, grads = computed(model, images, targets, loss_fn)
     loss_of_layers, grads_of_layers = expected(model, images, targets, loss_fn)
@@ -65,8 +72,10 @@ def test_loss_and_gradients_are_those_of_the_layers(count: int, size: int, class
 
 
 @pytest.mark.skipif(not IS_AVAILABLE, reason="the kernel is not available on this machine")
-def test_gradients_are_exact_to_rounding() -> None:
-    model, (images, targets) = build(), batch(3)
+@pytest.mark.parametrize("pooling", ["max", "avg"])
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.Tanh, nn.Sigmoid])
+def test_gradients_are_exact_to_rounding(activation: type[nn.Module], pooling: str) -> None:
+    model, (images, targets) = build(activation=activation, pooling=pooling), batch(3)
     _, grads = computed(model, images, targets, nn.CrossEntropyLoss())
     _, grads_of_layers = expected(model, images, targets, nn.CrossEntropyLoss())
     for gradient, of_layers in zip(grads, grads_of_layers, strict=True):
@@ -74,16 +83,17 @@ def test_gradients_are_exact_to_rounding() -> None:
 
 
 @pytest.mark.skipif(not IS_AVAILABLE, reason="the kernel is not available on this machine")
-@given(count=st.integers(1, 300), threads=st.integers(2, 9))
-def test_results_are_identical_for_any_number_of_threads(count: int, threads: int) -> None:
-    model, (images, targets) = build(), batch(count)
+@given(count=st.integers(1, 300), threads=st.integers(2, 9), pooling=st.sampled_from(["max", "avg"]))
+def test_results_are_identical_for_any_number_of_threads(count: int, threads: int, pooling: str) -> None:
+    model, (images, targets) = build(pooling=pooling), batch(count)
     before, results = torch.get_num_threads(), []
     for number in (1, threads):
         torch.set_num_threads(number)
         loss, grads = computed(model, images, targets, nn.CrossEntropyLoss())
         with torch.no_grad():
             logits = model(images)
-        maps = lenet5.convolutions(images, *list(model.parameters())[:4])
+        w1, b1, w3, b3 = list(model.parameters())[:4]
+        maps = lenet5.convolutions(images, w1, b1, w3, b3, lenet5.Kind(average=pooling == "avg"))
         torch.autograd.backward(maps.sum())
         of_maps = [parameter.grad for parameter in list(model.parameters())[:4]]
         model.zero_grad()

@@ -1,247 +1,333 @@
-/* C1 to S4 of LeNet5 for one image of 28x28 or 32x32 pixels: convolution, ReLU and max pooling in one pass.
+/* C1 to S4 of LeNet5 for one image of 28x28 or 32x32 pixels: convolution, activation and pooling in one pass.
 
-   In each pooling window, only the maximum receives a gradient, and only if it is positive. The forward pass stores its
-   position in the window as 0 to 3 in row order, or NONE if it is not positive. The backward pass therefore does at
-   most a quarter of the dense work. */
+   With max pooling, only the largest value of each pooling window receives a gradient, and after ReLU only if it is
+   positive. The forward pass stores its position in the window as 0 to 3 in row order, or NONE if it is not positive.
+   The backward pass therefore does at most a quarter of the dense work. With average pooling, the forward pass stores
+   the derivative of the mean with respect to each of the four values.
+
+   The backward pass lists where the gradients are, and then adds each gradient times what it meets. A sum stays in
+   registers while it grows. Where it has more parts than there are registers, the list is read several times. */
 
 #include "vectors.h"
 
-enum { FIELD = 32, COLUMNS = 24, STRIDE = 40, NONE = 4, CL = 84, SHIFTED = 48 };
+enum { MAX_CHANNELS = 4, FIELD = 32, COLUMNS = 24, STRIDE = 40, NONE = 4, CL = 84, SHIFTED = 48 };
+enum { S2 = 6 * 14 * ROW, S4 = 400, PLACES = S2 + S4 };
 
-typedef float v16 __attribute__((vector_size(64), aligned(4), may_alias));
-typedef float v8 __attribute__((vector_size(32), aligned(4), may_alias));
-typedef float v4 __attribute__((vector_size(16), aligned(4), may_alias));
-typedef int32_t i16 __attribute__((vector_size(64)));
-typedef int8_t b16 __attribute__((vector_size(16), aligned(1), may_alias));
+typedef enum { RELU, TANH, SIGMOID } Activation;
 
-#define INLINE static inline __attribute__((always_inline))
-#define LOAD(p) (*(const v16 *)(p))
-#define LOAD8(p) (*(const v8 *)(p))
-#define LOAD4(p) (*(const v4 *)(p))
+/* The network as Python describes it. parameters: weight and bias of C1, C3, C5, F6 and the output layer, as in torch. */
+typedef struct {
+    const float *parameters[10];
+    int32_t size, channels, classes, average, activation;
+} Network;
 
-/* Select lane by lane: the first vector where all bits of the mask are set, else the second. */
-#define SELECT(mask, one, other) ((__typeof__(other))(((mask) & (i16)(one)) | (~(mask) & (i16)(other))))
+/* How many sums stay in registers: maps of C1, columns of C3, rows of a kernel of C3, rows of a receptive field. */
+#if defined(__AVX512F__)
+enum { MAPS_AT_ONCE = 3, COLUMNS_AT_ONCE = 10, KERNEL_ROWS = 5, FIELD_ROWS = 6 };
+#else
+enum { MAPS_AT_ONCE = 3, COLUMNS_AT_ONCE = 2, KERNEL_ROWS = 3, FIELD_ROWS = 2 };
+#endif
 
-/* Update the maximum and its position; NaN propagates, as in torch. */
-#define TAKE_LARGER(best, place, value, number)                  \
-    do {                                                         \
-        i16 larger = ((value) > (best)) | ((value) != (value));  \
-        best = SELECT(larger, (value), (best));                  \
-        place = SELECT(larger, (i16){} + (number), (place));     \
-    } while (0)
+/* An image in the 32x32 field, with its even and odd columns stored separately. */
+typedef struct {
+    float even[MAX_CHANNELS][FIELD][COLUMNS], odd[MAX_CHANNELS][FIELD][COLUMNS];
+} Columns;
 
-/* Apply ReLU, and set the position of each value that it zeroes to NONE. */
-INLINE v16 rectify(v16 value, i16 *place) {
-    i16 zero = value <= 0.0f;
-    *place = SELECT(zero, (i16){} + NONE, *place);
-    return SELECT(zero, (v16){}, value);
+/* What the backward pass needs of an image: the position of each maximum, or with average pooling the derivative for
+   each quarter of the windows. Each holds S2 (6, 14, 16) and then S4 (25, 16). */
+typedef union {
+    int8_t *place;
+    float *slopes;
+} Kept;
+
+INLINE vec activate(vec x, Activation activation) {
+    return activation == TANH ? hyperbolic_tangent(x) : activation == SIGMOID ? sigmoid(x) : rectify(x);
 }
 
-/* Centre an image in the 32x32 field, and store its even and odd columns separately. */
-INLINE void split_columns(const float *image, int size, float even[FIELD][COLUMNS], float odd[FIELD][COLUMNS]) {
+/* Return the derivative of the activation at the input where its output is y. */
+INLINE vec slope(vec y, Activation activation) {
+    if (activation == TANH) return 1.0f - y * y;
+    if (activation == SIGMOID) return y - y * y;
+    return SELECT((ivec)(y == 0.0f), (vec){}, ALL(1.0f));
+}
+
+/* Apply an activation to `count` values, a multiple of 16. */
+SEPARATE void activate_all(float *values, int count, Activation activation) {
+    for (int i = 0; i < count; i += LANES) STORE(values + i) = activate(LOAD(values + i), activation);
+}
+
+/* Multiply the gradients of `count` values of an activation, a multiple of 16, by its derivative. */
+SEPARATE void backward_activation(const float *y, float *gradients, int count, Activation activation) {
+    for (int i = 0; i < count; i += LANES) {
+        vec g = LOAD(gradients + i), by_input = g * slope(LOAD(y + i), activation);
+        STORE(gradients + i) = activation == RELU ? SELECT((ivec)(LOAD(y + i) == 0.0f), (vec){}, g) : by_input;
+    }
+}
+
+/* Apply the activation to the four values of each window, and average them. values (4, stride) holds the sums of the
+   convolution, and is replaced by the derivatives of the means. `count` is a multiple of 16. */
+SEPARATE void average_windows(float *values, int stride, int count, Activation activation, float *means) {
+    for (int i = 0; i < count; i += LANES) {
+        vec total = {};
+        for (int t = 0; t < 4; t++) {
+            vec y = activate(LOAD(values + t * stride + i), activation);
+            total += y;
+            STORE(values + t * stride + i) = 0.25f * slope(y, activation);
+        }
+        STORE(means + i) = 0.25f * total;
+    }
+}
+
+/* Store the largest of the four values of each window, after ReLU if it is set. Store its position unless place is
+   NULL. NaN propagates, as in torch. */
+INLINE void store_largest(const vec sum[4], int relu, float *largest, int8_t *place) {
+    vec best = sum[0];
+    ivec taken[4];
+    UNROLL for (int t = 1; t < 4; t++) {
+        taken[t] = (ivec)(sum[t] > best) | (ivec)(sum[t] != sum[t]);
+        best = SELECT(taken[t], sum[t], best);
+    }
+    STORE(largest) = relu ? rectify(best) : best;
+    if (!place) return;
+    ivec where = taken[1] & 1;
+    where = SELECT(taken[2], (ivec){} + 2, where);
+    where = SELECT(taken[3], (ivec){} + 3, where);
+    if (relu) where = SELECT((ivec)(best <= 0.0f), (ivec){} + NONE, where);
+    *(bytes *)place = __builtin_convertvector(where, bytes);
+}
+
+INLINE void store_quarters(const vec sum[4], float *values, int stride) {
+    UNROLL for (int t = 0; t < 4; t++) STORE(values + t * stride) = sum[t];
+}
+
+/* Store the even and the odd columns of an image. The margins of the field must be 0. */
+INLINE void split_columns(const float *image, int size, int channels, Columns *columns) {
+    enum { PAIRS = LANES < 8 ? LANES : 8 };
+    typedef float half __attribute__((vector_size(4 * PAIRS), aligned(4), may_alias));
     int margin = (FIELD - size) / 2; /* 2 or 0 */
-    memset(even, 0, sizeof(float) * FIELD * COLUMNS);
-    memset(odd, 0, sizeof(float) * FIELD * COLUMNS);
-    for (int y = 0; y < size; y++)
-        for (int x = 0; x < size / 2; x++) {
-            even[y + margin][x + margin / 2] = image[y * size + 2 * x];
-            odd[y + margin][x + margin / 2] = image[y * size + 2 * x + 1];
+    for (int c = 0; c < channels; c++)
+        for (int y = 0; y < size; y++) {
+            const float *row = image + (c * size + y) * size;
+            float *even = columns->even[c][y + margin] + margin / 2, *odd = columns->odd[c][y + margin] + margin / 2;
+            for (int next = 0; next < size / 2; next += PAIRS) {
+                int x = next < size / 2 - PAIRS ? next : size / 2 - PAIRS;
+                half left = *(const half *)(row + 2 * x), right = *(const half *)(row + 2 * x + PAIRS);
+#if defined(__aarch64__)
+                *(half *)(even + x) = __builtin_shufflevector(left, right, 0, 2, 4, 6);
+                *(half *)(odd + x) = __builtin_shufflevector(left, right, 1, 3, 5, 7);
+#else
+                *(half *)(even + x) = __builtin_shufflevector(left, right, 0, 2, 4, 6, 8, 10, 12, 14);
+                *(half *)(odd + x) = __builtin_shufflevector(left, right, 1, 3, 5, 7, 9, 11, 13, 15);
+#endif
+            }
         }
 }
 
-/* Compute C1 and S2. The lanes hold the 14 columns of S2; two lanes are unused. s2 and place (6, 14, 16). */
-INLINE void first_stage(const float *image, int size, const float *w, const float *bias, float *s2, int8_t *place) {
-    float even[FIELD][COLUMNS], odd[FIELD][COLUMNS];
-    split_columns(image, size, even, odd);
-    for (int q = 0; q < 14; q++)
-        for (int half = 0; half < 2; half++) {
-            v16 sum[3][4];
-#pragma GCC unroll 3
-            for (int c = 0; c < 3; c++)
-#pragma GCC unroll 4
-                for (int t = 0; t < 4; t++) sum[c][t] = (v16){} + bias[3 * half + c];
-#pragma GCC unroll 6
-            for (int r = 0; r < 6; r++) {
-                const float *e = even[2 * q + r], *o = odd[2 * q + r];
-                v16 e0 = LOAD(e), e1 = LOAD(e + 1), e2 = LOAD(e + 2), o0 = LOAD(o), o1 = LOAD(o + 1), o2 = LOAD(o + 2);
-#pragma GCC unroll 2
-                for (int dy = 0; dy < 2; dy++) {
-                    int i = r - dy;
+/* Compute the sums of C1 for a row of S2: its columns from `left` on, for MAPS_AT_ONCE maps. sum: the four values of
+   each window in one lane of four vectors. w (maps, channels, 5, 5). */
+INLINE void first_sums(const Columns *columns, int channels, int row, int left, const float *w, const float *bias,
+                       vec sum[MAPS_AT_ONCE][4]) {
+    UNROLL for (int m = 0; m < MAPS_AT_ONCE; m++)
+        UNROLL for (int t = 0; t < 4; t++) sum[m][t] = ALL(bias[m]);
+    for (int c = 0; c < channels; c++, w += 25)
+        UNROLL for (int r = 0; r < 6; r++) {
+            const float *even = columns->even[c][2 * row + r] + left, *odd = columns->odd[c][2 * row + r] + left;
+            vec x = LOAD(even), next;
+            UNROLL for (int j = 0; j < 5; j++, x = next) {
+                next = j % 2 ? LOAD(even + (j + 1) / 2) : LOAD(odd + j / 2);
+                UNROLL for (int lower = 0; lower < 2; lower++) {
+                    int i = r - lower;
                     if (i < 0 || i > 4) continue;
-#pragma GCC unroll 3
-                    for (int c = 0; c < 3; c++) {
-                        const float *row = w + (3 * half + c) * 25 + i * 5;
-                        sum[c][2 * dy] += e0 * row[0];
-                        sum[c][2 * dy + 1] += o0 * row[0];
-                        sum[c][2 * dy] += o0 * row[1];
-                        sum[c][2 * dy + 1] += e1 * row[1];
-                        sum[c][2 * dy] += e1 * row[2];
-                        sum[c][2 * dy + 1] += o1 * row[2];
-                        sum[c][2 * dy] += o1 * row[3];
-                        sum[c][2 * dy + 1] += e2 * row[3];
-                        sum[c][2 * dy] += e2 * row[4];
-                        sum[c][2 * dy + 1] += o2 * row[4];
+                    UNROLL for (int m = 0; m < MAPS_AT_ONCE; m++) {
+                        vec weight = ALL(w[m * channels * 25 + i * 5 + j]);
+                        sum[m][2 * lower] += x * weight;
+                        sum[m][2 * lower + 1] += next * weight;
                     }
                 }
             }
-#pragma GCC unroll 3
-            for (int c = 0; c < 3; c++) {
-                v16 best = sum[c][0];
-                i16 where = {};
-                TAKE_LARGER(best, where, sum[c][1], 1);
-                TAKE_LARGER(best, where, sum[c][2], 2);
-                TAKE_LARGER(best, where, sum[c][3], 3);
-                int offset = ((3 * half + c) * 14 + q) * 16;
-                *(v16 *)(s2 + offset) = rectify(best, &where);
-                *(b16 *)(place + offset) = __builtin_convertvector(where, b16);
-            }
         }
 }
 
+/* Compute C1 and S2: s2 (6, 14, 16), of which the last two columns are unused. The lanes hold the columns of S2.
+   kept: see Kept; its pointer may be NULL with max pooling. */
+SEPARATE void first_stage(const Network *net, const Columns *columns, float *s2, Kept kept) {
+    const float *w = net->parameters[0], *bias = net->parameters[1];
+    int channels = net->channels, relu = net->activation == RELU;
+    for (int row = 0; row < 14; row++)
+        for (int part = 0; part < PARTS; part++)
+            for (int map = 0; map < 6; map += MAPS_AT_ONCE) {
+                vec sum[MAPS_AT_ONCE][4];
+                first_sums(columns, channels, row, part * LANES, w + map * channels * 25, bias + map, sum);
+                UNROLL for (int m = 0; m < MAPS_AT_ONCE; m++) {
+                    int offset = ((map + m) * 14 + row) * ROW + part * LANES;
+                    if (net->average)
+                        store_quarters(sum[m], kept.slopes + offset, PLACES);
+                    else
+                        store_largest(sum[m], relu, s2 + offset, kept.place ? kept.place + offset : NULL);
+                }
+            }
+    if (net->average)
+        average_windows(kept.slopes, PLACES, S2, net->activation, s2);
+    else if (!relu)
+        activate_all(s2, S2, net->activation);
+}
+
 /* Transpose C3's weights from (16, 6, 5, 5) to (6, 5, 5, 16). */
-INLINE void maps_last(const float *w, float *result) {
+SEPARATE void maps_last(const float *w, float *result) {
     for (int i = 0; i < 150; i++)
         for (int k = 0; k < 16; k++) result[i * 16 + k] = w[k * 150 + i];
 }
 
-/* Compute C3 and S4. The lanes hold the 16 maps of C3, and 20 registers hold the sums for one row of S4.
-   w (6, 5, 5, 16), s4 (16, 5, 5), place (5, 5, 16). */
-INLINE void second_stage(const float *s2, const float *w, const float *bias, float *s4, int8_t *place) {
-    for (int q = 0; q < 5; q++) {
-        v16 sum[2][10];
-#pragma GCC unroll 10
-        for (int x = 0; x < 10; x++) sum[0][x] = sum[1][x] = LOAD(bias);
-        for (int c = 0; c < 6; c++)
-            for (int i = 0; i < 5; i++) {
-                const float *upper = s2 + (c * 14 + 2 * q + i) * 16, *lower = upper + 16;
-                const float *weights = w + (c * 5 + i) * 80;
-#pragma GCC unroll 5
-                for (int j = 0; j < 5; j++) {
-                    v16 weight = LOAD(weights + 16 * j);
-#pragma GCC unroll 10
-                    for (int x = 0; x < 10; x++) {
-                        sum[0][x] += weight * upper[x + j];
-                        sum[1][x] += weight * lower[x + j];
+/* Compute C3 and S4: s4 (16, 5, 5). The lanes hold the maps of C3. w (6, 5, 5, 16); kept as in first_stage. */
+SEPARATE void second_stage(const Network *net, const float *s2, const float *w, float *s4, Kept kept) {
+    float pooled[25 * ROW];
+    int relu = net->activation == RELU;
+    const float *bias = net->parameters[3];
+    for (int row = 0; row < 5; row++)
+        for (int left = 0; left < 10; left += COLUMNS_AT_ONCE) {
+            vec sum[2][COLUMNS_AT_ONCE][PARTS];
+            UNROLL for (int x = 0; x < COLUMNS_AT_ONCE; x++)
+                UNROLL for (int h = 0; h < PARTS; h++) sum[0][x][h] = sum[1][x][h] = LOAD(bias + h * LANES);
+            for (int c = 0; c < 6; c++)
+                for (int i = 0; i < 5; i++) {
+                    const float *upper = s2 + (c * 14 + 2 * row + i) * ROW + left, *lower = upper + ROW;
+                    UNROLL for (int j = 0; j < 5; j++) {
+                        const float *weights = w + ((c * 5 + i) * 5 + j) * ROW;
+                        vec weight[PARTS];
+                        UNROLL for (int h = 0; h < PARTS; h++) weight[h] = LOAD(weights + h * LANES);
+                        UNROLL for (int x = 0; x < COLUMNS_AT_ONCE; x++) {
+                            vec above = ALL(upper[x + j]), below = ALL(lower[x + j]);
+                            UNROLL for (int h = 0; h < PARTS; h++) {
+                                sum[0][x][h] += weight[h] * above;
+                                sum[1][x][h] += weight[h] * below;
+                            }
+                        }
                     }
                 }
-            }
-#pragma GCC unroll 5
-        for (int p = 0; p < 5; p++) {
-            v16 best = sum[0][2 * p];
-            i16 where = {};
-            TAKE_LARGER(best, where, sum[0][2 * p + 1], 1);
-            TAKE_LARGER(best, where, sum[1][2 * p], 2);
-            TAKE_LARGER(best, where, sum[1][2 * p + 1], 3);
-            best = rectify(best, &where);
-            for (int k = 0; k < 16; k++) s4[k * 25 + q * 5 + p] = best[k];
-            *(b16 *)(place + (q * 5 + p) * 16) = __builtin_convertvector(where, b16);
+            UNROLL for (int x = 0; x < COLUMNS_AT_ONCE; x += 2)
+                UNROLL for (int h = 0; h < PARTS; h++) {
+                    int offset = (row * 5 + (left + x) / 2) * ROW + h * LANES;
+                    vec window[4] = {sum[0][x][h], sum[0][x + 1][h], sum[1][x][h], sum[1][x + 1][h]};
+                    if (net->average)
+                        store_quarters(window, kept.slopes + S2 + offset, PLACES);
+                    else
+                        store_largest(window, relu, pooled + offset, kept.place ? kept.place + S2 + offset : NULL);
+                }
         }
+    if (net->average)
+        average_windows(kept.slopes + S2, PLACES, S4, net->activation, pooled);
+    else if (!relu)
+        activate_all(pooled, S4, net->activation);
+    for (int k = 0; k < 16; k++)
+        for (int position = 0; position < 25; position++) s4[k * 25 + position] = pooled[position * ROW + k];
+}
+
+/* A gradient of a value of a convolution, and the offset of what it is multiplied by. */
+typedef struct {
+    int32_t offset;
+    float gradient;
+} Term;
+
+/* List the terms of one pooled value, with the offset of its window's upper left value. Return the new end. */
+INLINE Term *list_terms(Term *end, const Network *net, Kept kept, int at, float gradient, int offset, int right,
+                        int lower) {
+    if (!net->average) {
+        int where = kept.place[at];
+        *end = (Term){offset + (where & 1) * right + (where >> 1) * lower, gradient};
+        return end + (where != NONE); /* without a branch, which would be mispredicted as often as not */
     }
+    for (int t = 0; t < 4; t++)
+        *end++ = (Term){offset + (t & 1) * right + (t >> 1) * lower, gradient * kept.slopes[t * PLACES + at]};
+    return end;
 }
 
-/* Return a bit mask of the lanes that have a gradient. Iterating over set bits causes fewer branch mispredictions than
-   testing each lane, and a misprediction costs as much as the sums. */
-INLINE unsigned alive(const int8_t *place) {
-    unsigned mask = 0;
-    for (int i = 0; i < 16; i++) mask |= (unsigned)(place[i] != NONE) << i;
-    return mask;
-}
-
-/* Accumulate the gradients of C3's weights and biases. sum (16, 5, 32): each row of a kernel holds 5 columns of 6 maps
-   and 2 unused values. */
-INLINE void second_weights(const float *maps, const float *gradient, const int8_t *place, float *sum, float *bias) {
+/* Add to the gradients of C3's weights and biases. maps: S2 with the channels last. sum (16, 5, 32): each row of a
+   kernel holds 5 columns of 6 maps and 2 unused values. */
+SEPARATE void second_weights(const Network *net, const float *maps, const float *gradient, Kept kept, float *sum,
+                             float *bias) {
+    enum { VECTORS = 2 * PARTS };
     for (int k = 0; k < 16; k++) {
-        v16 acc[5][2];
-        float total = 0, *own = sum + k * 160;
-#pragma GCC unroll 5
-        for (int i = 0; i < 5; i++) acc[i][0] = LOAD(own + 32 * i), acc[i][1] = LOAD(own + 32 * i + 16);
+        Term terms[101], *end = terms;
         for (int position = 0; position < 25; position++) {
-            int where = place[position * 16 + k];
-            if (where == NONE) continue;
-            float g = gradient[k * 25 + position];
-            total += g;
-            int y = 2 * (position / 5) + (where >> 1), x = 2 * (position % 5) + (where & 1);
-            const float *window = maps + y * CL + x * 6;
-#pragma GCC unroll 5
-            for (int i = 0; i < 5; i++) {
-                acc[i][0] += g * LOAD(window + i * CL);
-                acc[i][1] += g * LOAD(window + i * CL + 16);
-            }
+            int offset = 2 * (position / 5) * CL + 2 * (position % 5) * 6;
+            end = list_terms(end, net, kept, S2 + position * ROW + k, gradient[k * 25 + position], offset, 6, CL);
         }
+        float total = 0;
+        for (const Term *term = terms; term < end; term++) total += term->gradient;
         bias[k] += total;
-#pragma GCC unroll 5
-        for (int i = 0; i < 5; i++) *(v16 *)(own + 32 * i) = acc[i][0], *(v16 *)(own + 32 * i + 16) = acc[i][1];
+        for (int first = 0; first < 5; first += KERNEL_ROWS) {
+            float *own = sum + (k * 5 + first) * 32;
+            int rows = 5 - first < KERNEL_ROWS ? 5 - first : KERNEL_ROWS;
+            vec acc[KERNEL_ROWS][VECTORS];
+            UNROLL for (int i = 0; i < KERNEL_ROWS; i++)
+                UNROLL for (int v = 0; v < VECTORS; v++) acc[i][v] = i < rows ? LOAD(own + i * 32 + v * LANES) : (vec){};
+            for (const Term *term = terms; term < end; term++) {
+                const float *window = maps + term->offset + first * CL;
+                vec g = ALL(term->gradient);
+                UNROLL for (int i = 0; i < KERNEL_ROWS; i++)
+                    UNROLL for (int v = 0; v < VECTORS; v++) acc[i][v] += g * LOAD(window + i * CL + v * LANES);
+            }
+            for (int i = 0; i < rows; i++)
+                for (int v = 0; v < VECTORS; v++) STORE(own + i * 32 + v * LANES) = acc[i][v];
+        }
     }
 }
 
-/* Compute the gradient of S2, channels last. Each value of S4 adds to its 6x6 receptive field in S2. w (16, 2, 7, 48),
-   see kernels/lenet5.py. */
-INLINE void second_input(const float *w, const float *gradient, const int8_t *place, float *channels_last) {
+/* Compute the gradient of S2, with the channels last. Each value of S4 adds to its 6x6 receptive field in S2.
+   w (16, 2, 7, 48): see shift_kernels. */
+SEPARATE void second_input(const Network *net, const float *w, const float *gradient, Kept kept, float *channels_last) {
+    enum { VECTORS = LANES == 16 ? 3 : 36 / LANES + (36 % LANES != 0) };
     memset(channels_last, 0, sizeof(float) * (14 * CL + 16));
     for (int position = 0; position < 25; position++) {
-        v16 acc[6][3];
-#pragma GCC unroll 6
-        for (int r = 0; r < 6; r++)
-#pragma GCC unroll 3
-            for (int s = 0; s < 3; s++) acc[r][s] = (v16){};
-        for (unsigned left = alive(place + position * 16); left; left &= left - 1) {
-            unsigned k = __builtin_ctz(left), where = place[position * 16 + k];
-            float g = gradient[k * 25 + position];
-            const float *weights = w + ((k * 2 + (where & 1)) * 7 + 1 - (where >> 1)) * SHIFTED;
-#pragma GCC unroll 6
-            for (int r = 0; r < 6; r++)
-#pragma GCC unroll 3
-                for (int s = 0; s < 3; s++) acc[r][s] += g * LOAD(weights + r * SHIFTED + 16 * s);
-        }
+        Term terms[65], *end = terms;
+        for (int k = 0; k < 16; k++)
+            end = list_terms(end, net, kept, S2 + position * ROW + k, gradient[k * 25 + position],
+                             (k * 14 + 1) * SHIFTED, 7 * SHIFTED, -SHIFTED);
         float *window = channels_last + 2 * (position / 5) * CL + 2 * (position % 5) * 6;
-#pragma GCC unroll 6
-        for (int r = 0; r < 6; r++)
-#pragma GCC unroll 3
-            for (int s = 0; s < 3; s++) {
-                float *target = window + r * CL + 16 * s;
-                *(v16 *)target = LOAD(target) + acc[r][s];
+        for (int first = 0; first < 6; first += FIELD_ROWS) {
+            vec acc[FIELD_ROWS][VECTORS];
+            UNROLL for (int r = 0; r < FIELD_ROWS; r++)
+                UNROLL for (int v = 0; v < VECTORS; v++) acc[r][v] = LOAD(window + (first + r) * CL + v * LANES);
+            for (const Term *term = terms; term < end; term++) {
+                const float *weights = w + term->offset + first * SHIFTED;
+                vec g = ALL(term->gradient);
+                UNROLL for (int r = 0; r < FIELD_ROWS; r++)
+                    UNROLL for (int v = 0; v < VECTORS; v++) acc[r][v] += g * LOAD(weights + r * SHIFTED + v * LANES);
             }
+            UNROLL for (int r = 0; r < FIELD_ROWS; r++)
+                UNROLL for (int v = 0; v < VECTORS; v++) STORE(window + (first + r) * CL + v * LANES) = acc[r][v];
+        }
     }
 }
 
-/* Accumulate the gradients of C1's weights and biases. sum (6, 5, 8): each row of a kernel holds 5 columns and 3 unused
-   values. */
-INLINE void first_weights(const float *field, const float *channels_last, const int8_t *place, float *sum,
-                          float *bias) {
-    for (int c = 0; c < 6; c++) {
-        v8 acc[5];
-        float total = 0, *own = sum + c * 40;
-#pragma GCC unroll 5
-        for (int i = 0; i < 5; i++) acc[i] = LOAD8(own + 8 * i);
-        for (int q = 0; q < 14; q++)
-            for (unsigned left = alive(place + (c * 14 + q) * 16) & 0x3fff; left; left &= left - 1) { /* 14 lanes */
-                unsigned p = __builtin_ctz(left), where = place[(c * 14 + q) * 16 + p];
-                float g = channels_last[q * CL + p * 6 + c];
-                const float *window = field + (2 * q + (where >> 1)) * STRIDE + 2 * p + (where & 1);
-                total += g;
-#pragma GCC unroll 5
-                for (int i = 0; i < 5; i++) acc[i] += g * LOAD8(window + i * STRIDE);
-            }
-        bias[c] += total;
-#pragma GCC unroll 5
-        for (int i = 0; i < 5; i++) *(v8 *)(own + 8 * i) = acc[i];
-    }
-}
-
-static void backward(const float *images, int size, const float *w3, const float *s2, const int8_t *place,
-                     const float *gradients, float *dw1, float *db1, float *dw3, float *db3, int64_t first, int64_t last) {
-    float field[FIELD * STRIDE] = {0}, maps[14 * CL + 16] = {0}, inputs[14 * CL + 32];
-    int margin = (FIELD - size) / 2;
-    for (int64_t n = first; n < last; n++) {
-        const float *own = s2 + n * 1344, *gradient = gradients + n * 400;
-        const int8_t *places = place + n * 1744;
+/* Add to the gradients of C1's weights and biases. field (channels, 32, 40); sum (6, channels, 5, 8): each row of a
+   kernel holds 5 columns and 3 unused values. */
+SEPARATE void first_weights(const Network *net, const float *field, const float *channels_last, Kept kept, float *sum,
+                            float *bias) {
+    enum { WIDTH = LANES < 8 ? LANES : 8, VECTORS = 8 / WIDTH };
+    typedef float part __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
+    for (int map = 0; map < 6; map++) {
+        Term terms[14 * 14 * 4 + 1], *end = terms;
         for (int y = 0; y < 14; y++)
             for (int x = 0; x < 14; x++)
-                for (int c = 0; c < 6; c++) maps[y * CL + x * 6 + c] = own[(c * 14 + y) * 16 + x];
-        for (int y = 0; y < size; y++)
-            memcpy(field + (y + margin) * STRIDE + margin, images + (n * size + y) * size, sizeof(float) * size);
-        second_weights(maps, gradient, places + 1344, dw3, db3);
-        second_input(w3, gradient, places + 1344, inputs);
-        first_weights(field, inputs, places, dw1, db1);
+                end = list_terms(end, net, kept, (map * 14 + y) * ROW + x, channels_last[y * CL + x * 6 + map],
+                                 2 * y * STRIDE + 2 * x, 1, STRIDE);
+        float total = 0;
+        for (const Term *term = terms; term < end; term++) total += term->gradient;
+        bias[map] += total;
+        for (int c = 0; c < net->channels; c++) {
+            float *own = sum + (map * net->channels + c) * 40;
+            part acc[5][VECTORS];
+            UNROLL for (int i = 0; i < 5; i++)
+                UNROLL for (int v = 0; v < VECTORS; v++) acc[i][v] = *(const part *)(own + 8 * i + WIDTH * v);
+            for (const Term *term = terms; term < end; term++) {
+                const float *window = field + c * FIELD * STRIDE + term->offset;
+                UNROLL for (int i = 0; i < 5; i++)
+                    UNROLL for (int v = 0; v < VECTORS; v++)
+                        acc[i][v] += term->gradient * *(const part *)(window + i * STRIDE + WIDTH * v);
+            }
+            UNROLL for (int i = 0; i < 5; i++)
+                UNROLL for (int v = 0; v < VECTORS; v++) *(part *)(own + 8 * i + WIDTH * v) = acc[i][v];
+        }
     }
 }

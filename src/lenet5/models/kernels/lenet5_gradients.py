@@ -1,5 +1,6 @@
 """The kernel of `LeNet5` in training: the cross-entropy of a batch and all gradients, in a single call."""
 
+import ctypes
 from typing import Any, ClassVar
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from ..classifier import KERNELS, Kernel
 from ..lenet5 import LeNet5
 from .gradients import Gradients
-from .lenet5 import MAX_CLASSES, NETWORKS, library, logits
+from .lenet5 import NETWORKS, Network, kind_of, library, logits
 from .plan import Plan, Plans, Watch
 
 _MAX_IMAGES = 4096  # for larger batches, the workspace would need hundreds of megabytes
@@ -23,7 +24,7 @@ class LeNet5Gradients(Gradients[LeNet5]):
         lambda loss_fn: [] if _is_supported(loss_fn) else None,
     )
     num_threads: int
-    num_classes: int
+    network: Network
     workspace: Tensor
 
     def __init__(self, model: LeNet5, loss_fn: Any) -> None:
@@ -31,25 +32,26 @@ class LeNet5Gradients(Gradients[LeNet5]):
         self.num_threads = torch.get_num_threads()
 
     def prepare(self, plan: Plan) -> None:
-        """Take the number of classes; the workspace grows with the batch."""
-        self.num_classes = plan.shapes[-1][0]
+        """Describe the network; the workspace grows with the batch."""
+        images = torch.empty(0, *self.model.image_shape, device="cpu")
+        self.network = Network.of(kind_of(plan.layers), images, plan.addresses, plan.shapes[-1][0])
         self.workspace = torch.empty(0, dtype=torch.float64, device="cpu")
 
     def limits(self) -> tuple[int, int]:
         """Return the largest batch, and the number of classes."""
         trained = all(parameter.requires_grad for parameter in self.parameters)
-        return _MAX_IMAGES if trained and self.num_classes <= MAX_CLASSES else 0, self.num_classes
+        return _MAX_IMAGES if trained else 0, self.network.classes
 
     def compute(self, images: Tensor, targets: Tensor) -> float:
         """Call C: return the mean loss, and write the gradients."""
-        compiled, (count, _, _, size) = library(), images.shape
+        compiled, count, network = library(), len(images), ctypes.addressof(self.network)
         assert compiled is not None
-        num_floats = compiled.workspace(count, self.num_classes)
+        num_floats = compiled.workspace(network, count)
         if 2 * len(self.workspace) < num_floats:
             self.workspace = self.workspace.new_empty((num_floats + 1) // 2)
         loss: float = compiled.gradients(
-            *(images.data_ptr(), size, targets.data_ptr(), count, self.parameter_addresses, self.num_classes),
-            *(self.loss_fn.label_smoothing, self.workspace.data_ptr(), self.gradient_addresses, self.num_threads),
+            *(network, images.data_ptr(), targets.data_ptr(), count, self.loss_fn.label_smoothing),
+            *(self.workspace.data_ptr(), self.gradient_addresses, self.num_threads),
         )
         return loss
 

@@ -66,11 +66,12 @@ class Plan:
 
     shapes: list[Any]
     addresses: list[Any]
+    described: Any = None  # what C calls a network, made when first needed
 
     def __init__(self, model: nn.Module, layers: Sequence[nn.Module], watch: Watch) -> None:
         modules = [model, *layers]
         self._watch, self._watched, self._methods = watch, watch.now(), _model_methods(type(model))
-        self._layers, self._types = layers, [type(layer) for layer in layers]
+        self.layers, self._types = layers, [type(layer) for layer in layers]
         self._own = dict(vars(model))  # not the dict itself, which may come to hold the model, in a bound method
         self._states: list[dict[str, Any]] = [vars(layer) for layer in layers]
         self._attributes = [dict(state) for state in self._states]
@@ -98,7 +99,7 @@ class Plan:
             return (
                 vars(model) == self._own
                 and self._states == self._attributes
-                and [*map(type, self._layers)] == self._types
+                and [*map(type, self.layers)] == self._types
                 and [*chain(*self._children)] == self._modules
                 and not any(self._hooks)
                 and self._watch.now() == self._watched
