@@ -12,6 +12,7 @@ from click.testing import Result
 import lenet5
 from lenet5 import LeNet5
 from lenet5.data.catalogue import NAMES
+from lenet5.models.kernels import library
 from lenet5.recipes.catalogue import RECIPES
 
 Invoke = Callable[..., Result]
@@ -23,6 +24,7 @@ def test_info_lists_networks_weights_and_the_device(run: Invoke) -> None:
     for part in (
         f"lenet5 {lenet5.__version__}",
         f"torch {torch.__version__}",
+        f"CPU kernels: {library.description()}; ",
         "LeNet5  61,706 parameters",
         "LeNet5Original  60,000 parameters",
         "CaffeLeNet  431,080 parameters",

@@ -15,8 +15,7 @@ def info() -> None:
     from lenet5.runtime.device import resolve_device
 
     echo(f"lenet5 {lenet5.__version__}, torch {torch.__version__}, device {resolve_device('auto')}")
-    available = "available" if kernels.lenet5.library() else "not available, or turned off"
-    echo(f"CPU kernels of LeNet5: {available}; {torch.get_num_threads()} threads")
+    echo(f"CPU kernels: {kernels.library.description()}; {torch.get_num_threads()} threads")
     echo("\nnetworks")
     for architecture in (lenet5.LeNet5, lenet5.LeNet5Original, lenet5.CaffeLeNet):
         num_params = sum(parameter.numel() for parameter in architecture().parameters())

@@ -1,4 +1,4 @@
-"""The kernels are built wherever a C compiler is present, and loaded unless LENET5_KERNELS=none."""
+"""The kernels are built wherever a C compiler is present, loaded unless LENET5_KERNELS=none, and described."""
 
 import platform
 import shutil
@@ -16,7 +16,7 @@ HAS_COMPILER = (
     sys.platform == "linux" and platform.machine() == "x86_64" and (shutil.which("cc") or shutil.which("gcc"))
 )
 
-needs_compiler = pytest.mark.skipif(not HAS_COMPILER, reason="kernels are built on Linux with x86-64 and a C compiler")
+needs_compiler = pytest.mark.skipif(not HAS_COMPILER, reason="this test needs Linux with x86-64 and a C compiler")
 
 
 @pytest.fixture(autouse=True)
@@ -79,3 +79,40 @@ def test_networks_work_without_the_libraries(
     assert original.library() is None
     assert not runs_kernel(LeNet5(), torch.rand(2, 1, 28, 28))
     assert LeNet5Original().fused_gradients(MAPLoss()) is None
+
+
+class Compiled(dict[str, Callable[[], bytes]]):
+    """Stand-in for a compiled library, for a processor with some instruction sets."""
+
+    def __init__(self, instruction_sets: bytes) -> None:
+        def sets() -> bytes:
+            return instruction_sets
+
+        def compiler() -> bytes:
+            return b"Clang 21.1.0"
+
+        super().__init__(lenet5_instruction_sets=sets, lenet5_compiler=compiler)
+
+
+@pytest.mark.parametrize(
+    ("sets", "wanted", "description"),
+    [
+        (b"avx512 avx2", "", "avx512, compiled by Clang 21.1.0"),
+        (b"avx512 avx2", "avx2", "avx2, compiled by Clang 21.1.0"),
+        (b"neon", "none", "turned off by LENET5_KERNELS=none"),
+        (b"avx2", "avx512", "none, because the processor has avx2, not avx512"),
+        (b"", "", "none, because the processor has no instruction set that they are written for"),
+        (None, "", "none, because the package was built without a C compiler"),
+    ],
+)
+def test_description_names_the_instruction_set_and_the_compiler_or_the_reason(
+    monkeypatch: pytest.MonkeyPatch, sets: bytes | None, wanted: str, description: str
+) -> None:
+    monkeypatch.setattr(library, "_compiled", lambda: None if sets is None else Compiled(sets))
+    monkeypatch.setenv("LENET5_KERNELS", wanted)
+    assert library.description() == description
+
+
+@needs_compiler
+def test_library_names_its_compiler() -> None:
+    assert library.description().split(", compiled by ")[1].startswith(("GCC ", "Clang ", "ziglang "))

@@ -42,6 +42,10 @@ class Library:
         function.restype = _TYPES[result] if result else None
         return function
 
+    def compiler(self) -> str:
+        """Return the name and version of the compiler that built the library."""
+        return _text(self._compiled, "lenet5_compiler")
+
 
 @functools.cache
 def load() -> Library | None:
@@ -65,14 +69,41 @@ def load() -> Library | None:
         raise ValueError(f"LENET5_KERNELS is {wanted!r}; expected none, {', '.join(INSTRUCTION_SETS[:-1])} or neon")
     if wanted == "none":
         return None
+    compiled = _compiled()
+    usable = [name for name in _instruction_sets(compiled) if wanted in {"", name}]
+    return Library(compiled, usable[0]) if usable else None
+
+
+def description() -> str:
+    """Return a phrase for `lenet5 info`: the instruction set and the compiler, or why no kernels are used."""
+    library, compiled, wanted = load(), _compiled(), os.environ.get("LENET5_KERNELS")
+    if library is not None:
+        return f"{library.instruction_set}, compiled by {library.compiler()}"
+    if wanted == "none":
+        return "turned off by LENET5_KERNELS=none"
+    if compiled is None:
+        return "none, because the package was built without a C compiler"
+    available = " ".join(_instruction_sets(compiled)) or "no instruction set that they are written for"
+    return f"none, because the processor has {available}" + (f", not {wanted}" if wanted else "")
+
+
+def _compiled() -> Any:
+    """Load the library; return None if it was not built for this system."""
     try:
-        compiled = ctypes.CDLL(str(_path()))
+        return ctypes.CDLL(str(_path()))
     except OSError:
         return None
-    compiled.lenet5_instruction_sets.restype = ctypes.c_char_p
-    available = compiled.lenet5_instruction_sets().decode().split()
-    usable = [name for name in available if wanted in {"", name}]
-    return Library(compiled, usable[0]) if usable else None
+
+
+def _instruction_sets(compiled: Any) -> list[str]:
+    return _text(compiled, "lenet5_instruction_sets").split() if compiled else []
+
+
+def _text(compiled: Any, name: str) -> str:
+    function = compiled[name]
+    function.restype = ctypes.c_char_p
+    result: bytes = function()
+    return result.decode()
 
 
 def _path() -> Path:
