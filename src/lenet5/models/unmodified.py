@@ -47,13 +47,16 @@ def hooks(module: nn.Module) -> list[Any]:
 
 
 def are_unmodified(modules: Iterable[nn.Module]) -> bool:
-    """Return True if the modules have no hooks, and no attribute of theirs hides one of their class, such as `forward`.
+    """Return True if the modules have no hooks, and no attribute of theirs hides another or one of their class.
 
     Children are not visited.
     """
     for module in modules:
-        names = {*vars(module), *module._parameters, *module._buffers, *module._modules}
-        if any(hooks(module)) or not all(names.isdisjoint(vars(base)) for base in type(module).__mro__):
+        names = [*vars(module), *module._parameters, *module._buffers, *module._modules]
+        unique = {*names}
+        if any(hooks(module)) or len(unique) < len(names):
+            return False
+        if not all(unique.isdisjoint(vars(base)) for base in type(module).__mro__):
             return False
     return True
 

@@ -1,19 +1,26 @@
-"""Plans: the layers that a kernel replaces are checked in full once, and at every call compared with what they were."""
+"""Plans: the layers that a kernel replaces are checked in full once, and at every call compared with what they were.
 
+What a layer computes is decided by dictionaries: its attributes, parameters and children, and the namespaces of its
+classes and of the modules whose functions it calls. Python changes the version of a dictionary with the dictionary, so
+comparing versions takes the place of comparing contents.
+"""
+
+import gc
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from operator import attrgetter
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import torch
-from torch import Tensor, UntypedStorage, nn
+from torch import Tensor, nn
 
 from .. import unmodified
 
 _METHODS = ("forward", "__call__", "_call_impl", "__getattr__")
-_model_methods = attrgetter("forward", "_call_impl", "__getattr__")
+_calls = attrgetter("_call_impl", "__getattr__")
+_attributes = attrgetter("__dict__")
 
 
 class Watch:
@@ -26,6 +33,11 @@ class Watch:
     paths
         Paths to the functions that these methods call, from torch.nn or a class of the layers, such as
         "nn.functional.linear".
+
+    Attributes
+    ----------
+    namespaces
+        The dictionaries in which the functions of `paths` are found. Those of the layers' classes come with a plan.
     """
 
     def __init__(self, layers: Iterable[type[nn.Module]], *paths: str) -> None:
@@ -35,14 +47,9 @@ class Watch:
         inherited = [f"{name}.{method}" for name in classes for method in _METHODS]
         self._functions, self._inherited = attrgetter(*defined), attrgetter(*inherited)
         self._root = root
-        bases = {base: vars(base) for layer in classes.values() for base in layer.__mro__[:-1]}
-        self._namespaces = list(bases.values())
+        self.namespaces = [*chain(*map(_namespaces, _owners(root, paths)))]
         found = (self._functions(root), self._inherited(root))
         self._original = found if all(map(unmodified.is_original, chain(*found))) else None  # None: replaced already
-
-    def now(self) -> tuple[tuple[Any, ...], list[int]]:
-        """Return the functions, and the sizes of the classes, which grow when a class gets a method of its own."""
-        return self._functions(self._root), [*map(len, self._namespaces)]
 
     def is_original(self) -> bool:
         """Return True if the functions are those that torch and this package define."""
@@ -70,52 +77,47 @@ class Plan:
 
     def __init__(self, model: nn.Module, layers: Sequence[nn.Module], watch: Watch) -> None:
         modules = [model, *layers]
-        self._watch, self._watched, self._methods = watch, watch.now(), _model_methods(type(model))
-        self.layers, self._types = layers, [type(layer) for layer in layers]
         self._own = dict(vars(model))  # not the dict itself, which may come to hold the model, in a bound method
-        self._states: list[dict[str, Any]] = [vars(layer) for layer in layers]
-        self._attributes = [dict(state) for state in self._states]
-        self._children = [module._modules.values() for module in modules if module._modules]  # live views
-        self._modules = [*chain(*self._children)]
+        self._bases = type(model).__mro__
+        self.layers, self._types = layers, [type(layer) for layer in layers]
+        self._states = [vars(layer) for layer in layers]
+        members = [part for layer in layers for part in _members(layer) if part]
+        namespaces = [*watch.namespaces, *chain(*map(_namespaces, dict.fromkeys([type(model), *self._types])))]
+        unique = {id(namespace): namespace for namespace in namespaces}.values()
+        self._dictionaries: list[Any] = [*self._states, *_members(model), *members, *unique]
+        self._versions = [*map(_version, self._dictionaries)]
         self._hooks = [hooks for module in modules for hooks in unmodified.hooks(module)]
-        self._parameters: list[Iterable[Any]] = [layer._parameters.values() for layer in layers if layer._parameters]
-        self._buffers = [layer._buffers.values() for layer in layers if layer._buffers]
-        self._set_tensors([*chain(*self._parameters, *self._buffers)])
+        self._parameters = [*chain(*(layer._parameters.values() for layer in layers))]
+        self._set_tensors([*self._parameters, *chain(*(layer._buffers.values() for layer in layers))])
 
     def _set_tensors(self, tensors: list[Any]) -> None:
+        self._tensors = tensors
         self.shapes = [tensor.shape for tensor in tensors]
         self.addresses = [tensor.data_ptr() for tensor in tensors]
         self._storages = [tensor.untyped_storage() for tensor in tensors]
-        self._sizes = [storage.nbytes() for storage in self._storages]
+        self._sizes = [*map(len, self._storages)]
         self._guard = _guard(tensors)
 
-    def tensors(self) -> list[Tensor]:
-        """Return the present parameters of the layers."""
-        return [*chain.from_iterable(self._parameters)]
+    def tensors(self) -> list[Any]:
+        """Return the parameters of the layers."""
+        return self._parameters
 
     def holds(self, model: nn.Module) -> bool:
         """Return True if nothing has changed since the plan was made, except the values of the parameters."""
         try:
             return (
                 vars(model) == self._own
-                and self._states == self._attributes
+                and type(model).__mro__ == self._bases
+                and [*map(_attributes, self.layers)] == self._states
                 and [*map(type, self.layers)] == self._types
-                and [*chain(*self._children)] == self._modules
+                and [*map(_version, self._dictionaries)] == self._versions
                 and not any(self._hooks)
-                and self._watch.now() == self._watched
-                and _model_methods(type(model)) == self._methods
-                and self._tensors_hold()
+                and self._guard(*self._tensors)
+                and [*map(Tensor.data_ptr, self._tensors)] == self.addresses
+                and [*map(len, self._storages)] == self._sizes  # in bytes
             )
         except (RuntimeError, TypeError, ValueError):  # values without a truth value, or tensors without memory
             return False
-
-    def _tensors_hold(self) -> bool:
-        tensors: list[Any] = [*chain(*self._parameters, *self._buffers)]
-        return not tensors or (
-            self._guard(*tensors)
-            and [*map(Tensor.data_ptr, tensors)] == self.addresses
-            and [*map(UntypedStorage.nbytes, self._storages)] == self._sizes
-        )
 
 
 class Plans:
@@ -151,17 +153,44 @@ class Plans:
 
 def _computes_by_layers(model: nn.Module) -> bool:
     """Return True if a model calls `forward`, and finds its layers, as any module does."""
-    return _model_methods(type(model))[1:] == _model_methods(nn.Module)[1:]
+    return bool(_calls(type(model)) == _calls(nn.Module))
+
+
+def _members(module: nn.Module) -> list[dict[str, Any]]:
+    return [module._modules, module._parameters, module._buffers]
+
+
+def _owners(root: object, paths: Iterable[str]) -> list[Any]:
+    """Return the modules and classes in which the last names of paths, and the aliases before them, are looked up."""
+    names = [path.split(".") for path in paths]
+    owners = {".".join(parts[:count]) for parts in names for count in range(1, len(parts))}
+    return [attrgetter(owner)(root) for owner in sorted(owners)]
+
+
+def _namespaces(owner: ModuleType | type) -> list[dict[str, Any]]:
+    """Return the dictionary of a module, or those of a class and its bases."""
+    if isinstance(owner, ModuleType):
+        return [vars(owner)]
+    return [gc.get_referents(vars(base))[0] for base in owner.__mro__[:-1]]  # vars: a read-only view without a version
+
+
+_guards: Any = getattr(getattr(torch._C, "_dynamo", None), "guards", None)  # no part of torch's public interface
+
+
+def _unknown(_: dict[str, Any]) -> object:
+    return object()  # differs from every other: plans are then made at every call
+
+
+_version: Callable[[dict[str, Any]], object] = getattr(_guards, "dict_version", _unknown)
 
 
 def _guard(tensors: Sequence[Tensor]) -> Callable[..., bool]:
     """Return a check, in C++, that tensors still have these types, dispatch keys, dtypes, shapes and strides."""
-    try:
-        guards: Any = torch._C._dynamo.guards.TensorGuards
-    except AttributeError:  # no part of torch's public interface
-        return lambda *_: False  # plans are then made at every call
     if not tensors:
-        return lambda *_: False
+        return lambda: True
+    if not hasattr(_guards, "TensorGuards"):
+        return lambda *_: False  # plans are then made at every call
     sizes, strides = [list(tensor.shape) for tensor in tensors], [list(tensor.stride()) for tensor in tensors]
-    check: Callable[..., bool] = guards(*tensors, dynamic_dims_sizes=sizes, dynamic_dims_strides=strides).check
+    guards = _guards.TensorGuards(*tensors, dynamic_dims_sizes=sizes, dynamic_dims_strides=strides)
+    check: Callable[..., bool] = guards.check
     return check
