@@ -12,6 +12,7 @@ def info() -> None:
 
     import lenet5
     from lenet5.models import kernels
+    from lenet5.models.classifier import KERNELS
     from lenet5.runtime.device import resolve_device
 
     echo(f"lenet5 {lenet5.__version__}, torch {torch.__version__}, device {resolve_device('auto')}")
@@ -20,6 +21,8 @@ def info() -> None:
     for architecture in (lenet5.LeNet5, lenet5.LeNet5Original, lenet5.CaffeLeNet):
         num_params = sum(parameter.numel() for parameter in architecture().parameters())
         echo(f"  {architecture.__name__}  {num_params:,} parameters")
+        kernel = KERNELS.get(architecture.forward)
+        echo(f"    kernel: {kernel.limits if kernel else 'none; runs layer by layer'}")
     echo("\nweights")
     for member in [*lenet5.LeNet5_Weights, *lenet5.LeNet5Original_Weights]:
         meta = member.meta

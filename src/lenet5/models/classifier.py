@@ -25,6 +25,9 @@ class Kernel(NamedTuple):
     gradients: Callable[[Any, Any], Callable[[Tensor, Tensor], Tensor | None] | None] | None = None
     """Maps a model and a loss function to the result of `ImageClassifier.fused_gradients`."""
 
+    limits: str = ""
+    """What the models must be."""
+
 
 KERNELS: dict[Callable[..., Tensor], Kernel] = {}
 """Kernels by the `forward` that they replace. A subclass that overrides `forward` has none."""

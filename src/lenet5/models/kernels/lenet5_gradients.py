@@ -69,4 +69,7 @@ def _is_supported(loss_fn: Any) -> bool:
     return type(loss_fn) is nn.CrossEntropyLoss and loss_fn.weight is None and loss_fn.reduction == "mean"
 
 
-KERNELS[LeNet5.forward] = Kernel(logits=logits, gradients=gradients)
+KERNELS[LeNet5.forward] = Kernel(
+    *(logits, gradients),
+    limits="28x28 or 32x32, up to 4 channels and 128 classes; ReLU, tanh or sigmoid; max or average pooling",
+)

@@ -137,4 +137,4 @@ def _reject_distance(loss_fn: Any) -> float | None:
     return None
 
 
-KERNELS[LeNet5Original.forward] = Kernel(gradients=gradients)
+KERNELS[LeNet5Original.forward] = Kernel(logits, gradients, limits="any batch, up to 128 classes")
