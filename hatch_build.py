@@ -32,7 +32,7 @@ INSTRUCTION_SETS: dict[str, dict[str, list[str]]] = {
     "x86_64": {"avx512": ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", *AVX2], "avx2": AVX2},
     "aarch64": {"neon": []},
 }
-FLAGS = ["-std=gnu11", "-O3", "-fvisibility=hidden", "-ffp-contract=fast", "-ffunction-sections", "-Wno-psabi"]
+FLAGS = ["-std=gnu11", "-O3", "-g0", "-fvisibility=hidden", "-ffp-contract=fast", "-ffunction-sections", "-Wno-psabi"]
 
 REPRODUCIBLE = {"SOURCE_DATE_EPOCH": "315532800"}  # the time that a library for Windows holds: 1980
 
@@ -55,7 +55,7 @@ ELF = (
     ["-pthread", "-Wl,--gc-sections", "-s", "-lm"],
     NO_FLAGS,
 )
-MACHO = (".dylib", ["-fPIC"], ["-Wl,-dead_strip"])
+MACHO = (".dylib", ["-fPIC"], ["-Wl,-dead_strip", "-s"])
 PLATFORMS = {
     "x86_64-linux": Platform("x86_64-linux-gnu.2.17", "manylinux_2_17_x86_64", *ELF),
     "aarch64-linux": Platform("aarch64-linux-gnu.2.17", "manylinux_2_17_aarch64", *ELF),

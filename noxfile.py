@@ -89,6 +89,13 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session
+def wheels(session: nox.Session) -> None:
+    """Build and check what a release uploads; the names of some platforms may follow `--`, as in hatch_build.py."""
+    session.install(*group("wheels"))
+    session.run("python", "release/build_wheels.py", str(Path(session.create_tmp()).resolve()), *session.posargs)
+
+
+@nox.session
 def build(session: nox.Session) -> None:
     """Build the sdist and the wheel, check them, and use the wheel from an empty folder as another project would."""
     session.install("build", "mypy", "twine")

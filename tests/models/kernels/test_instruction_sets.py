@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from lenet5 import LeNet5
-from lenet5.models.kernels import lenet5, library
+from lenet5 import LeNet5, LeNet5Original, MAPLoss, MLELoss
+from lenet5.models.kernels import lenet5, library, original
 from lenet5.models.kernels.lenet5_gradients import LeNet5Gradients
 
 Outcome = list[Tensor | None]
@@ -44,6 +44,27 @@ def outcome(count: int, size: int, classes: int, seed: int, scale: float, argume
     return [logits, loss, *kernel.gradients, maps.detach(), *torch.autograd.grad(maps.square().sum(), parameters)]
 
 
+def on_each(reload_libraries: Callable[[], None], compute: Callable[[], Outcome]) -> list[Outcome]:
+    """Return what each instruction set of this processor computes; skip the test if there is only one."""
+    outcomes: dict[str, Outcome] = {}
+    for name in library.INSTRUCTION_SETS:
+        with instruction_set(name, reload_libraries) as is_available:
+            if is_available:
+                outcomes[name] = compute()
+    if len(outcomes) < 2:
+        pytest.skip(f"only {', '.join(outcomes) or 'none'} of the instruction sets is available here")
+    return list(outcomes.values())
+
+
+def are_identical(outcomes: list[Outcome]) -> bool:
+    """Return True if the outcomes are equal bit for bit."""
+    return all(
+        one is not None and same is not None and torch.equal(one, same)
+        for other in outcomes[1:]
+        for one, same in zip(outcomes[0], other, strict=True)
+    )
+
+
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     count=st.integers(1, 40),
@@ -68,16 +89,26 @@ def test_results_are_identical_for_every_instruction_set(
     scale: float,
     arguments: dict[str, Any],
 ) -> None:
-    outcomes: dict[str, Outcome] = {}
-    for name in library.INSTRUCTION_SETS:
-        with instruction_set(name, reload_libraries) as is_available:
-            if is_available:
-                outcomes[name] = outcome(count, size, classes, seed, scale, arguments)
-    if len(outcomes) < 2:
-        pytest.skip(f"only {', '.join(outcomes) or 'none'} of the instruction sets is available here")
-    first, *others = outcomes.values()
-    for other in others:
-        for one, same in zip(first, other, strict=True):
-            assert one is not None
-            assert same is not None
-            assert torch.equal(one, same)
+    outcomes = on_each(reload_libraries, lambda: outcome(count, size, classes, seed, scale, arguments))
+    assert are_identical(outcomes)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    count=st.integers(1, 70),
+    seed=st.integers(0, 2**20),
+    loss_fn=st.sampled_from([MAPLoss(), MLELoss(), nn.CrossEntropyLoss()]),
+)
+def test_results_of_the_original_network_are_identical_for_every_instruction_set(
+    reload_libraries: Callable[[], None], count: int, seed: int, loss_fn: nn.Module
+) -> None:
+    def compute() -> Outcome:
+        torch.manual_seed(seed)
+        model, images = LeNet5Original(), torch.randn(count, 1, 32, 32)
+        targets = torch.randint(10, (count,))
+        with torch.no_grad():
+            logits = original.logits(model, images)
+        kernel = original.OriginalGradients(model, loss_fn)
+        return [logits, kernel(images, targets), *kernel.gradients]
+
+    assert are_identical(on_each(reload_libraries, compute))

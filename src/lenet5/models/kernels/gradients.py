@@ -11,6 +11,8 @@ from ..classifier import ImageClassifier
 from . import library as lib
 from .plan import Plan, Plans
 
+_MAX_IMAGES = 4096  # for larger batches, the workspace would need hundreds of megabytes
+
 Model = TypeVar("Model", bound=ImageClassifier)
 
 
@@ -36,7 +38,6 @@ class Gradients(ABC, Generic[Model]):
     loss_fn: Any
     parameters: list[nn.Parameter]
     gradients: list[Tensor]
-    parameter_addresses: Any
     gradient_addresses: Any
 
     def __init__(self, model: Model, loss_fn: Any) -> None:
@@ -51,10 +52,13 @@ class Gradients(ABC, Generic[Model]):
         if plan is None or loss_plan is None:
             return False
         if (plan, loss_plan) != self._plans:
-            self._allocate(plan)
+            self._allocate()
             self.prepare(plan)
             self._plans = plan, loss_plan
-        return not any(p._backward_hooks or getattr(p, "_post_accumulate_grad_hooks", None) for p in self.parameters)
+        return not any(
+            not p.requires_grad or p._backward_hooks or getattr(p, "_post_accumulate_grad_hooks", None)
+            for p in self.parameters
+        )
 
     def __call__(self, images: Tensor, targets: Tensor) -> Tensor | None:
         """Compute the mean loss, and set the gradients of the parameters, which must be None before.
@@ -87,16 +91,15 @@ class Gradients(ABC, Generic[Model]):
         """Prepare what stays the same from call to call."""
 
     @abstractmethod
-    def limits(self) -> tuple[int, int]:
-        """Return the largest batch, and the number of classes."""
+    def num_classes(self) -> int:
+        """Return the number of classes."""
 
     @abstractmethod
     def compute(self, images: Tensor, targets: Tensor) -> float:
         """Call C: return the mean loss, and write the gradients."""
 
-    def _allocate(self, plan: Plan) -> None:
+    def _allocate(self) -> None:
         self.parameters = list(self.model.parameters())
-        self.parameter_addresses = lib.pointers(plan.addresses[: len(self.parameters)])
         sizes = [parameter.numel() for parameter in self.parameters]
         parts = torch.split(torch.empty(sum(sizes), dtype=torch.float32, device="cpu"), sizes)
         self.gradients = [part.view_as(parameter) for part, parameter in zip(parts, self.parameters, strict=True)]
@@ -104,13 +107,12 @@ class Gradients(ABC, Generic[Model]):
 
     def _can_read(self, images: Tensor, targets: Tensor) -> bool:
         """Return True if C can read a batch, its targets are classes, and its images need no gradient."""
-        largest, num_classes = self.limits()
         return bool(
             unmodified.is_readable(images)
             and unmodified.is_readable(targets, torch.int64)
             and images.shape[1:] == self.model.image_shape
             and targets.shape == (len(images),)
-            and 0 < len(images) <= largest
-            and 0 <= min(classes := targets.tolist()) <= max(classes) < num_classes
+            and 0 < len(images) <= _MAX_IMAGES
+            and 0 <= min(classes := targets.tolist()) <= max(classes) < self.num_classes()
             and not images.requires_grad
         )

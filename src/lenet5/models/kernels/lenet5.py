@@ -64,10 +64,10 @@ RELU_AND_MAX = Kind()
 class Network(ctypes.Structure):
     """A network as C sees it: pointers to the parameters, and what else decides what it computes."""
 
-    _fields_ = [
+    _fields_ = (
         ("parameters", ctypes.c_void_p * 10),
         *((name, ctypes.c_int32) for name in ("size", "channels", "classes", "average", "activation")),
-    ]
+    )
 
     @classmethod
     def of(cls, kind: Kind, images: Tensor, addresses: Sequence[int], classes: int = 0) -> Self:
@@ -100,7 +100,7 @@ def logits(model: LeNet5, images: Tensor) -> Tensor | None:
     The checks run at every call, so that any change to the model takes effect. They are written for speed, because for
     one image they take longer than the arithmetic.
     """
-    if not _are_supported(images, model.image_size, model.in_channels):
+    if model.image_size not in _FIRST or not are_supported(images, model.image_shape) or library() is None:
         return None
     if not torch.is_grad_enabled():
         plan = NETWORKS.get(model)
@@ -232,18 +232,16 @@ def _gradients_layer_by_layer(
     return [next(computed) if need else None for need in needed]
 
 
-def _are_supported(images: Tensor, size: int, channels: int) -> bool:
-    """Return True if C can read the images, they need no gradient, and no tracing or transforms are active."""
+def are_supported(images: Tensor, shape: tuple[int, ...]) -> bool:
+    """Return True if C can read images of this shape, they need no gradient, and nothing traces or transforms them."""
     return bool(
         not torch.compiler.is_compiling()
-        and size in _FIRST
         and unmodified.is_unobserved()
         and unmodified.is_dense(images)
         and images.dtype is torch.float32
-        and images.shape[1:] == (channels, size, size)
+        and images.shape[1:] == shape
         and images.shape[0]
         and not images.requires_grad
-        and library() is not None
     )
 
 

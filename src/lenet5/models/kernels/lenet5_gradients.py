@@ -12,8 +12,6 @@ from .gradients import Gradients
 from .lenet5 import NETWORKS, Network, kind_of, library, logits
 from .plan import Plan, Plans, Watch
 
-_MAX_IMAGES = 4096  # for larger batches, the workspace would need hundreds of megabytes
-
 
 class LeNet5Gradients(Gradients[LeNet5]):
     """The gradients of `LeNet5`, with as many threads as torch has when the kernel is made."""
@@ -37,10 +35,9 @@ class LeNet5Gradients(Gradients[LeNet5]):
         self.network = Network.of(kind_of(plan.layers), images, plan.addresses, plan.shapes[-1][0])
         self.workspace = torch.empty(0, dtype=torch.float64, device="cpu")
 
-    def limits(self) -> tuple[int, int]:
-        """Return the largest batch, and the number of classes."""
-        trained = all(parameter.requires_grad for parameter in self.parameters)
-        return _MAX_IMAGES if trained else 0, self.network.classes
+    def num_classes(self) -> int:
+        """Return the number of classes."""
+        return int(self.network.classes)
 
     def compute(self, images: Tensor, targets: Tensor) -> float:
         """Call C: return the mean loss, and write the gradients."""

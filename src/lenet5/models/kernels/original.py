@@ -1,13 +1,14 @@
-"""The kernel of `LeNet5Original`: the loss and all gradients of a small batch in a single call.
+"""The kernel of `LeNet5Original`: the logits, or the loss and all gradients, of a batch in a single call.
 
 The published procedure trains on one image per step, where calling torch's operators costs far more than the
-arithmetic. The kernel applies in float32 on the CPU, on Linux with x86-64, for the paper's losses and cross-entropy, if
-no hooks, tracing or transforms are active and nothing that the layers use has been replaced.
+arithmetic. The kernel applies in float32 on the CPU, for the paper's losses and cross-entropy, if no hooks, tracing or
+transforms are active and nothing that the layers use has been replaced.
 """
 
+import ctypes
 import functools
 import math
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from ..original.losses import MAPLoss, MLELoss
 from ..original.network import LeNet5Original
 from . import library as lib
 from .gradients import Gradients
+from .lenet5 import are_supported
 from .plan import Plan, Plans, Watch
 
 _SHAPES = [(6, 1, 5, 5), (6,), (6,), (6,), None, (16,), (16,), (16,), (120, 16, 5, 5), (120,), (84, 120), (84,)]
@@ -48,41 +50,96 @@ _LOSS_FUNCTIONS = Watch(
 )
 
 
+class Network(ctypes.Structure):
+    """A network as C sees it."""
+
+    _fields_ = (
+        ("parameters", ctypes.c_void_p * 12),
+        ("links", ctypes.c_void_p),
+        ("prototypes", ctypes.c_void_p),
+        ("num_links", ctypes.c_int32),
+        ("classes", ctypes.c_int32),
+        ("j", ctypes.c_float),
+    )
+    links_tensor: Tensor  # kept alive for C
+
+    @classmethod
+    def of(cls, model: LeNet5Original, plan: Plan, j: float = 0.0) -> Self:
+        """Describe a model, and the loss by its `j`; see `_reject_distance`."""
+        c3, rbf = cast("tuple[PartialConv2d, EuclideanRBF]", (model.c3.conv, model.output))
+        links = torch.stack([c3.index // c3.in_channels, c3.index % c3.in_channels], 1).int()
+        pointers = (ctypes.c_void_p * 12)(*plan.addresses[:12])
+        network = cls(pointers, links.data_ptr(), rbf.prototypes.data_ptr(), len(links), len(rbf.prototypes), j)
+        network.links_tensor = links
+        return network
+
+
+class Functions:
+    """The functions of C, for one instruction set."""
+
+    def __init__(self, library: lib.Library) -> None:
+        self.logits = library.function("lenet5_original_logits", "pppli")
+        self.workspace = library.function("lenet5_original_workspace", "pl", "l")
+        self.gradients = library.function("lenet5_original_gradients", "ppplppi", "f")
+
+
 @functools.cache
-def library() -> Any:
-    """Load the compiled function; return None if it is unavailable."""
+def library() -> Functions | None:
+    """Load the compiled functions; return None if they are unavailable."""
     loaded = lib.load()
-    return loaded and loaded.function("lenet5_original_gradients", "pplppipifp", "f")
+    return Functions(loaded) if loaded else None
+
+
+def logits(model: LeNet5Original, images: Tensor) -> Tensor | None:
+    """Compute logits (N, num_classes) without gradients; return None if the kernel does not apply."""
+    if torch.is_grad_enabled() or not are_supported(images, model.image_shape):
+        return None
+    plan, compiled = NETWORKS.get(model), library()
+    if plan is None or compiled is None:
+        return None
+    if plan.described is None:
+        plan.described = Network.of(model, plan)
+    network, images = plan.described, images.contiguous()
+    result = images.new_empty(len(images), network.classes)
+    compiled.logits(
+        *(ctypes.addressof(network), images.data_ptr(), result.data_ptr(), len(images), torch.get_num_threads())
+    )
+    return result
 
 
 class OriginalGradients(Gradients[LeNet5Original]):
-    """The gradients of `LeNet5Original`, for small batches."""
+    """The gradients of `LeNet5Original`, with as many threads as torch has when the kernel is made."""
 
-    networks: ClassVar[Plans] = Plans(_LAYER_FUNCTIONS, lambda model: _find_layers(model))  # noqa: PLW0108 (see below)
     losses: ClassVar[Plans] = Plans(_LOSS_FUNCTIONS, lambda loss_fn: None if _reject_distance(loss_fn) is None else [])
-    j: float | None
-    connections: Tensor
-    prototypes: Tensor
+    num_threads: int
+    network: Network
+    workspace: Tensor
 
-    def prepare(self, plan: Plan) -> None:  # noqa: ARG002 (the addresses are known)
-        """Prepare the loss, the connections of C3 and the prototypes."""
-        self.j = _reject_distance(self.loss_fn)
-        c3, rbf = cast("tuple[PartialConv2d, EuclideanRBF]", (self.model.c3.conv, self.model.output))
-        self.connections = torch.stack([c3.index // c3.in_channels, c3.index % c3.in_channels], 1).int()
-        self.prototypes = rbf.prototypes
+    def __init__(self, model: LeNet5Original, loss_fn: Any) -> None:
+        super().__init__(model, loss_fn)
+        self.num_threads = torch.get_num_threads()
 
-    def limits(self) -> tuple[int, int]:
-        """Return the largest batch, and the number of classes."""
-        return lib.FEW, len(self.prototypes)
+    def prepare(self, plan: Plan) -> None:
+        """Describe the network and the loss; the workspace grows with the batch."""
+        j = _reject_distance(self.loss_fn)
+        assert j is not None
+        self.network = Network.of(self.model, plan, j)
+        self.workspace = torch.empty(0, device="cpu", dtype=torch.float32)
+
+    def num_classes(self) -> int:
+        """Return the number of classes."""
+        return int(self.network.classes)
 
     def compute(self, images: Tensor, targets: Tensor) -> float:
         """Call C: return the mean loss, and write the gradients."""
-        compiled = library()
+        compiled, count = library(), len(images)
         assert compiled is not None
-        loss: float = compiled(
-            *(images.data_ptr(), targets.data_ptr(), len(images), self.parameter_addresses),
-            *(self.connections.data_ptr(), len(self.connections)),
-            *(self.prototypes.data_ptr(), len(self.prototypes), self.j, self.gradient_addresses),
+        num_floats = compiled.workspace(self.gradient_addresses, count)
+        if len(self.workspace) < num_floats:
+            self.workspace = self.workspace.new_empty(num_floats)
+        loss: float = compiled.gradients(
+            *(ctypes.addressof(self.network), images.data_ptr(), targets.data_ptr(), count),
+            *(self.workspace.data_ptr(), self.gradient_addresses, self.num_threads),
         )
         return loss
 
@@ -109,7 +166,6 @@ def _find_layers(model: LeNet5Original) -> list[nn.Module] | None:
     convolutions = [lib.convolution_settings(layer) for layer in layers if type(layer) is nn.Conv2d]
     if (
         [tuple(parameter.shape) for parameter in parameters] != shapes
-        or not all(parameter.requires_grad for parameter in parameters)
         or convolutions != [lib.UNPADDED] * 2
         or (c3.in_channels, c3.out_channels) != (6, 16)
         or not _is_table(c3.index, len(c3.weight))
@@ -137,4 +193,5 @@ def _reject_distance(loss_fn: Any) -> float | None:
     return None
 
 
+NETWORKS = OriginalGradients.networks = Plans(_LAYER_FUNCTIONS, _find_layers)
 KERNELS[LeNet5Original.forward] = Kernel(logits, gradients, limits="any batch, up to 128 classes")

@@ -49,6 +49,24 @@ typedef float v4 __attribute__((vector_size(16), aligned(4), may_alias));
 /* Select lane by lane: `one` where all bits of the mask are set, else `other`. */
 #define SELECT(mask, one, other) ((__typeof__(other))(((mask) & (ivec)(one)) | (~(mask) & (ivec)(other))))
 
+/* The even and the odd values of two vectors; the lower and the upper half of one, with each value twice. */
+#if defined(__AVX512F__)
+#define EVEN(a, b) __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30)
+#define ODD(a, b) __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31)
+#define LOWER_TWICE(a) __builtin_shufflevector(a, a, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7)
+#define UPPER_TWICE(a) __builtin_shufflevector(a, a, 8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13, 14, 14, 15, 15)
+#elif defined(__AVX2__)
+#define EVEN(a, b) __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14)
+#define ODD(a, b) __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15)
+#define LOWER_TWICE(a) __builtin_shufflevector(a, a, 0, 0, 1, 1, 2, 2, 3, 3)
+#define UPPER_TWICE(a) __builtin_shufflevector(a, a, 4, 4, 5, 5, 6, 6, 7, 7)
+#else
+#define EVEN(a, b) __builtin_shufflevector(a, b, 0, 2, 4, 6)
+#define ODD(a, b) __builtin_shufflevector(a, b, 1, 3, 5, 7)
+#define LOWER_TWICE(a) __builtin_shufflevector(a, a, 0, 0, 1, 1)
+#define UPPER_TWICE(a) __builtin_shufflevector(a, a, 2, 2, 3, 3)
+#endif
+
 INLINE vec rectify(vec x) { return SELECT((ivec)(x <= 0.0f), (vec){}, x); } /* NaN stays */
 
 /* Compute e^x for -80 <= x <= 80 to float32 precision: a power of 2, set in the exponent bits, times a Taylor series.
