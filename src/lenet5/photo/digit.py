@@ -12,7 +12,6 @@ from torch import Tensor
 from ..data.images import is_deep, open_image, read_layers
 from .normalisation import is_normalised, normalise
 from .pixels import Grey
-from .segmentation import segment
 
 __all__ = ["load_digit", "open_image", "thumbnail"]
 
@@ -48,6 +47,8 @@ def load_digit(image: str | PathLike[str] | PIL.Image.Image) -> Tensor:
     grey = _to_greyscale(opened)
     if is_normalised(np.asarray(grey)):
         return torch.from_numpy(np.rint(np.asarray(grey)).astype(np.uint8))[None]
+    from .segmentation import segment  # with scipy, which images in MNIST's format do not need
+
     try:
         return torch.from_numpy(normalise(segment(grey)))[None]
     except ValueError as error:

@@ -3,9 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 import PIL.Image
-from scipy import ndimage
 
-from .pixels import Grey, Mask, bounding_box, longer_side
+from .pixels import Grey, Mask, bounding_box, centre_of_mass, longer_side
 
 _IMAGE = 28  # side of the image in pixels
 _BOX = 20  # longer side of the digit in pixels
@@ -17,7 +16,7 @@ def is_normalised(grey: Grey) -> bool:
     """Return True if an image is in MNIST's format: 28x28, with a centred digit of 20 pixels on black."""
     if grey.shape != (_IMAGE, _IMAGE) or grey.max() < 128:
         return False
-    offset = np.abs(np.subtract(ndimage.center_of_mass(grey), _IMAGE / 2)).max()
+    offset = np.abs(np.subtract(centre_of_mass(grey), _IMAGE / 2)).max()
     return bool(abs(longer_side(bounding_box(grey != 0)) - _BOX) <= 1 and offset <= 1)
 
 
@@ -28,6 +27,8 @@ def normalise(mask: Mask) -> npt.NDArray[np.uint8]:
 
 def _render_strokes(mask: Mask) -> Grey:
     """Antialias the strokes, and change their width to the nearest one within MNIST's range."""
+    from scipy import ndimage
+
     inside, outside = ndimage.distance_transform_edt(mask), ndimage.distance_transform_edt(~mask)
     side = longer_side(bounding_box(mask))
     width = 4 * inside[mask].mean() - 1  # a bar's mean distance to its edge is a quarter of its width
@@ -52,7 +53,7 @@ def _fit_box(grey: Grey) -> Grey:
 def _centre(grey: Grey) -> npt.NDArray[np.uint8]:
     """Place the centre of mass at the centre, to the nearest pixel, and scale the lightest pixel to 255."""
     canvas = np.zeros((3 * _IMAGE, 3 * _IMAGE), np.float32)
-    top, left = (round(1.5 * _IMAGE - centre) for centre in ndimage.center_of_mass(grey))
+    top, left = (round(1.5 * _IMAGE - centre) for centre in centre_of_mass(grey))
     canvas[top : top + grey.shape[0], left : left + grey.shape[1]] = grey
     canvas = canvas[_IMAGE : 2 * _IMAGE, _IMAGE : 2 * _IMAGE]
     return np.asarray(np.rint(canvas.clip(0, None) * (255 / canvas.max())), np.uint8)

@@ -28,6 +28,12 @@ def resize_to(grey: Grey, shape: tuple[int, ...], region: Region | None = None) 
     return np.asarray(image.resize((width, height), PIL.Image.Resampling.BILINEAR, box=region))
 
 
+def centre_of_mass(grey: Grey) -> list[float]:
+    """Return the row and the column of the centre of mass, as scipy's `center_of_mass` does."""
+    total = grey.sum()
+    return [float((grey * grid.astype(float)).sum() / total) for grid in np.ogrid[: grey.shape[0], : grey.shape[1]]]
+
+
 def otsu(values: Grey) -> float:
     """Compute the threshold that best separates two classes (Otsu, IEEE Trans. SMC 9(1), 1979)."""
     if np.ptp(values) < 1e-3:
