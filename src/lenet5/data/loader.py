@@ -166,8 +166,7 @@ class TensorLoader(IndexedSource):
         together = max(1, (32 if device.type == "cpu" else 8192) // self.batch_size)
         for first in range(start - start % together, end, together):
             window = slice(first * self.batch_size, (first + together) * self.batch_size)
-            index = window if order is None else order[window]
-            images, targets = self.images[index], self.targets[index]
+            images, targets = (take(rows, window, order) for rows in (self.images, self.targets))
             if self.augment and generator:
                 images = self.augment(images, generator.manual_seed(derive_seed(self.seed, epoch, first)))
             if world_size == 1:
@@ -180,6 +179,11 @@ class TensorLoader(IndexedSource):
                 else:
                     own = transform(take_rows(images, rank, world_size)), take_rows(targets, rank, world_size)
                     yield Batch(*own, len(range(rank, count, world_size)), count)
+
+
+def take(rows: Tensor, window: slice, order: Tensor | None) -> Tensor:
+    """Return the rows of a window of an order, several times as fast as `rows[order[window]]`; of no order, a view."""
+    return rows[window] if order is None else rows.index_select(0, order[window])
 
 
 def take_rows(rows: Tensor, rank: int, world_size: int) -> Tensor:

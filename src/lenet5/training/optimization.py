@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, get_swa_multi_avg_fn
 
+from .adamw import AdamW
 from .config import TrainerConfig
 from .description import describe_optimizer, describe_scheduler
 from .history import Row
@@ -144,9 +145,7 @@ class Optimization:
 def _make_optimizer(model: nn.Module, config: TrainerConfig, optimizer: AnyOptimizer) -> Optimizer:
     """Return the given optimizer, or build one. The default is AdamW."""
     if optimizer is None:
-        return torch.optim.AdamW(
-            model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=_can_fuse(model)
-        )
+        return AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=_can_fuse(model))
     if not isinstance(optimizer, Optimizer):
         optimizer = optimizer(model.parameters())
     check_optimizer(optimizer)
