@@ -34,27 +34,6 @@ def layer_by_layer(model: LeNet5, images: Tensor) -> Tensor:
     return images
 
 
-def with_c1(conv: nn.Conv2d) -> tuple[LeNet5, Tensor]:
-    """Return a network with a different first convolution, and images for it."""
-    model = build()
-    model.c1.conv = conv
-    return model, torch.rand(2, 1, 28, 28)
-
-
-def with_activation(activation: nn.Module) -> LeNet5:
-    """Return a network with a different activation after C1."""
-    model = build()
-    model.c1.activation = activation
-    return model
-
-
-def with_s2(pooling: nn.AvgPool2d) -> LeNet5:
-    """Return a network with average pooling, and different in S2."""
-    model = build(pooling="avg")
-    model.s2 = pooling
-    return model
-
-
 @pytest.fixture
 def single_calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Record the batch size of each call that computes all layers at once."""
@@ -234,39 +213,6 @@ def test_new_parameter_values_take_effect_at_the_next_call() -> None:
         twin = copy.deepcopy(model)
         model.get_parameter("f6.linear.bias").add_(1)
         torch.testing.assert_close(twin(images), layer_by_layer(twin, images), rtol=1e-5, atol=1e-6)
-
-
-UNSUPPORTED: dict[str, Callable[[], tuple[LeNet5, Tensor]]] = {
-    "GELU": lambda: (build(activation=nn.GELU), torch.rand(2, 1, 28, 28)),
-    "two activations": lambda: (with_activation(nn.Tanh()), torch.rand(2, 1, 28, 28)),
-    "overlapping average pooling": lambda: (with_s2(nn.AvgPool2d(3, stride=2, padding=1)), torch.rand(2, 1, 28, 28)),
-    "average over a divisor": lambda: (with_s2(nn.AvgPool2d(2, divisor_override=3)), torch.rand(2, 1, 28, 28)),
-    "five channels": lambda: (build(in_channels=5), torch.rand(2, 5, 28, 28)),
-    "40x40 pixels": lambda: (build(image_size=40), torch.rand(2, 1, 40, 40)),
-    "float64": lambda: (build().double(), torch.rand(2, 1, 28, 28).double()),
-    "gradient of the images": lambda: (build(), torch.rand(2, 1, 28, 28).requires_grad_()),
-    "no bias": lambda: with_c1(nn.Conv2d(1, 6, 5, padding=2, bias=False)),
-    "padding mode": lambda: with_c1(nn.Conv2d(1, 6, 5, padding=2, padding_mode="circular")),
-    "3x3 kernels": lambda: with_c1(nn.Conv2d(1, 6, 3, padding=1)),
-    "tensor subclass": lambda: (build(), torch.rand(2, 1, 28, 28).as_subclass(type("Labelled", (Tensor,), {}))),
-    "empty batch": lambda: (build(), torch.rand(0, 1, 28, 28)),
-}
-
-
-@pytest.mark.parametrize("make", UNSUPPORTED.values(), ids=UNSUPPORTED)
-def test_kernel_does_not_run_for_unsupported_networks_and_images(
-    runs_kernel: RunsKernel, make: Callable[[], tuple[LeNet5, Tensor]]
-) -> None:
-    model, images = make()
-    assert not runs_kernel(model, images)
-    assert model(images).shape == (len(images), 10)
-
-
-def test_kernel_refuses_images_that_fail_the_checks_of_call() -> None:
-    model, images = build(), torch.rand(1, 1, 28, 28)
-    refused = [images[0], images[:, :, 1:], images.double(), images.to("meta"), torch.rand(1, 3, 28, 28), [[1.0]]]
-    with torch.no_grad():
-        assert all(lenet5.logits(model, image) is None for image in refused)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("path", "shape"), [("s2", (2, 6, 14, 14)), ("c5", (2, 120)), ("", (2, 10))])

@@ -75,50 +75,6 @@ def test_loss_and_gradients_equal_those_of_autograd(
         torch.testing.assert_close(gradient.double(), expected, rtol=1e-3, atol=1e-5 * max(largest, 1))
 
 
-@settings(max_examples=40)
-@given(
-    count=st.integers(1, 80),
-    seed=st.integers(0, 2**20),
-    num_classes=st.one_of(st.none(), st.sampled_from([1, 3, 128])),
-    dense=st.booleans(),
-    transposed=st.booleans(),
-)
-def test_logits_equal_those_of_the_layers(
-    count: int, seed: int, num_classes: int | None, dense: bool, transposed: bool
-) -> None:
-    model, (images, _) = build(seed, num_classes=num_classes, dense=dense), random_batch(count, 1, seed)
-    images = images.mT if transposed else images
-    with torch.inference_mode():
-        logits = original.logits(model, images)
-        assert logits is not None
-        torch.testing.assert_close(model(images), logits, rtol=0, atol=0)
-        torch.testing.assert_close(logits, model.forward(images), rtol=1e-5, atol=1e-4)
-
-
-def test_frozen_network_has_a_kernel_for_its_logits() -> None:
-    model, (images, _) = build().requires_grad_(False), random_batch(3)
-    with torch.no_grad():
-        assert original.logits(model, images) is not None
-    assert original.logits(model, images) is None
-
-
-@given(count=st.integers(1, 100), threads=st.integers(2, 5))
-def test_results_are_identical_for_any_number_of_threads(count: int, threads: int) -> None:
-    model, (images, targets) = build(), random_batch(count)
-    before, results = torch.get_num_threads(), []
-    for number in (1, threads):
-        torch.set_num_threads(number)
-        kernel = model.fused_gradients(MAPLoss())
-        assert kernel is not None
-        loss = kernel(images, targets)
-        assert loss is not None
-        with torch.no_grad():
-            results.append([loss, *gradients_of(model), model(images)])
-        model.zero_grad()
-    torch.set_num_threads(before)
-    assert all(torch.equal(one, many) for one, many in zip(*results, strict=True))
-
-
 @pytest.mark.parametrize("value", [0.0, 1e4, -1e4, 1e30, math.inf, math.nan])
 def test_extreme_pixels_give_the_loss_and_gradients_of_torch(value: float) -> None:
     model = build()
