@@ -200,13 +200,19 @@ def rate_rows(measure: str, values: Mapping[str, Sequence[float]], sgemm: Sequen
         low, middle, high = np.quantile(own, [0.25, 0.5, 0.75])
         row: ResultRow = {"measure": measure, "candidate": name, "value": middle}
         row |= {"low": low, "high": high, "runs": len(own)}
-        if (base := _BASES.get(measure, _BASE)) in values:
+        if (base := base_of(measure, name)) in values:
             ratios = np.asarray(values[base]) / own
             row["ratio"] = np.median(ratios if measure == "latency" else 1 / ratios)
         if cost:
             row["share"] = np.median(own * cost / np.asarray(sgemm))
         rows.append(row)
     return rows
+
+
+def base_of(measure: str, name: str) -> str:
+    """Return the candidate that a ratio refers to: PyTorch in memory, limited to the same instruction set."""
+    _, at, limit = name.partition("@")
+    return _BASES.get(measure, _BASE) + at + limit
 
 
 def fewest_epochs(trials: Trials, target: float) -> int | None:

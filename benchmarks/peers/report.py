@@ -35,8 +35,8 @@ class Report:
     table
         One row per candidate and measure, with the columns COLUMNS. `value` is a median over rounds with the quartiles
         `low` and `high`, or a mean over seeds with the standard deviation `sd`. It is missing if an accuracy was not
-        reached. `ratio` is the speed relative to PyTorch in memory, `share` the fraction of the FLOP/s of a large
-        float32 matrix product.
+        reached. `ratio` is the speed relative to PyTorch in memory, limited to the same instruction set. `share` is
+        the fraction of the FLOP/s of a large float32 matrix product.
     absent
         For each candidate that was not measured, the reason.
     environment
@@ -117,7 +117,7 @@ def hardware(device: str) -> dict[str, Any]:
         "processor": _processor(),
         "cores": os.cpu_count(),
         "computes on": f"the CPU, threads: {torch.get_num_threads()}" if on_cpu else name,
-        "lenet5 computes C1 to S4": "in one pass" if on_cpu and kernels.lenet5.library() else "layer by layer",
+        "kernels of lenet5": kernels.library.description() if on_cpu else "none on this device",
         "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
     }
 

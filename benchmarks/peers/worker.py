@@ -9,10 +9,11 @@ import importlib
 import importlib.metadata
 import multiprocessing
 import os
+import platform
 import signal
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,9 @@ class Candidate:
     measures: tuple[str, ...] = ("training", "inference", "latency", "times")
     """Quantities to measure. Latency and times to an accuracy do not depend on `batch_size`."""
 
+    limit: str = ""
+    """Instruction set that the library is limited to, one of LIMITS; empty for all that the processor has."""
+
     def peer(self, setup: Setup) -> Peer:
         """Import the library and create its peer; ImportError if it is not installed."""
         module, _, name = self.kind.partition(".")
@@ -55,6 +59,21 @@ CANDIDATES = {
     "jax": Candidate("JAX", "frameworks.Jax", 256),
     "onnxruntime": Candidate("ONNX Runtime", "frameworks.OnnxRuntime", 256, ("inference", "latency")),
 }
+LIMITS = {  # of x86-64: the environment of lenet5, of torch and of its libraries; ONNX Runtime cannot be limited
+    "AVX2": {"LENET5_KERNELS": "avx2", "ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"},
+    "SSE": {"LENET5_KERNELS": "none", "ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41"},
+}
+if platform.machine() in {"x86_64", "AMD64"}:
+    CANDIDATES |= {
+        f"{name}@{limit}": replace(
+            CANDIDATES[name],
+            title=f"{CANDIDATES[name].title}, {limit}",
+            measures=tuple(measure for measure in CANDIDATES[name].measures if measure != "times"),
+            limit=limit,
+        )
+        for limit in LIMITS
+        for name in ("lenet5", "lenet5-256", "pytorch", "pytorch-256")
+    }
 
 
 class MeasuredPeer:
@@ -172,7 +191,7 @@ class Worker:
 def _serve(connection: Connection, candidate: Candidate, setup: Setup, count: int, seconds: float) -> None:
     """Create a MeasuredPeer and answer requests until the connection is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
-    os.environ.update(_environment(setup))
+    os.environ.update(_environment(setup) | LIMITS.get(candidate.limit, {}))
     with contextlib.suppress(EOFError, BrokenPipeError):
         try:
             measured = MeasuredPeer(candidate, setup, count, seconds)

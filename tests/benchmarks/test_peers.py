@@ -150,6 +150,11 @@ def test_rate_rows_take_medians_over_the_rounds() -> None:
     assert "share" not in seconds[0]
 
 
+def test_ratio_refers_to_pytorch_limited_to_the_same_instruction_set() -> None:
+    values = {"lenet5@AVX2": [6.0], "pytorch-256": [3.0], "pytorch-256@AVX2": [2.0]}
+    assert [row["ratio"] for row in rate_rows("training", values, [1.0])] == [3, 1, 1]
+
+
 def test_time_rows_use_the_shortest_run_whose_mean_accuracy_reaches_the_target() -> None:
     trials = {
         "lenet5": {1: [(1.0, 0.97), (1.0, 0.985)], 2: [(2.0, 0.98), (4.0, 0.99)], 3: [(5.0, 0.99), (5.0, 0.99)]},
