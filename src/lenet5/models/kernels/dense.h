@@ -105,14 +105,6 @@ SEPARATE void dense_weights(const float *x, int stride, const float *dy, float *
     }
 }
 
-/* Add up a row pairwise, and a vector of 4. */
-INLINE float add_up(const vec sum[PARTS], v4 rest) {
-    float lanes[ROW];
-    for (int h = 0; h < PARTS; h++) STORE(lanes + h * LANES) = sum[h];
-    v4 four = (LOAD4(lanes) + LOAD4(lanes + 4)) + (LOAD4(lanes + 8) + LOAD4(lanes + 12)) + rest;
-    return (four[0] + four[1]) + (four[2] + four[3]);
-}
-
 /* Compute `count` outputs of y = W x + b for one image. inputs must be a multiple of 4. */
 INLINE void linear_rows(const float *x, const float *w, const float *bias, float *y, int inputs, int count) {
     vec sum[4][PARTS] = {};

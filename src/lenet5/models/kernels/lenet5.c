@@ -54,7 +54,7 @@ static void stages(const Network *net, const float *image, const float *w3, Colu
 /* Add an image's gradients of C1 and C3 to the sums. gradients (400) with respect to S4; w3: see shift_kernels. */
 static void backward_stages(const Network *net, const float *image, const float *w3, const float *s2, const float *s4,
                             Kept kept, const float *gradients, Sums *sums) {
-    float field[MAX_CHANNELS * FIELD * STRIDE], maps[14 * CL + 32], inputs[14 * CL + 32], by_s4[S4];
+    float field[MAX_CHANNELS * FIELD * STRIDE], maps[16 * CL], inputs[16 * CL], by_s4[S4]; /* 2 rows are read in vain */
     int margin = (FIELD - net->size) / 2, size = net->size;
     memset(field, 0, sizeof(float) * net->channels * FIELD * STRIDE);
     for (int c = 0; c < net->channels; c++)
@@ -64,7 +64,7 @@ static void backward_stages(const Network *net, const float *image, const float 
     for (int c = 0; c < 6; c++)
         for (int y = 0; y < 14; y++)
             for (int x = 0; x < 14; x++) maps[y * CL + x * 6 + c] = s2[(c * 14 + y) * ROW + x];
-    memset(maps + 14 * CL, 0, sizeof(float) * 32);
+    memset(maps + 14 * CL, 0, sizeof(float) * 2 * CL);
     if (!net->average && net->activation != RELU) {
         memcpy(by_s4, gradients, sizeof by_s4);
         backward_activation(s4, by_s4, S4, net->activation);

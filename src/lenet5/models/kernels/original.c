@@ -133,12 +133,11 @@ SEPARATE void forward_full(const float *inputs, int length, const float *w, cons
     for (int o = 0; o < count; o++) {
         const float *row = w + o * length;
         vec sum[PARTS] = {};
+        v4 rest = {};
         for (int i = 0; i < whole; i += ROW)
             UNROLL for (int h = 0; h < PARTS; h++) sum[h] += LOAD(inputs + i + h * LANES) * LOAD(row + i + h * LANES);
-        float rest = bias[o], lanes[ROW];
-        for (int i = whole; i < length; i++) rest += inputs[i] * row[i];
-        for (int h = 0; h < PARTS; h++) STORE(lanes + h * LANES) = sum[h];
-        outputs[o] = rest + total(lanes, ROW);
+        for (int i = whole; i < length; i += 4) rest += LOAD4(inputs + i) * LOAD4(row + i);
+        outputs[o] = bias[o] + add_up(sum, rest);
     }
     for (int o = count; o < padded; o++) outputs[o] = 0;
     for (int o = 0; o < padded; o += ROW) squash(outputs + o);
@@ -157,12 +156,16 @@ static void forward(Answers *x, const Parameters *p, const float *image, const f
 
 /* Compute the squared distances of F6 to each prototype. */
 SEPARATE void distances(const float *f6, const float *prototypes, int classes, float *distance) {
-    for (int i = 0; i < classes; i++) {
-        distance[i] = 0;
-        for (int k = 0; k < 84; k++) {
-            float away = f6[k] - prototypes[84 * i + k];
-            distance[i] += away * away;
-        }
+    for (int i = 0; i < classes; i++, prototypes += 84) {
+        float away[F6] = {};
+        vec sum[PARTS] = {};
+        for (int k = 0; k < 84; k++) away[k] = f6[k] - prototypes[k];
+        for (int k = 0; k < F6; k += ROW)
+            UNROLL for (int h = 0; h < PARTS; h++) {
+                vec x = LOAD(away + k + h * LANES);
+                sum[h] -= x * x; /* 0 + x * x would be a product, which compilers fuse with either neighbour */
+            }
+        distance[i] = -add_up(sum, (v4){});
     }
 }
 

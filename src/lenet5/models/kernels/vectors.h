@@ -67,6 +67,14 @@ typedef float v4 __attribute__((vector_size(16), aligned(4), may_alias));
 #define UPPER_TWICE(a) __builtin_shufflevector(a, a, 2, 2, 3, 3)
 #endif
 
+/* Add up a row pairwise, and a vector of 4. */
+INLINE float add_up(const vec sum[PARTS], v4 rest) {
+    float lanes[ROW];
+    for (int h = 0; h < PARTS; h++) STORE(lanes + h * LANES) = sum[h];
+    v4 four = (LOAD4(lanes) + LOAD4(lanes + 4)) + (LOAD4(lanes + 8) + LOAD4(lanes + 12)) + rest;
+    return (four[0] + four[1]) + (four[2] + four[3]);
+}
+
 INLINE vec rectify(vec x) { return SELECT((ivec)(x <= 0.0f), (vec){}, x); } /* NaN stays */
 
 /* Compute e^x for -80 <= x <= 80 to float32 precision: a power of 2, set in the exponent bits, times a Taylor series.
@@ -105,7 +113,7 @@ INLINE vec logarithm(vec x) {
 
 /* Compute tanh(x), from e^(-2 |x|). */
 INLINE vec hyperbolic_tangent(vec x) {
-    vec e = exponential((vec)((ivec)(x * 2.0f) | INT32_MIN));
+    vec negative = (vec)((ivec)x | INT32_MIN), e = exponential(negative * 2.0f);
     vec y = (1.0f - e) / (1.0f + e);
     return (vec)((ivec)y | ((ivec)x & INT32_MIN));
 }
