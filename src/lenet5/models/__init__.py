@@ -2,6 +2,7 @@
 
 from . import kernels as kernels  # registers the kernels with the networks
 from .caffe import CaffeLeNet as CaffeLeNet
+from .kernels.compiled import compiled as compiled
 from .lenet5 import LeNet5 as LeNet5
 from .original.losses import MAPLoss as MAPLoss
 from .original.losses import MLELoss as MLELoss

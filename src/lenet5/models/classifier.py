@@ -25,6 +25,9 @@ class Kernel(NamedTuple):
     gradients: Callable[[Any, Any], Callable[[Tensor, Tensor], Tensor | None] | None] | None = None
     """Maps a model and a loss function to the result of `ImageClassifier.fused_gradients`."""
 
+    describe: Callable[[Any], tuple[Any, Callable[..., None]] | None] | None = None
+    """Maps a model to its description for C, and the function of C that computes logits from it."""
+
     limits: str = ""
     """What the models must be."""
 

@@ -70,9 +70,14 @@ class Network(ctypes.Structure):
     )
 
     @classmethod
-    def of(cls, kind: Kind, images: Tensor, addresses: Sequence[int], classes: int = 0) -> Self:
-        """Describe a network for images of this shape, whose first parameters have these addresses."""
-        return cls((ctypes.c_void_p * 10)(*addresses), images.shape[-1], images.shape[1], classes, *kind)
+    def of(cls, kind: Kind, shape: Sequence[int], addresses: Sequence[int], classes: int = 0) -> Self:
+        """Describe a network for images of a shape (C, H, W), whose first parameters have these addresses."""
+        return cls((ctypes.c_void_p * 10)(*addresses), shape[-1], shape[0], classes, *kind)
+
+    @classmethod
+    def of_plan(cls, plan: Plan, shape: Sequence[int]) -> Self:
+        """Describe the network of a plan of all layers."""
+        return cls.of(kind_of(plan.layers), shape, plan.addresses, plan.shapes[-1][0])
 
 
 class Functions:
@@ -153,13 +158,21 @@ def layer_by_layer(images: Tensor, w1: Tensor, b1: Tensor, w3: Tensor, b3: Tenso
     return pool(activation(nn.functional.conv2d(s2, w3, b3)), 2)
 
 
+def describe(model: LeNet5) -> tuple[Network, Any] | None:
+    """Return a model as C sees it, and the function of C; None if the kernel does not apply."""
+    compiled, plan = library(), NETWORKS.get(model) if model.image_size in _FIRST else None
+    if compiled is None or plan is None:
+        return None
+    return Network.of_plan(plan, model.image_shape), compiled.logits
+
+
 def _whole_network(images: Tensor, plan: Plan) -> Tensor:
     """Compute all layers in a single call."""
     compiled = library()
     assert compiled is not None
     images = images.contiguous()
     if plan.described is None:
-        plan.described = Network.of(kind_of(plan.layers), images, plan.addresses, plan.shapes[-1][0])
+        plan.described = Network.of_plan(plan, images.shape[1:])
     network, count = plan.described, len(images)
     result = images.new_empty(count, network.classes)
     compiled.logits(ctypes.addressof(network), images.data_ptr(), result.data_ptr(), count, torch.get_num_threads())
@@ -174,7 +187,7 @@ def _forward(images: Tensor, w1: Tensor, b1: Tensor, w3: Tensor, b3: Tensor, kin
     images, *parameters = (tensor.contiguous() for tensor in (images, w1, b1, w3, b3))
     s2, s4 = images.new_empty(count, 6, 14, 16), images.new_empty(count, 16, 5, 5)
     kept = images.new_empty((count, 4, 1744)) if kind.average else images.new_empty((count, 1744), dtype=torch.int8)
-    network = Network.of(kind, images, [parameter.data_ptr() for parameter in parameters])
+    network = Network.of(kind, images.shape[1:], [parameter.data_ptr() for parameter in parameters])
     pointers = [tensor.data_ptr() for tensor in (images, s2, kept, s4)]
     compiled.forward(ctypes.addressof(network), *pointers, count, torch.get_num_threads())
     return s4, images, *parameters, s2, kept
@@ -201,7 +214,7 @@ class _Convolutions(torch.autograd.Function):
         parameters = (w1, b1, w3, b3)
         computed = [torch.empty_like(parameter) for parameter in parameters]
         sums = w3.new_empty(compiled.num_sums(len(images)))
-        network = Network.of(kind, images, [parameter.data_ptr() for parameter in parameters])
+        network = Network.of(kind, images.shape[1:], [parameter.data_ptr() for parameter in parameters])
         pointers = [tensor.data_ptr() for tensor in (images, s2, kept, s4, gradients, sums)]
         outputs = lib.pointers([tensor.data_ptr() for tensor in computed])
         compiled.backward(ctypes.addressof(network), *pointers, outputs, len(images), torch.get_num_threads())

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ..classifier import KERNELS, Kernel
 from ..lenet5 import LeNet5
 from .gradients import Gradients
-from .lenet5 import NETWORKS, Network, kind_of, library, logits
+from .lenet5 import NETWORKS, Network, describe, library, logits
 from .plan import Plan, Plans, Watch
 
 
@@ -31,8 +31,7 @@ class LeNet5Gradients(Gradients[LeNet5]):
 
     def prepare(self, plan: Plan) -> None:
         """Describe the network; the workspace grows with the batch."""
-        images = torch.empty(0, *self.model.image_shape, device="cpu")
-        self.network = Network.of(kind_of(plan.layers), images, plan.addresses, plan.shapes[-1][0])
+        self.network = Network.of_plan(plan, self.model.image_shape)
         self.workspace = torch.empty(0, dtype=torch.float64, device="cpu")
 
     def num_classes(self) -> int:
@@ -67,6 +66,6 @@ def _is_supported(loss_fn: Any) -> bool:
 
 
 KERNELS[LeNet5.forward] = Kernel(
-    *(logits, gradients),
+    *(logits, gradients, describe),
     limits="28x28 or 32x32, up to 4 channels and 128 classes; ReLU, tanh or sigmoid; max or average pooling",
 )

@@ -107,6 +107,12 @@ def logits(model: LeNet5Original, images: Tensor) -> Tensor | None:
     return result
 
 
+def describe(model: LeNet5Original) -> tuple[Network, Any] | None:
+    """Return a model as C sees it, and the function of C; None if the kernel does not apply."""
+    compiled, plan = library(), NETWORKS.get(model)
+    return None if compiled is None or plan is None else (Network.of(model, plan), compiled.logits)
+
+
 class OriginalGradients(Gradients[LeNet5Original]):
     """The gradients of `LeNet5Original`, with as many threads as torch has when the kernel is made."""
 
@@ -194,4 +200,4 @@ def _reject_distance(loss_fn: Any) -> float | None:
 
 
 NETWORKS = OriginalGradients.networks = Plans(_LAYER_FUNCTIONS, _find_layers)
-KERNELS[LeNet5Original.forward] = Kernel(logits, gradients, limits="any batch, up to 128 classes")
+KERNELS[LeNet5Original.forward] = Kernel(logits, gradients, describe, limits="any batch, up to 128 classes")
