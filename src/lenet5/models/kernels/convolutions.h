@@ -155,7 +155,7 @@ SEPARATE void first_stage(const Network *net, const Columns *columns, float *s2,
     int channels = net->channels, relu = net->activation == RELU;
     for (int row = 0; row < 14; row++)
         for (int part = 0; part < PARTS; part++)
-            for (int map = 0; map < 6; map += MAPS_AT_ONCE) {
+            ROLLED for (int map = 0; map < 6; map += MAPS_AT_ONCE) {
                 vec sum[MAPS_AT_ONCE][4];
                 first_sums(columns, channels, row, part * LANES, w + map * channels * 25, bias + map, sum);
                 UNROLL for (int m = 0; m < MAPS_AT_ONCE; m++) {
