@@ -84,12 +84,12 @@ class Functions:
     """The functions of C, for one instruction set."""
 
     def __init__(self, library: lib.Library) -> None:
-        self.forward = library.function("lenet5_forward", "pppppli")
-        self.backward = library.function("lenet5_backward", "ppppppppli")
-        self.num_sums = library.function("lenet5_num_sums", "l", "l")
-        self.logits = library.function("lenet5_logits", "pppli")
-        self.gradients = library.function("lenet5_gradients", "ppplfppi", "f")
-        self.workspace = library.function("lenet5_workspace", "pl", "l")
+        self.forward: Any = library.function("lenet5_forward", "pppppli")
+        self.backward: Any = library.function("lenet5_backward", "ppppppppli")
+        self.num_sums: Any = library.function("lenet5_num_sums", "l", "l")
+        self.logits: Any = library.function("lenet5_logits", "pppli")
+        self.gradients: Any = library.function("lenet5_gradients", "ppplfppi", "f")
+        self.workspace: Any = library.function("lenet5_workspace", "pl", "l")
 
 
 @functools.cache

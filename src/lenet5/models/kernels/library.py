@@ -32,7 +32,7 @@ class Library:
     """
 
     def __init__(self, compiled: Any, instruction_set: str) -> None:
-        self.instruction_set = instruction_set
+        self.instruction_set: str = instruction_set
         self._compiled = compiled
 
     def function(self, name: str, arguments: str, result: str | None = None) -> Any:

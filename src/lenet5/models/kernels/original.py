@@ -78,9 +78,9 @@ class Functions:
     """The functions of C, for one instruction set."""
 
     def __init__(self, library: lib.Library) -> None:
-        self.logits = library.function("lenet5_original_logits", "pppli")
-        self.workspace = library.function("lenet5_original_workspace", "pl", "l")
-        self.gradients = library.function("lenet5_original_gradients", "ppplppi", "f")
+        self.logits: Any = library.function("lenet5_original_logits", "pppli")
+        self.workspace: Any = library.function("lenet5_original_workspace", "pl", "l")
+        self.gradients: Any = library.function("lenet5_original_gradients", "ppplppi", "f")
 
 
 @functools.cache

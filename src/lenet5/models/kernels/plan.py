@@ -47,7 +47,7 @@ class Watch:
         inherited = [f"{name}.{method}" for name in classes for method in _METHODS]
         self._functions, self._inherited = attrgetter(*defined), attrgetter(*inherited)
         self._root = root
-        self.namespaces = [*chain(*map(_namespaces, _owners(root, paths)))]
+        self.namespaces: list[dict[str, Any]] = [*chain(*map(_namespaces, _owners(root, paths)))]
         found = (self._functions(root), self._inherited(root))
         self._original = found if all(map(unmodified.is_original, chain(*found))) else None  # None: replaced already
 
@@ -71,6 +71,7 @@ class Plan:
         The functions by which they compute.
     """
 
+    layers: Sequence[nn.Module]
     shapes: list[Any]
     addresses: list[Any]
     described: Any = None  # what C calls a network, made when first needed
