@@ -19,6 +19,8 @@ Model = TypeVar("Model", bound=ImageClassifier)
 class Gradients(ABC, Generic[Model]):
     """The mean loss of a batch, and its gradient with respect to each parameter.
 
+    A kernel keeps the number of threads that torch has when it is made.
+
     Parameters
     ----------
     model
@@ -42,6 +44,7 @@ class Gradients(ABC, Generic[Model]):
 
     def __init__(self, model: Model, loss_fn: Any) -> None:
         self.model, self.loss_fn = model, loss_fn
+        self.num_threads: int = torch.get_num_threads()
         self._plans: tuple[Plan | None, Plan | None] = None, None
 
     def applies(self) -> bool:

@@ -14,20 +14,15 @@ from .plan import Plan, Plans, Watch
 
 
 class LeNet5Gradients(Gradients[LeNet5]):
-    """The gradients of `LeNet5`, with as many threads as torch has when the kernel is made."""
+    """The gradients of `LeNet5`."""
 
     networks: ClassVar[Plans] = NETWORKS
     losses: ClassVar[Plans] = Plans(
         Watch((nn.CrossEntropyLoss,), "nn.functional.cross_entropy"),
         lambda loss_fn: [] if _is_supported(loss_fn) else None,
     )
-    num_threads: int
     network: Network
     workspace: Tensor
-
-    def __init__(self, model: LeNet5, loss_fn: Any) -> None:
-        super().__init__(model, loss_fn)
-        self.num_threads = torch.get_num_threads()
 
     def prepare(self, plan: Plan) -> None:
         """Describe the network; the workspace grows with the batch."""

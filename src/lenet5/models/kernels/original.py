@@ -114,16 +114,11 @@ def describe(model: LeNet5Original) -> tuple[Network, Any] | None:
 
 
 class OriginalGradients(Gradients[LeNet5Original]):
-    """The gradients of `LeNet5Original`, with as many threads as torch has when the kernel is made."""
+    """The gradients of `LeNet5Original`."""
 
     losses: ClassVar[Plans] = Plans(_LOSS_FUNCTIONS, lambda loss_fn: None if _reject_distance(loss_fn) is None else [])
-    num_threads: int
     network: Network
     workspace: Tensor
-
-    def __init__(self, model: LeNet5Original, loss_fn: Any) -> None:
-        super().__init__(model, loss_fn)
-        self.num_threads = torch.get_num_threads()
 
     def prepare(self, plan: Plan) -> None:
         """Describe the network and the loss; the workspace grows with the batch."""
