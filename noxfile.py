@@ -1,4 +1,4 @@
-"""Checks of the project: `nox` runs lint, typecheck and tests_cpu; `nox --list` shows the others."""
+"""Checks of the project: `nox` runs the usual ones; `nox --list` shows all."""
 
 import os
 import platform
@@ -10,7 +10,7 @@ import nox
 
 nox.needs_version = ">=2025.5.1"
 nox.options.default_venv_backend = "uv|virtualenv"
-nox.options.sessions = ["lint", "typecheck", "tests_cpu"]
+nox.options.sessions = ["lint", "typecheck", "tests_cpu", "tests_bridges", "docs"]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 NATIVE = Path("tests", "models", "kernels", "native")
@@ -79,6 +79,22 @@ def tests_oldest(session: nox.Session) -> None:
 
 
 @nox.session
+def tests_bridges(session: nox.Session) -> None:
+    """Run the tests that need other projects' packages."""
+    session.install("-e", ".[onnx,hub]", *group("test"), *group("bridges"))
+    # other projects use what their own dependencies deprecate
+    ignored = [
+        "-W",
+        "ignore::DeprecationWarning",
+        "-W",
+        "ignore::FutureWarning",
+        "-W",
+        "ignore::PendingDeprecationWarning",
+    ]
+    session.run("pytest", *ignored, *(session.posargs or ["tests/bridges"]), env=TEST_ENVIRONMENT)
+
+
+@nox.session
 def benchmark(session: nox.Session) -> None:
     """Measure this package beside PyTorch, Keras, JAX and ONNX Runtime; options follow `--`."""
     session.install(".", *group("benchmark"))
@@ -87,8 +103,8 @@ def benchmark(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the documentation; a warning is an error."""
-    session.install("-e", ".[docs]")
+    """Build the documentation and run its examples; a warning is an error."""
+    session.install("-e", ".[docs,onnx,hub]", *group("bridges"))
     session.run("sphinx-build", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html")
 
 
