@@ -1,4 +1,5 @@
 from . import data as data
+from . import export as export
 from . import instruments as instruments
 from . import metrics as metrics
 from . import models as models

@@ -91,7 +91,8 @@ def test_folder_without_metadata_has_numbered_classes_and_no_threshold(
 ) -> None:
     pretrained = lenet5.load(convert(folder))
     assert pretrained.preprocess == PREPROCESS
-    assert set(pretrained.meta) == {"sha256"}
+    assert set(pretrained.meta) == {"name", "sha256"}
+    assert pretrained.meta["name"] == folder.name
     assert pretrained.classes == tuple("0123456789")
     assert pretrained.threshold is None
 

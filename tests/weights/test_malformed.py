@@ -41,7 +41,7 @@ def save(folder: Path, config: dict[str, Any]) -> None:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("weights")
     pretrained = lenet5.load(LeNet5_Weights.DEFAULT.value)
-    meta = {name: value for name, value in pretrained.meta.items() if name != "sha256"}
+    meta = {name: value for name, value in pretrained.meta.items() if name not in {"name", "sha256"}}
     preprocess = {name: getattr(pretrained.preprocess, name) for name in ("image_size", "channels", "mean", "std")}
     pretrained.model.save_pretrained(folder, meta=meta, preprocess=preprocess, settings={"data": "digits"})
     return folder

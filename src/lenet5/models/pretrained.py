@@ -21,6 +21,7 @@ __all__ = [
     "load_model",
     "model_files",
     "save_model",
+    "unwrapped",
 ]
 
 
@@ -126,7 +127,7 @@ def save_model(model: nn.Module, directory: StrPath, **extra: Any) -> None:
 
 def model_files(model: nn.Module, **extra: Any) -> dict[str, bytes]:
     """Return the content of the files of a weights folder by name, the record first, as `write_files` expects them."""
-    model = _unwrapped(model)
+    model = unwrapped(model)
     dtypes = {parameter.dtype for parameter in model.parameters()}
     dtype = dtypes.pop() if len(dtypes) == 1 else None
     arguments = None
@@ -144,7 +145,8 @@ def model_files(model: nn.Module, **extra: Any) -> dict[str, bytes]:
     return {CONFIG: storage.json_bytes(storage.sealed(config)), TENSORS: tensors}
 
 
-def _unwrapped(model: nn.Module) -> nn.Module:
+def unwrapped(model: nn.Module) -> nn.Module:
+    """Return the module inside `torch.compile`, DataParallel and DistributedDataParallel."""
     wrapper = nn.DataParallel, nn.parallel.DistributedDataParallel
     inner: Any = model.module if isinstance(model, wrapper) else getattr(model, "_orig_mod", None)
-    return _unwrapped(inner) if isinstance(inner, nn.Module) else model
+    return unwrapped(inner) if isinstance(inner, nn.Module) else model

@@ -29,9 +29,7 @@ def check_structure(model: nn.Module, build: Callable[[], nn.Module], dtype: tor
         A layer, a setting, or the name, shape or dtype of a tensor differs. The message says what to do instead.
     """
     name = type(model).__name__
-    for path, layer in model.named_modules():
-        if remedy := _undo(layer):
-            raise ValueError(f"{name} cannot be saved: {path} computes its weights at every call; call {remedy} first")
+    check_weights_are_stored(model, "saved")
     _warn_of_replaced_methods(model)
     try:
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):  # its initial weights are not needed
@@ -48,6 +46,16 @@ def check_structure(model: nn.Module, build: Callable[[], nn.Module], dtype: tor
             f" Pass what differs to the constructor or to from_pretrained, such as {name}(activation=...) or"
             " from_pretrained(..., num_classes=...), or save the tensors with safetensors.torch.save_model"
         )
+
+
+def check_weights_are_stored(model: nn.Module, purpose: str) -> None:
+    """Raise ValueError if a layer is pruned or parametrized, so that its weights cannot be "saved", or "exported"."""
+    for path, layer in model.named_modules():
+        if remedy := _undo(layer):
+            raise ValueError(
+                f"{type(model).__name__} cannot be {purpose}: {path} computes its weights at every call; call {remedy}"
+                " first"
+            )
 
 
 def _warn_of_replaced_methods(model: nn.Module) -> None:

@@ -18,7 +18,7 @@ from ..models.classifier import ImageClassifier
 from ..models.pretrained import PretrainedModel, WeightsFolder
 from ..runtime.device import Device
 from ..storage import StrPath
-from .catalogue import LeNet5_Weights, meta_html, read_preprocess
+from .catalogue import LeNet5_Weights, folder_meta, meta_html, read_preprocess
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -37,7 +37,7 @@ class Pretrained:
     """The preprocessing that the model expects."""
 
     meta: dict[str, Any]
-    """Metadata of the weights: `categories`, `metrics`, `recipe`, `sha256` and more; see `LeNet5_Weights.meta`."""
+    """Metadata of the weights: `categories`, `metrics`, `recipe`, `name`, `sha256`, …; see `LeNet5_Weights.meta`."""
 
     def __repr__(self) -> str:
         num_params = sum(parameter.numel() for parameter in self.model.parameters())
@@ -140,10 +140,10 @@ def _load(folder: WeightsFolder) -> Pretrained:
     model = folder.load()  # first, because an unfinished run describes no preprocessing either
     preprocess = read_preprocess(folder)
     assert isinstance(model, PretrainedModel)
-    meta: dict[str, Any] = folder.config.get("meta") or {}
+    meta = folder_meta(folder)
     if isinstance(model, ImageClassifier):
         _check_fit(folder, preprocess, meta.get("categories"), model)
-    return Pretrained(model, preprocess, {**meta, "sha256": folder.config["sha256"]})
+    return Pretrained(model, preprocess, meta)
 
 
 def _check_fit(

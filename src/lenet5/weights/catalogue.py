@@ -39,10 +39,9 @@ class PretrainedWeights(_Displayed, Enum):
         """Metadata of the weights.
 
         The keys include `num_params`, `categories`, `recipe` (the command that reproduces the weights), `metrics` (the
-        published metrics, by dataset) and `sha256` (of the safetensors file).
+        published metrics, by dataset), `sha256` (of the safetensors file) and `name`.
         """
-        config = WeightsFolder.open(self.value).config
-        return {**config["meta"], "sha256": config["sha256"]}
+        return folder_meta(WeightsFolder.open(self.value))
 
     def transforms(self) -> Preprocess:
         """Return the preprocessing that these weights expect."""
@@ -64,6 +63,11 @@ class LeNet5Original_Weights(PretrainedWeights):  # noqa: N801 (torchvision's co
 
     MNIST_V1 = "original_mnist_v1"
     DEFAULT = MNIST_V1
+
+
+def folder_meta(folder: WeightsFolder) -> dict[str, Any]:
+    """Return the metadata of a weights folder, with the name of the folder and the hash of the tensors."""
+    return {**(folder.config.get("meta") or {}), "name": folder.path.name, "sha256": folder.config["sha256"]}
 
 
 def meta_html(caption: str, meta: Mapping[str, Any]) -> str:

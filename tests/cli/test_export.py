@@ -1,0 +1,50 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+Invoke = Callable[..., Result]
+
+
+def test_export_says_what_it_wrote_and_writes_the_same_bytes_again(run: Invoke, tmp_path: Path) -> None:
+    first, second = (tmp_path / "new folder" / name for name in ("first.onnx", "second.onnx"))
+    result = run("export", "--format", "onnx", "--preprocess", "--out", first)
+    assert result.stdout.splitlines() == [
+        f"{first}  {first.stat().st_size:,} bytes",
+        "  input images: uint8 (N, 1, 28, 28), pixels from 0 (black) to 255, digits light on dark",
+        "  output probabilities: float32 (N, 10)",
+    ]
+    run("export", "--format", "onnx", "--preprocess", "--out", second)
+    run("export", "--format", "onnx", "--preprocess", "--out", second)
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_export_writes_to_the_current_folder_by_default(
+    run: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run("export", "--weights", "original_mnist_v1", "--format", "onnx")
+    assert [path.name for path in tmp_path.iterdir()] == ["lenet5.onnx"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--format", "onxn"], "there is no 'onxn' (did you mean 'onnx'?); expected one of: onnx"),
+        ([], "Missing option '--format'"),
+        (["--format", "onnx", "--opset", "12"], "opset is 12; expected an integer from 13"),
+        (["--format", "onnx", "--out", "folder"], "folder is a folder; expected the name of a file in it"),
+        (["--format", "onnx", "--out", "file/model.onnx"], "file is not a folder"),
+    ],
+)
+def test_refusal_is_one_sentence(
+    arguments: list[str], message: str, invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    result = invoke("export", *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert message in result.stderr
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder"]
