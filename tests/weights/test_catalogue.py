@@ -1,3 +1,8 @@
+import hashlib
+import importlib.resources
+import shutil
+import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +24,52 @@ def test_builder_accepts_members_and_names_in_any_case(name: LeNet5_Weights | st
     model = lenet5.lenet5(weights=name)
     assert not model.training
     assert sum(parameter.numel() for parameter in model.parameters()) == 61_706
+
+
+@pytest.mark.parametrize("weights", ALL)
+def test_state_dict_of_the_weights_is_that_of_the_model(weights: PretrainedWeights) -> None:
+    tensors, expected = weights.get_state_dict(progress=True, check_hash=True), load_model(weights.value).state_dict()
+    assert tensors.keys() == expected.keys()
+    assert all(torch.equal(tensors[name], tensor) for name, tensor in expected.items())
+
+
+def test_state_dict_goes_to_the_device_that_map_location_names() -> None:
+    for device in ("meta", torch.device("meta")):
+        tensors = LeNet5_Weights.DEFAULT.get_state_dict(map_location=device)
+        assert {tensor.device.type for tensor in tensors.values()} == {"meta"}
+    assert LeNet5_Weights.DEFAULT.get_state_dict(None, "cpu")["output.bias"].device.type == "cpu"
+
+
+@pytest.mark.parametrize("weights", ALL)
+def test_path_and_url_lead_to_the_safetensors_file(weights: PretrainedWeights) -> None:
+    assert hashlib.sha256(weights.path.read_bytes()).hexdigest() == weights.meta["sha256"]
+    with urllib.request.urlopen(weights.url) as response:
+        assert response.read() == weights.path.read_bytes()
+
+
+def test_damaged_file_gives_no_state_dict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(LeNet5_Weights.DEFAULT.path.parents[1], tmp_path / "weights")
+    monkeypatch.setattr(importlib.resources, "files", lambda _package: tmp_path)
+    LeNet5_Weights.DEFAULT.path.write_bytes(b"damaged")
+    with pytest.raises(ValueError, match="mnist_v2.model.safetensors is damaged or was edited"):
+        LeNet5_Weights.DEFAULT.get_state_dict()
+
+
+@pytest.mark.parametrize("name", ["DEFAULT", "LeNet5_Weights.DEFAULT", "mnist_v2", LeNet5_Weights.DEFAULT])
+def test_verify_returns_the_member_that_a_builder_names(name: object) -> None:
+    assert LeNet5_Weights.verify(name) is LeNet5_Weights["MNIST_V2"] is LeNet5_Weights.DEFAULT
+    assert LeNet5_Weights.verify(None) is None
+
+
+def test_verify_refuses_the_weights_of_a_different_network() -> None:
+    with pytest.raises(ValueError, match="is not in LeNet5_Weights; expected one of: MNIST_V1"):
+        LeNet5_Weights.verify(LeNet5Original_Weights.DEFAULT)
+
+
+@pytest.mark.parametrize("build", [lenet5.lenet5, lenet5.lenet5_original])
+def test_old_argument_of_torchvision_is_refused_with_the_new_one(build: Callable[..., object]) -> None:
+    with pytest.raises(TypeError, match="pretrained=True is not supported; expected weights='DEFAULT' or None"):
+        build(pretrained=True)
 
 
 def test_default_weights_are_the_documented_ones() -> None:

@@ -14,7 +14,8 @@ from .reading import read_file
 def tensors_bytes(tensors: Mapping[str, Tensor]) -> bytes:
     """Serialise tensors in the safetensors format."""
     # copies, because the format refuses tensors that share memory
-    return save({name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()})
+    copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+    return save(copies, metadata={"format": "pt"})  # without which some readers refuse the file
 
 
 def write_tensors(path: StrPath, tensors: Mapping[str, Tensor]) -> None:

@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping
 from enum import Enum
+from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import torch
+from torch import Tensor
 
-from .. import notebook
+from .. import notebook, storage
 from ..arguments import as_number
 from ..data.preprocess import Preprocess
 from ..models import LeNet5, LeNet5Original
 from ..models.pretrained import WeightsFolder
-from ..storage import shown
 
 Model = TypeVar("Model", LeNet5, LeNet5Original)
 
@@ -25,14 +26,60 @@ class _Displayed:
 
 
 class PretrainedWeights(_Displayed, Enum):
-    """Bundled weights. The value of a member is the name of its folder. Lookup by name ignores case."""
+    """Bundled weights, which follow torchvision's `WeightsEnum`. The value of a member is the name of its folder.
+
+    Lookup by name ignores case: `LeNet5_Weights("default")`, `LeNet5_Weights("LeNet5_Weights.DEFAULT")`.
+    """
 
     @classmethod
     def _missing_(cls, value: object) -> Self:
-        member = cls.__members__.get(str(value).upper())
+        member = cls.__members__.get(str(value).removeprefix(f"{cls.__name__}.").upper())
         if member is None:
             raise ValueError(f"{value!r} is not in {cls.__name__}; expected one of: {', '.join(cls.__members__)}")
         return member
+
+    @classmethod
+    def verify(cls, weights: object) -> Self | None:
+        """Return the member that a builder's `weights` names, as in torchvision: a member, a name, or None for None."""
+        return None if weights is None else cls(weights)
+
+    @property
+    def path(self) -> Path:
+        """The safetensors file of the weights, inside the installed package; `config.json` is beside it."""
+        return WeightsFolder.open(self.value).tensors
+
+    @property
+    def url(self) -> str:
+        """The address of `path`, which starts with "file:", because the weights are installed with the package."""
+        return self.path.as_uri()
+
+    def get_state_dict(
+        self,
+        model_dir: object = None,
+        map_location: str | torch.device | None = None,
+        progress: bool = True,
+        check_hash: bool = False,
+        file_name: object = None,
+        weights_only: bool = True,
+    ) -> dict[str, Tensor]:
+        """Return the tensors of the weights by name, as in torchvision, for `model.load_state_dict`.
+
+        Parameters
+        ----------
+        model_dir, progress, check_hash, file_name, weights_only
+            Ignored. They are torchvision's: nothing is downloaded, the hash is always checked, and safetensors hold
+            nothing but tensors.
+        map_location
+            Device of the tensors; None for the CPU.
+
+        Raises
+        ------
+        ValueError
+            The file is damaged.
+        """
+        folder = WeightsFolder.open(self.value)
+        tensors = storage.read_tensors(folder.tensors, sha256=folder.config["sha256"])
+        return {name: tensor.to("cpu" if map_location is None else map_location) for name, tensor in tensors.items()}
 
     @property
     def meta(self) -> dict[str, Any]:
@@ -90,7 +137,7 @@ def read_preprocess(folder: WeightsFolder) -> Preprocess:
     try:
         return Preprocess(**arguments)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{folder.path} does not describe its preprocessing: {shown(error)}") from error
+        raise ValueError(f"{folder.path} does not describe its preprocessing: {storage.shown(error)}") from error
 
 
 def lenet5(*, weights: LeNet5_Weights | str | None = None, progress: bool = True, **kwargs: Any) -> LeNet5:
@@ -149,6 +196,8 @@ def lenet5_original(
 
 
 def _build(architecture: type[Model], weights: PretrainedWeights | None, kwargs: dict[str, Any]) -> Model:
+    if "pretrained" in kwargs:
+        raise TypeError(f"pretrained={kwargs['pretrained']!r} is not supported; expected weights='DEFAULT' or None")
     if weights is None:
         return architecture(**kwargs)
     folder = WeightsFolder.open(weights.value)
