@@ -38,6 +38,7 @@ from .models import LeNet5 as LeNet5
 from .models import LeNet5Original as LeNet5Original
 from .models import MAPLoss as MAPLoss
 from .models import MLELoss as MLELoss
+from .models import Square as Square
 from .models import compiled as compiled
 from .photo import load_digit as load_digit
 from .recipes import SDLMSchedule as SDLMSchedule

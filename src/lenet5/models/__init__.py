@@ -1,6 +1,7 @@
 """The networks, and weights folders to save and load them."""
 
 from . import kernels as kernels  # registers the kernels with the networks
+from .activations import Square as Square
 from .caffe import CaffeLeNet as CaffeLeNet
 from .kernels.compiled import compiled as compiled
 from .lenet5 import LeNet5 as LeNet5

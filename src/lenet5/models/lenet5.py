@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal, Self
 from torch import Tensor, nn
 
 from ..arguments import check_integer
+from .activations import activation_name, find_activation
 from .classifier import ImageClassifier, stacked
 
 _FIELD = 32  # the paper centres 28x28 digits in 32x32, so that stroke ends can lie mid receptive field (II.B)
@@ -99,26 +100,17 @@ class LeNet5(ImageClassifier):
         return logits
 
     def arguments(self) -> dict[str, Any]:
-        """Return the constructor's arguments as JSON-serialisable values, with the activation by its name in torch.nn.
+        """Return the constructor's arguments as JSON-serialisable values, with the activation by its name.
 
         Raises
         ------
         ValueError
-            The activation is not a class in torch.nn.
+            The activation is a class neither of torch.nn nor of this package.
         """
-        name = getattr(self.activation, "__name__", "")
-        if getattr(nn.modules.activation, name, None) is not self.activation:
-            raise ValueError(
-                f"activation {self.activation!r} cannot be saved by name; expected an activation of torch.nn,"
-                " such as torch.nn.Tanh (safetensors.torch.save_model saves the tensors alone)"
-            )
         values = {key: getattr(self, key) for key in ("num_classes", "in_channels", "image_size", "pooling")}
-        return {**values, "activation": name}
+        return {**values, "activation": activation_name(self.activation)}
 
     @classmethod
     def from_arguments(cls, arguments: dict[str, Any]) -> Self:
         """Build the network from the result of `arguments`."""
-        name = arguments.get("activation")
-        if name not in nn.modules.activation.__all__:
-            raise ValueError(f"activation is {name!r}; expected the name of an activation in torch.nn")
-        return cls(**{**arguments, "activation": getattr(nn.modules.activation, name)})
+        return cls(**{**arguments, "activation": find_activation(arguments.get("activation"))})

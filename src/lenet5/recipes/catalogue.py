@@ -35,7 +35,7 @@ class PublishedError(NamedTuple):
 
 
 def modern_network(num_classes: int, *, activation: str = "ReLU", pooling: str = "max") -> LeNet5:
-    """Build `LeNet5` with an activation of torch.nn, by its name."""
+    """Build `LeNet5` with an activation by its name."""
     arguments = {"num_classes": num_classes, "activation": activation, "pooling": pooling}
     return lenet5.LeNet5.from_arguments(arguments)
 
@@ -151,6 +151,11 @@ def _original_distorted() -> Recipe:
     return replace(_original(), config=config, augment=augment, callbacks=original.slow_schedule, published=None)
 
 
+def _square() -> Recipe:
+    config = TrainerConfig(lr=0.004, weight_decay=0.1, max_grad_norm=1)
+    return Recipe(config, model=partial(modern_network, activation="Square", pooling="avg"))
+
+
 def _robust() -> Recipe:
     augment = lenet5.Augment(degrees=20, scale=0.3, shear=0.3, translate=3, elastic=0.6)
     config = replace(_LONG, max_epochs=100, weight_decay=0.02)
@@ -180,6 +185,8 @@ class _Recipes(Mapping[str, Recipe]):
         ),
         # for corrupted images and digits from outside MNIST; the first settings tried, not tuned
         "robust": _robust,
+        # for encrypted and verified inference: additions and products alone
+        "square": _square,
         # for Fashion-MNIST
         "fashion": lambda: Recipe(
             replace(_LONG, max_epochs=100),

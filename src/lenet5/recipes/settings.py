@@ -15,7 +15,7 @@ from ..training.config import Fraction, NotNegative, TrainerConfig, convert_sett
 _Pixels: TypeAlias = Annotated[float, number_rule("a number of at least 1", lambda value: 1 <= value < math.inf)]
 _Probability: TypeAlias = Annotated[float, number_rule("a number from 0 to 1", lambda value: 0 <= value <= 1)]
 _Activation: TypeAlias = Literal[
-    "ReLU", "Tanh", "Sigmoid", "ELU", "SELU", "GELU", "SiLU", "Mish", "LeakyReLU", "Softplus"
+    "ReLU", "Tanh", "Sigmoid", "ELU", "SELU", "GELU", "SiLU", "Mish", "LeakyReLU", "Softplus", "ScaledTanh", "Square"
 ]
 
 _CONFIG = {field.name: field.type for field in fields(TrainerConfig) if field.name not in ("device", "checkpoint_dir")}
