@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import safetensors
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,12 +27,6 @@ class Bomb:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Path.touch, (self.path,)
-
-
-def test_file_says_that_its_tensors_are_of_pytorch(tmp_path: Path) -> None:
-    storage.write_tensors(tmp_path / "tensors.safetensors", {"a": torch.zeros(2)})
-    with safetensors.safe_open(tmp_path / "tensors.safetensors", "pt") as file:
-        assert file.metadata() == {"format": "pt"}
 
 
 @given(tensors=random_tensors())

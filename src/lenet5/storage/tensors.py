@@ -12,10 +12,12 @@ from .reading import read_file
 
 
 def tensors_bytes(tensors: Mapping[str, Tensor]) -> bytes:
-    """Serialise tensors in the safetensors format."""
+    """Serialise tensors in the safetensors format.
+
+    The file has no metadata, such as a format: the published hashes are those of files without.
+    """
     # copies, because the format refuses tensors that share memory
-    copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
-    return save(copies, metadata={"format": "pt"})  # without which some readers refuse the file
+    return save({name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()})
 
 
 def write_tensors(path: StrPath, tensors: Mapping[str, Tensor]) -> None:
