@@ -47,6 +47,19 @@ def typecheck(session: nox.Session) -> None:
     session.install("-e", ".", *group("typecheck"))
     session.run("mypy")
     session.run("pyright", "--verifytypes", "lenet5", "--ignoreexternal")  # the types of torch are incomplete
+    session.run("pyright", "--project", str(examples(session)))
+
+
+def examples(session: nox.Session) -> Path:
+    """Write the Python code of each page to a file, for pyright in the mode that editors use; return the folder."""
+    folder = Path(session.create_tmp()).resolve() / "examples"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    (folder / "pyrightconfig.json").write_text('{"typeCheckingMode": "basic"}', encoding="utf-8")
+    for page in [Path("README.md"), *Path("docs").glob("*.md")]:
+        blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+        (folder / f"{page.stem}_page.py").write_text("\n".join(blocks), encoding="utf-8")
+    return folder
 
 
 @nox.session

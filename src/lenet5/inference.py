@@ -55,14 +55,16 @@ class Predictions:
 
         return pd.DataFrame({"label": self.labels.cpu(), "confidence": self.confidence.cpu()})
 
-    def abstain(self, threshold: float) -> Tensor:
-        """Return the labels (N,), with -1 where the confidence is below the threshold.
+    def abstain(self, threshold: float | None) -> Tensor:
+        """Return the labels (N,), with -1 where the confidence is below the threshold. None accepts every prediction.
 
         Raises
         ------
         ValueError
             The threshold is not in [0, 1].
         """
+        if threshold is None:
+            return self.labels.clone()
         if not 0 <= threshold <= 1:
             raise ValueError(f"threshold is {threshold}; expected a probability from 0 to 1")
         return self.labels.masked_fill(self.confidence < threshold, -1)
@@ -112,7 +114,10 @@ def evaluate(
             )
         check_targets(targets[counted], logits.shape[1])
         loss = whole_loss(loss_fn or nn.functional.cross_entropy, logits, targets, place)
-        return Evaluation(targets[counted], logits[counted].double().softmax(1), classes=source.classes, loss=loss)
+        classes = source.classes
+        if classes and not isinstance(source, TensorLoader) and len(classes) != logits.shape[1]:
+            classes = None  # what other data calls its classes need not be what the model tells apart
+        return Evaluation(targets[counted], logits[counted].double().softmax(1), classes=classes, loss=loss)
 
 
 def predict(

@@ -57,6 +57,7 @@ def test_predictions_abstain_below_threshold() -> None:
     assert predictions.abstain(0).tolist() == [2, 0]
     assert predictions.abstain(0.6).tolist() == [2, -1]
     assert predictions.abstain(1).tolist() == [-1, -1]
+    assert predictions.abstain(None).tolist() == [2, 0]
     for threshold in (-0.1, 1.1, math.nan):
         with pytest.raises(ValueError, match="expected a probability from 0 to 1"):
             predictions.abstain(threshold)

@@ -195,7 +195,7 @@ def test_numbers_of_numpy_in_rows_and_states_are_saved_as_numbers(tiny: Tiny, tm
     config = tiny.config(checkpoint_dir=tmp_path)
     Trainer(tiny.model(), config, callbacks=[Score(np.float32(0.5), at=0)]).fit(tiny.examples())
     resumed = Trainer(tiny.model(), config, callbacks=[Score(np.float32(0.5), at=0)])
-    assert [row["score"] for row in resumed.fit(tiny.examples(), resume="auto").rows] == [7, 7, 7]  # type: ignore[typeddict-item]
+    assert [row["score"] for row in resumed.fit(tiny.examples(), resume="auto").rows] == [7, 7, 7]
 
 
 def test_folder_that_cannot_be_written_is_refused_before_the_first_step(tiny: Tiny, tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def _plot(file: Path, paths: list[Path], batch: Any, probabilities: Any, pretrai
     from ..storage import write_file
 
     photographs = [(shown(path.name), thumbnail(path)) for path in paths]
-    pixels = batch.mul(pretrained.preprocess.std).add(pretrained.preprocess.mean).mean(1).numpy()
+    pixels = pretrained.preprocess.denormalize(batch).mean(1).numpy()
     with default_style():
         figure = plot_predictions(photographs, pixels, probabilities, pretrained.classes, pretrained.threshold)
         write_file(file, to_png(figure, dpi=100))

@@ -22,6 +22,7 @@ from .preprocess import Preprocess
 from .splits import as_indices
 from .tables import read_table
 from .targets import encode_targets
+from .transforms import transform_images
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,7 +47,7 @@ class ImageDataset(Dataset[tuple[Tensor, Tensor]]):
         Class names; numbers become strings. If None, the names that occur in the targets, in natural order, with "2"
         before "10"; or the categories of a pandas categorical; or, for indices, the numbers from 0 to the largest.
     transform
-        Callable that maps images (N, C, H, W) uint8 to the input of the network, such as a `Preprocess`.
+        Callable that maps images (N, C, H, W) uint8 to the network's input, such as a `Preprocess`; see `TensorLoader`.
 
     Attributes
     ----------
@@ -218,7 +219,7 @@ class ImageDataset(Dataset[tuple[Tensor, Tensor]]):
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         """Return one image (C, H, W), transformed, and its target."""
         image = self.images[index]
-        return (self.transform(image[None])[0] if self.transform else image), self.targets[index]
+        return transform_images(self.transform, image[None])[0], self.targets[index]
 
     def __repr__(self) -> str:
         return f"<ImageDataset: {len(self)} images {tuple(self.images.shape[1:])}, {len(self.classes)} classes>"

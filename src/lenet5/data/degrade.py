@@ -11,6 +11,7 @@ from torch.nn import functional
 from ..arguments import as_number
 from .augment import pixel_centres, smooth_noise
 from .images import check_images
+from .transforms import as_augmentation
 
 
 @dataclass(frozen=True)
@@ -77,15 +78,15 @@ class Compose:
     Parameters
     ----------
     augmentations
-        Callables that map images (N, C, H, W) uint8 and a generator to images of the same shape and dtype.
+        Callables as for `TensorLoader`: of images (N, C, H, W) uint8 and a generator, or transforms of torchvision.
     """
 
-    augmentations: tuple[Callable[[Tensor, Generator | None], Tensor], ...]
+    augmentations: tuple[Callable[..., Tensor], ...]
 
     def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:
         """Apply all augmentations to images (N, C, H, W) uint8."""
         for augmentation in self.augmentations:
-            images = augmentation(images, generator)
+            images = as_augmentation(augmentation)(images, generator)
         return images
 
 

@@ -2,8 +2,8 @@
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, Self, TypeAlias
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -12,8 +12,7 @@ from torch import Generator, Tensor
 from .. import notebook
 from ..arguments import check_integer
 from .datasets import ImageDataset
-
-Augmentation: TypeAlias = Callable[[Tensor, Generator], Tensor]
+from .transforms import Augmentation, as_augmentation, takes_one_image, transform_images
 
 
 class Batch(NamedTuple):
@@ -72,14 +71,16 @@ class TensorLoader(IndexedSource):
     Parameters
     ----------
     dataset
-        The images. Its transform is applied to whole batches, after `augment`.
+        The images. Its transform is applied to whole batches, after `augment`. One of torchvision's that draws random
+        numbers is applied to each image.
     batch_size
         Images per batch; the last batch of an epoch may be smaller.
     shuffle
         Whether to shuffle the images in every epoch of training; `evaluate` and `predict` keep their order.
     augment
         Callable that maps images (N, C, H, W) uint8 and a generator on their device to images of the same shape and
-        dtype. `evaluate` and `predict` do not use it.
+        dtype, such as an `Augment`. Or a transform of torchvision, which is applied to each image and is much slower;
+        or a function of the images alone. `evaluate` and `predict` do not use it.
     device
         Device of the images and the batches. None for the dataset's own device.
     seed
@@ -90,7 +91,7 @@ class TensorLoader(IndexedSource):
     ValueError
         The dataset is empty, or `batch_size` or `seed` is out of range.
     TypeError
-        `dataset` is not an ImageDataset.
+        `dataset` is not an ImageDataset, or `augment` cannot be called.
     """
 
     dataset: ImageDataset
@@ -99,7 +100,7 @@ class TensorLoader(IndexedSource):
     batch_size: int
     shuffle: bool
     seed: int
-    augment: Augmentation | None
+    augment: Any
     epoch: int
     images: Tensor
     targets: Tensor
@@ -121,6 +122,8 @@ class TensorLoader(IndexedSource):
         self.dataset, self.num_examples, self.classes = dataset, len(dataset), dataset.classes
         self.batch_size = check_integer("batch_size", batch_size, least=1)
         self.shuffle, self.seed, self.augment = shuffle, check_integer("seed", seed, least=0), augment
+        if augment is not None:
+            as_augmentation(augment)  # raises TypeError
         self.epoch = 0
         self.images, self.targets = dataset.images, dataset.targets
         self.to(device)
@@ -160,25 +163,30 @@ class TensorLoader(IndexedSource):
         """
         epoch, end = (epoch if self.limit is None else 0), (len(self) if stop is None else stop)
         device = self.images.device
-        generator = Generator(device) if self.augment else None
+        augment = None if self.augment is None else as_augmentation(self.augment)
+        generator = Generator(device) if augment else None
         order = self.order(epoch).to(device) if self.shuffle else None
-        transform = self.dataset.transform or _identity
+        transform = self.dataset.transform
+        whole = world_size == 1 or takes_one_image(transform)  # a rank's rows must not depend on the world size
         together = max(1, (32 if device.type == "cpu" else 8192) // self.batch_size)
         for first in range(start - start % together, end, together):
             window = slice(first * self.batch_size, (first + together) * self.batch_size)
             images, targets = (take(rows, window, order) for rows in (self.images, self.targets))
-            if self.augment and generator:
-                images = self.augment(images, generator.manual_seed(derive_seed(self.seed, epoch, first)))
-            if world_size == 1:
-                images = transform(images)
+            seed = derive_seed(self.seed, epoch, first)
+            if augment and generator:
+                images = augment(images, generator.manual_seed(seed))
+            if whole:
+                images = transform_images(transform, images, seed=derive_seed(seed, 1))
             pairs = zip(*(torch.split(rows, self.batch_size) for rows in (images, targets)), strict=True)
             for images, targets in itertools.islice(pairs, max(start - first, 0), end - first):
                 count = len(targets)
                 if world_size == 1:
                     yield Batch(images, targets, count, count)
                 else:
-                    own = transform(take_rows(images, rank, world_size)), take_rows(targets, rank, world_size)
-                    yield Batch(*own, len(range(rank, count, world_size)), count)
+                    own = take_rows(images, rank, world_size)
+                    own = own if whole else transform_images(transform, own)
+                    own_targets = take_rows(targets, rank, world_size)
+                    yield Batch(own, own_targets, len(range(rank, count, world_size)), count)
 
 
 def take(rows: Tensor, window: slice, order: Tensor | None) -> Tensor:
@@ -194,7 +202,3 @@ def take_rows(rows: Tensor, rank: int, world_size: int) -> Tensor:
 def derive_seed(*numbers: int) -> int:
     """Mix non-negative integers into a 63-bit seed. Unlike a sum, similar integers give unrelated seeds."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]) >> 1
-
-
-def _identity(images: Tensor) -> Tensor:
-    return images

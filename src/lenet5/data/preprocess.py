@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -28,7 +28,7 @@ class Preprocess:
         Transparent pixels are composited on black.
     mean, std
         Mean and standard deviation of the training pixels, on a scale from 0 (black) to 1 (white). The defaults are
-        MNIST's.
+        MNIST's. A sequence has one number per channel.
     padding
         Width in pixels of the black border, which is included in `image_size`. LeCun et al. (1998) centre 28x28 images
         in 32x32. Images that already have the size of the output get no border.
@@ -41,12 +41,12 @@ class Preprocess:
 
     image_size: int = 28
     channels: int = 1
-    mean: float = 0.1307
-    std: float = 0.3081
+    mean: float | Sequence[float] = 0.1307
+    std: float | Sequence[float] = 0.3081
     padding: int = 0
 
     def __post_init__(self) -> None:
-        padding, mean, std = as_integer(self.padding), as_number(self.mean), as_number(self.std)
+        padding = as_integer(self.padding)
         image_size = check_integer("image_size", self.image_size, least=1)
         if as_integer(self.channels) not in (1, 3):
             raise ValueError(f"channels is {self.channels}; expected 1 or 3")
@@ -54,8 +54,12 @@ class Preprocess:
             raise ValueError(
                 f"padding is {self.padding}; expected an integer of at least 0, and less than half of {image_size}"
             )
-        if mean is None or std is None or not (0 <= mean <= 1 and 0 < std <= 1):
-            raise ValueError(f"mean is {self.mean} and std is {self.std}; expected them in [0, 1], and std above 0")
+        mean, std = (_statistic(value, int(self.channels)) for value in (self.mean, self.std))
+        if mean is None or std is None or min(_each(std)) <= 0:
+            raise ValueError(
+                f"mean is {self.mean} and std is {self.std}; expected them in [0, 1], and std above 0: one number each,"
+                f" or one per channel (here {self.channels})"
+            )
         fields = {
             "image_size": image_size,
             "channels": int(self.channels),
@@ -145,8 +149,20 @@ class Preprocess:
         return resized if pixels.ndim == 4 else resized[0]
 
     def normalize(self, images: Tensor) -> Tensor:
-        """Normalise pixels in [0, 255], of any shape and dtype; return float32."""
-        return images.to(torch.float32, copy=True).mul_(1 / (255 * self.std)).sub_(self.mean / self.std)
+        """Normalise pixels in [0, 255], of any dtype; return float32.
+
+        The shape may be any with one mean and one standard deviation. Else it ends with (channels, H, W).
+        """
+        pixels = images.to(torch.float32, copy=True)
+        if isinstance(self.mean, int | float) and isinstance(self.std, int | float):
+            return pixels.mul_(1 / (255 * self.std)).sub_(self.mean / self.std)
+        mean, std = (torch.tensor(_each(value), device=images.device) for value in (self.mean, self.std))
+        return pixels.mul_((1 / (255 * std)).view(-1, 1, 1)).sub_((mean / std).view(-1, 1, 1))
+
+    def denormalize(self, images: Tensor) -> Tensor:
+        """Return the pixels in [0, 1] of normalised images (..., channels, H, W)."""
+        mean, std = (images.new_tensor(_each(value)).view(-1, 1, 1) for value in (self.mean, self.std))
+        return images * std + mean
 
     def _fit(self, images: Tensor) -> Tensor:
         """Convert (N, C, H, W) to (N, channels, image_size, image_size)."""
@@ -162,6 +178,24 @@ class Preprocess:
         if side != inner:
             images = functional.interpolate(images, inner, mode="bilinear", align_corners=False, antialias=True)
         return functional.pad(images, (self.padding,) * 4)
+
+
+def _statistic(value: Any, channels: int) -> float | tuple[float, ...] | None:
+    """Return one number in [0, 1], or one per channel, as Python's own; None if the value is neither."""
+    if (number := as_number(value)) is not None:
+        return number if 0 <= number <= 1 else None
+    try:
+        numbers = [as_number(item) for item in value]
+    except TypeError:  # it cannot be iterated over
+        return None
+    valid = tuple(number for number in numbers if number is not None and 0 <= number <= 1)
+    if len(valid) < len(numbers) or len(numbers) != channels:
+        return None
+    return valid[0] if len({*valid}) == 1 else valid
+
+
+def _each(value: float | Sequence[float]) -> tuple[float, ...]:
+    return (value,) if isinstance(value, int | float) else tuple(value)
 
 
 def as_batch(images: Tensor) -> Tensor:

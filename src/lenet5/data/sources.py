@@ -16,6 +16,7 @@ from .datasets import ImageDataset
 from .images import check_finite
 from .kinds import EXPECTED, is_map_style, is_table, kind_of, length_of, require_examples
 from .loader import Batch, IndexedSource, TensorLoader, take_rows
+from .names import class_names
 from .order import in_order
 
 EVALUATION_BATCH_SIZE = 500  # affects results by rounding only
@@ -52,8 +53,7 @@ Data: TypeAlias = ImageDataset | TensorLoader | Dataset[Any] | DataLoader[Any] |
 class DatasetSource(IndexedSource):
     """A source of batches from a dataset with a length, whose examples are pairs or dicts: see `check_batch`."""
 
-    classes = None
-
+    classes: tuple[str, ...] | None
     dataset: Any
     num_examples: int
     batch_size: int
@@ -63,7 +63,7 @@ class DatasetSource(IndexedSource):
 
     def __init__(self, dataset: Any, batch_size: int, *, shuffle: bool, seed: int, limit: int | None) -> None:
         require_examples(dataset)
-        self.dataset, self.num_examples = dataset, len(dataset)
+        self.dataset, self.num_examples, self.classes = dataset, len(dataset), class_names(dataset)
         self.batch_size, self.shuffle, self.seed, self.limit = batch_size, shuffle, seed, limit
 
     def batches(
@@ -82,8 +82,7 @@ class DatasetSource(IndexedSource):
 class LoaderSource:
     """A source of batches from a DataLoader or any other iterable of batches; only training needs its length."""
 
-    classes = None
-
+    classes: tuple[str, ...] | None
     has_state: bool
     is_sharded: bool
 
@@ -92,6 +91,7 @@ class LoaderSource:
             raise TypeError(f"data is {kind_of(loader)}; expected {EXPECTED}")
         require_examples(loader)
         self.loader: Any = loader
+        self.classes = class_names(loader)
         self.has_state = hasattr(loader, "state_dict") and hasattr(loader, "load_state_dict")
         self.is_sharded = isinstance(getattr(loader, "sampler", None), DistributedSampler)
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from ..data.datasets import ImageDataset
-    from ..data.loader import Augmentation
     from ..data.preprocess import Preprocess
+    from ..data.transforms import Augmentation
     from ..models import LeNet5, PretrainedModel
     from ..training.callbacks import Callback
     from ..training.optimization import OptimizerFactory

@@ -8,6 +8,7 @@ import torch
 
 from ..data.datasets import ImageDataset
 from ..data.loader import derive_seed
+from ..data.transforms import transform_images
 from ..models import SDLM, LeNet5Original, MLELoss
 from ..runtime.acceleration import LossFunction
 from ..training.callbacks import Callback
@@ -76,8 +77,8 @@ class SDLMSchedule(Callback):
 
     def on_epoch_end(self, state: TrainingState, row: Row) -> None:
         """Prepare the next epoch."""
-        if row["epoch"] < state.config.max_epochs:
-            self._prepare(state, row["epoch"])
+        if (epoch := int(row["epoch"])) < state.config.max_epochs:
+            self._prepare(state, epoch)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the schedule, so that a run can resume only with the same one."""
@@ -95,7 +96,7 @@ class SDLMSchedule(Callback):
         generator = torch.Generator().manual_seed(derive_seed(state.config.seed, epoch))
         index = torch.randperm(len(self.patterns), generator=generator)[: self.num_patterns]
         drawn = self.patterns.select(index)
-        images = drawn.images if drawn.transform is None else drawn.transform(drawn.images)
+        images = transform_images(drawn.transform, drawn.images, seed=state.config.seed)
         images, targets = images.to(state.device), drawn.targets.to(state.device)
         state.optimizer.estimate(state.model, self.loss_fn or state.loss_fn, images, targets)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from .. import storage
 from .checkpoints import STATE, Checkpoint
 from .config import TrainerConfig
-from .history import History, Row
+from .history import METRICS, History
 
 _COUNTERS = ("epoch", "step", "num_seen", "num_steps")
 _LARGEST = 2**53
@@ -56,7 +56,7 @@ def read_history(state: dict[str, Any]) -> History:
     if [row.get("epoch") for row in rows] != list(range(1, len(rows) + 1)):
         raise ValueError(f"rows does not number its epochs from 1 to {len(rows)}")
     for name, value in ((name, value) for row in rows for name, value in row.items()):
-        if not isinstance(name, str) or (name in Row.__annotations__ and not _is_number(value)):
+        if not isinstance(name, str) or (name in METRICS and not _is_number(value)):
             raise ValueError(f"rows holds {value!r} as {name}; expected a number")
     if best is not None and not (type(best) is int and 1 <= best <= len(rows)):
         raise ValueError(f"best_epoch is {best!r}; expected None, or one of {len(rows)} epochs")

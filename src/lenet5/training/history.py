@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, TypedDict, TypeVar, overload
+from typing import TYPE_CHECKING, TypeAlias, TypeVar, overload
 
 from .. import notebook
 
@@ -16,16 +16,18 @@ if TYPE_CHECKING:
 GivenAxes = TypeVar("GivenAxes", bound="AnyAxes")
 
 
-class Row(TypedDict, total=False):
-    """The metrics of one epoch. Validation entries are absent without validation data; callbacks may add entries."""
+Row: TypeAlias = dict[str, float]
+"""The metrics of one epoch. Validation entries are absent without validation data; callbacks may add entries."""
 
-    epoch: int  # counted from 1
-    lr: float  # at the last step of the epoch
-    train_loss: float  # mean over the examples of the epoch, each with the weights of its step
-    val_loss: float
-    val_accuracy: float
-    train_accuracy: float  # at the end of the epoch; only in recipes that measure it
-    test_accuracy: float  # likewise
+METRICS = (
+    "epoch",  # counted from 1
+    "lr",  # at the last step of the epoch
+    "train_loss",  # mean over the examples of the epoch, each with the weights of its step
+    "val_loss",
+    "val_accuracy",
+    "train_accuracy",  # at the end of the epoch; only in recipes that measure it
+    "test_accuracy",  # likewise
+)
 
 
 class History:

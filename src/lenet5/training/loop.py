@@ -187,7 +187,7 @@ class Loop:
         for model in (state.model, averaged):
             self.processes.broadcast_buffers(model)
         train_loss = self.processes.all_sum(state.loss_sum) / state.num_seen
-        row = Row(epoch=state.epoch + 1, lr=state.lr, train_loss=train_loss)
+        row: Row = {"epoch": state.epoch + 1, "lr": state.lr, "train_loss": train_loss}
         if self.val is not None:
             validation = validate(averaged, self.val, state)
             row["val_loss"] = validation.loss

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ..data.loader import TensorLoader
 from ..data.sources import Source
 from ..data.targets import check_targets
+from ..data.transforms import transform_images
 from ..inference import not_ignored, predict_outputs, predict_outputs_and_targets, whole_loss
 from ..metrics.functions import accuracy
 from ..runtime.acceleration import LossFunction
@@ -46,7 +47,8 @@ def check_classes(train: Source, val: Source | None, state: TrainingState) -> No
     ValueError
         The classes of the training and the validation data differ, or do not fit the outputs of the model.
     """
-    if val is not None and train.classes is not None and val.classes not in (None, train.classes):
+    known = all(isinstance(source, TensorLoader) for source in (train, val))  # other data may call the same otherwise
+    if val is not None and known and val.classes != train.classes:
         raise ValueError(
             f"the classes of the validation data are {_shown(val.classes)}, those of the training data"
             f" {_shown(train.classes)}; expected the same: pass classes=train.classes to the ImageDataset of validation"
@@ -54,7 +56,7 @@ def check_classes(train: Source, val: Source | None, state: TrainingState) -> No
     for source in (train, val):
         if isinstance(source, TensorLoader) and isinstance(state.loss_fn, _CLASS_LOSSES):
             transform, image = source.dataset.transform, source.images[:1]
-            images = [image if transform is None else transform(image)]
+            images = [transform_images(transform, image, seed=0)]
             outputs = predict_outputs(state.model, images, state.device, state.config.precision)
             targets = source.targets.cpu()
             check_class_targets(targets, outputs.expand(len(targets), *outputs.shape[1:]), state.loss_fn)

@@ -142,7 +142,7 @@ class TrainingState:
         """Add the metrics of an epoch, keep its weights if it is the best so far, and advance to the next epoch."""
         self.history.rows.append(row)
         if "val_loss" in row and self._is_best(row):
-            self.history.best_epoch = row["epoch"]
+            self.history.best_epoch = self.epoch + 1
             self.best = {name: tensor.detach().clone() for name, tensor in weights.state_dict().items()}
         self.epoch, self.step, self.num_seen = self.epoch + 1, 0, 0
         self.loss_sum.zero_()
