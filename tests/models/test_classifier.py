@@ -28,7 +28,7 @@ def test_call_rejects_images_that_are_not_a_tensor(network: Callable[[], ImageCl
     with pytest.raises(
         TypeError, match=f"images are {type(images).__name__}; expected a tensor .Preprocess converts any image to one"
     ):
-        network()(images)  # type: ignore[arg-type]
+        network()(images)
 
 
 @pytest.mark.parametrize(
@@ -77,6 +77,85 @@ def test_forward_checks_nothing(network: Callable[[], ImageClassifier]) -> None:
     assert model.forward(images).shape == (2, 10)
     with pytest.raises(ValueError, match=f"images have shape .2, 1, {side}, {side}.; expected"):
         model(images)
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors is in prototype stage:UserWarning")
+def test_call_rejects_a_nested_tensor() -> None:
+    images = torch.nested.nested_tensor([torch.zeros(1, 28, 28)] * 2)
+    with pytest.raises(ValueError, match=r"images are a nested tensor; expected one tensor of shape \(N, 1, 28, 28\)"):
+        LeNet5()(images)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_call_takes_the_images_by_name(network: Callable[[], ImageClassifier]) -> None:
+    model = network().eval()
+    images = torch.rand(2, *model.image_shape)
+    assert torch.equal(model(images=images), model(images))
+    with pytest.raises(ValueError, match="images have shape"):
+        model(images=images[0])
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_call_with_other_arguments_fails_as_any_function_does(network: Callable[[], ImageClassifier]) -> None:
+    model = network()
+    images = torch.rand(2, *model.image_shape)
+    with pytest.raises(TypeError, match="forward.. .*argument"):
+        model()
+    with pytest.raises(TypeError, match="forward.. .*arguments"):
+        model(images, images)
+    with pytest.raises(TypeError, match="forward.. got an unexpected keyword argument 'pictures'"):
+        model(pictures=images)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("is_global", [False, True])
+def test_hook_may_change_the_number_and_kind_of_arguments(
+    network: Callable[[], ImageClassifier], is_global: bool
+) -> None:
+    model = network().eval()
+    images = torch.randint(0, 256, (2, 1, *model.image_shape), dtype=torch.uint8)
+    expected = model.forward(images.flatten(0, 1) / 255)
+
+    def join(module: nn.Module, arguments: tuple[Any, ...]) -> Any:
+        return torch.cat(arguments) / 255 if module is model else None
+
+    register = nn.modules.module.register_module_forward_pre_hook if is_global else model.register_forward_pre_hook
+    handle = register(join)
+    try:
+        assert torch.equal(model(*images), expected)
+        assert torch.equal(model(images.flatten(0, 1)), expected)
+    finally:
+        handle.remove()
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_hook_may_change_named_arguments(network: Callable[[], ImageClassifier]) -> None:
+    model = network().eval()
+    images = torch.rand(2, *model.image_shape)
+    expected = model.forward(images)
+    model.register_forward_pre_hook(lambda _, __, named: ((named["pixels"],), {}), with_kwargs=True)
+    assert torch.equal(model(pixels=images, labels=None), expected)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_forward_set_on_an_instance_receives_the_images_as_they_are(network: Callable[[], ImageClassifier]) -> None:
+    model = network().eval()
+    images, forward = torch.randint(0, 256, (2, *model.image_shape), dtype=torch.uint8), model.forward
+    expected = forward(images / 255)
+    model.forward = lambda images: forward(images / 255)
+    assert torch.equal(model(images), expected)
+
+
+def test_subclass_may_take_more_than_images() -> None:
+    class WithLoss(LeNet5):
+        def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+            logits = super().forward(images)
+            return logits if labels is None else nn.functional.cross_entropy(logits, labels)
+
+    model, images, labels = WithLoss(), torch.rand(2, 1, 28, 28), torch.tensor([3, 5])
+    expected = nn.functional.cross_entropy(model(images), labels)
+    assert torch.equal(model(images, labels), expected)
+    assert torch.equal(model(images=images, labels=labels), expected)
 
 
 @pytest.mark.parametrize("network", NETWORKS)

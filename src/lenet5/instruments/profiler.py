@@ -13,6 +13,9 @@ from ..training.state import TrainingState
 class Profiler(Callback):
     """A callback that profiles steps with torch.profiler; writes `trace.json` and `operators.txt`.
 
+    While a profiler records, PyTorch computes layer by layer, so that it sees each layer. Without it, a kernel of this
+    package may compute the whole step, faster.
+
     Parameters
     ----------
     directory

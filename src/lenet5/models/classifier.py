@@ -76,13 +76,15 @@ class ImageClassifier(PretrainedModel, abstract=True):
         caption = f"{type(self).__name__}, {sum(count for _, count in rows):,} parameters, images {self.image_shape}"
         return notebook.table_html(caption, pd.DataFrame(rows, names, ["layers", "parameters"]))
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
         """Map images to logits.
+
+        Hooks, and a `forward` of your own, may take other arguments. Images that a hook may change are not checked.
 
         Parameters
         ----------
-        images
-            (N, C, H, W), with the dtype of the parameters, normalised as in training.
+        args, kwargs
+            The images (N, C, H, W), with the dtype of the parameters, normalised as in training.
 
         Returns
         -------
@@ -96,12 +98,14 @@ class ImageClassifier(PretrainedModel, abstract=True):
         ValueError
             The images have the wrong shape or dtype.
         """
-        kernel = None if self._compiled_call_impl else KERNELS.get(type(self).forward)  # set by model.compile()
-        if kernel and kernel.logits and (logits := kernel.logits(self, images)) is not None:
-            return logits
-        if not _is_traced(images):
-            self._check(images)
-        result: Tensor = super().__call__(images)
+        if len(args) + len(kwargs) == 1 and (args or "images" in kwargs):
+            images = args[0] if args else kwargs["images"]
+            kernel = None if self._compiled_call_impl else KERNELS.get(type(self).forward)  # set by model.compile()
+            if kernel and kernel.logits and (logits := kernel.logits(self, images)) is not None:
+                return logits
+            if not _is_traced(images) and not unmodified.has_changed_inputs(self):
+                self._check(images)
+        result: Tensor = super().__call__(*args, **kwargs)
         return result
 
     def adapt(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -156,10 +160,11 @@ class ImageClassifier(PretrainedModel, abstract=True):
             raise TypeError(
                 f"images are {type(images).__name__}; expected a tensor (Preprocess converts any image to one)"
             )
+        if images.is_nested:
+            raise ValueError(f"images are a nested tensor; expected one tensor of shape {self._expected()}")
         if tuple(images.shape[1:]) != self.image_shape:
-            expected = f"(N, {', '.join(map(str, self.image_shape))})"
             advice = "; images[None] is a batch of one image" if images.ndim == 3 else ""
-            raise ValueError(f"images have shape {tuple(images.shape)}; expected {expected}{advice}")
+            raise ValueError(f"images have shape {tuple(images.shape)}; expected {self._expected()}{advice}")
         dtype = next((parameter.dtype for parameter in self.parameters()), images.dtype)
         if images.dtype == dtype or images.is_quantized:
             return
@@ -168,6 +173,9 @@ class ImageClassifier(PretrainedModel, abstract=True):
                 f"images have dtype {images.dtype}; expected {dtype}, like the parameters"
                 " (Preprocess converts any image: call it on the images, or pass it to the dataset as transform)"
             )
+
+    def _expected(self) -> str:
+        return f"(N, {', '.join(map(str, self.image_shape))})"
 
 
 def stacked(**modules: nn.Module) -> nn.Sequential:

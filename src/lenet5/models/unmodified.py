@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import profiler
 from torch.nn.modules import module as _all_modules
 from torch.utils._device import DeviceContext
 
@@ -20,9 +21,10 @@ _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_
 
 
 def is_unobserved() -> bool:
-    """Return True if no autocast, tracing, transform, mode, forward-mode AD or global hook is active."""
+    """Return True if no autocast, tracing, transform, mode, forward-mode AD, profiler or global hook is active."""
     return bool(
         not torch._C._is_any_autocast_enabled()
+        and not profiler._is_profiler_enabled
         and torch._C._get_tracing_state() is None
         and not torch._C._are_functorch_transforms_active()
         and not torch._C._len_torch_dispatch_stack()
@@ -44,6 +46,11 @@ def saves_tensors_as_they_are() -> bool:
 def hooks(module: nn.Module) -> list[Any]:
     """Return the collections of a module's hooks; each is empty if there are none of its kind."""
     return [getattr(module, name) for name in _HOOKS]
+
+
+def has_changed_inputs(module: nn.Module) -> bool:
+    """Return True if something stands between the caller and `forward`: hooks, or a `forward` set on the instance."""
+    return bool("forward" in vars(module) or module._forward_pre_hooks or _all_modules._global_forward_pre_hooks)
 
 
 def are_unmodified(modules: Iterable[nn.Module]) -> bool:

@@ -64,6 +64,24 @@ def test_output_map_sees_only_the_input_maps_of_its_row(table: list[list[int]], 
         assert float(outputs[n, m, i, j]) == pytest.approx(total)
 
 
+@given(
+    table=st.lists(st.lists(st.integers(0, 4), min_size=1, unique=True).map(sorted), min_size=1, max_size=5),
+    kernel_size=st.integers(1, 3),
+)
+def test_dense_kernels_are_zero_where_maps_are_unconnected(table: list[list[int]], kernel_size: int) -> None:
+    layer = PartialConv2d(table, kernel_size)
+    dense, kernels = layer.dense_weight(), iter(layer.weight)
+    for output, source in itertools.product(range(layer.out_channels), range(layer.in_channels)):
+        kernel = next(kernels) if source in table[output] else torch.zeros(kernel_size, kernel_size)
+        assert torch.equal(dense[output, source], kernel)
+    assert next(kernels, None) is None
+
+
+def test_layers_with_weights_have_no_buffers() -> None:
+    layers = [Subsampling(2), PartialConv2d([[0, 1], [1]], 5)]
+    assert not any([*layer.buffers()] for layer in layers)
+
+
 @given(count=st.integers(1, 3), classes=st.integers(1, 4), features=st.integers(1, 5), seed=st.integers(0, 99))
 def test_rbf_units_compute_squared_distances(count: int, classes: int, features: int, seed: int) -> None:
     prototypes, x = random_doubles(classes, features, seed=seed), random_doubles(count, features, seed=seed + 1)

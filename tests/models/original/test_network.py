@@ -163,3 +163,16 @@ def test_original_preprocessing_centres_the_digit_in_a_field_of_32x32() -> None:
     assert field.shape == (2, 1, 32, 32)
     torch.testing.assert_close(field[:, :, 2:30, 2:30], torch.full((2, 1, 28, 28), 1.175))
     assert int(torch.isclose(field, torch.tensor(-0.1)).sum()) == 2 * (32**2 - 28**2)
+
+
+@pytest.mark.parametrize("assign", [False, True])
+def test_network_built_without_memory_takes_tensors(assign: bool) -> None:
+    source, images = LeNet5Original().eval(), torch.rand(2, 1, 32, 32)
+    with torch.device("meta"):
+        model = LeNet5Original().eval()
+    if not assign:
+        model.to_empty(device="cpu")
+    model.load_state_dict(source.state_dict(), assign=assign)
+    assert torch.equal(model(images), source(images))
+    with torch.no_grad():
+        assert torch.equal(model(images), source(images))

@@ -41,8 +41,8 @@ _LAYER_FUNCTIONS = Watch(
     *("Sequential.__iter__", "Conv2d._conv_forward", "PartialConv2d.dense_weight"),
     *("ScaledTanh.amplitude", "ScaledTanh.slope"),
     *("nn.modules.conv.F.conv2d", "nn.modules.linear.F.linear"),
-    *(f"nn.functional.{name}" for name in ("avg_pool2d", "conv2d", "torch.tanh")),
-    *(f"nn.functional.torch.Tensor.{name}" for name in ("flatten", "square", "index_copy")),
+    *(f"nn.functional.{name}" for name in ("avg_pool2d", "conv2d", "torch.tanh", "torch.cat")),
+    *(f"nn.functional.torch.Tensor.{name}" for name in ("flatten", "square", "split_with_sizes")),
 )
 _LOSS_FUNCTIONS = Watch(
     (MAPLoss, MLELoss, nn.CrossEntropyLoss),
@@ -67,7 +67,7 @@ class Network(ctypes.Structure):
     def of(cls, model: LeNet5Original, plan: Plan, j: float = 0.0) -> Self:
         """Describe a model, and the loss by its `j`; see `_reject_distance`."""
         c3, rbf = cast("tuple[PartialConv2d, EuclideanRBF]", (model.c3.conv, model.output))
-        links = torch.stack([c3.index // c3.in_channels, c3.index % c3.in_channels], 1).int()
+        links = torch.tensor(_connections(c3), dtype=torch.int32, device="cpu")
         pointers = (ctypes.c_void_p * 12)(*plan.addresses[:12])
         network = cls(pointers, links.data_ptr(), rbf.prototypes.data_ptr(), len(links), len(rbf.prototypes), j)
         network.links_tensor = links
@@ -169,17 +169,19 @@ def _find_layers(model: LeNet5Original) -> list[nn.Module] | None:
         [tuple(parameter.shape) for parameter in parameters] != shapes
         or convolutions != [lib.UNPADDED] * 2
         or (c3.in_channels, c3.out_channels) != (6, 16)
-        or not _is_table(c3.index, len(c3.weight))
+        or len(_connections(c3)) != len(c3.weight)
         or not 0 < len(rbf.prototypes) <= _MAX_CLASSES
     ):
         return None
     return layers
 
 
-def _is_table(index: Tensor, connections: int) -> bool:
-    """Return True if C3's index has one connection from 6 maps to 16 for each kernel."""
-    readable = unmodified.is_readable(index, torch.int64) and index.shape == (connections,)
-    return readable and 0 <= int(index.min()) <= int(index.max()) < 6 * 16
+def _connections(c3: PartialConv2d) -> list[tuple[int, int]]:
+    """Return the output map and the input map of each kernel, as `PartialConv2d.dense_weight` arranges them."""
+    connected, unconnected, order = c3.runs
+    lengths = connected + unconnected
+    maps = [index < len(connected) for index in order for _ in range(lengths[index])]
+    return [divmod(position, c3.in_channels) for position, is_connected in enumerate(maps) if is_connected]
 
 
 def _reject_distance(loss_fn: Any) -> float | None:

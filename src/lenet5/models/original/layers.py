@@ -1,5 +1,6 @@
 """The layers of the original network that torch does not have."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import ClassVar, Literal, TypeAlias, cast
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 Init: TypeAlias = Literal["paper", "lecun_uniform"]
+Runs: TypeAlias = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 
 
 def uniform_bound(fan_in: int, init: Init) -> float:
@@ -113,8 +115,6 @@ class PartialConv2d(nn.Module):
         The table or a row is empty, a row is not in ascending order or has a negative index, or `init` is unknown.
     """
 
-    index: Tensor
-
     def __init__(self, table: Sequence[Sequence[int]], kernel_size: int, *, init: Init = "paper") -> None:
         super().__init__()
         for row in table:
@@ -127,9 +127,9 @@ class PartialConv2d(nn.Module):
         self.out_channels: int = len(table)
         self.kernel_size: int = kernel_size
         self.init: Init = init
-        index = [output * self.in_channels + source for output, row in enumerate(self.table) for source in row]
-        self.register_buffer("index", torch.tensor(index), persistent=False)
-        self.weight: nn.Parameter = nn.Parameter(torch.empty(len(index), kernel_size, kernel_size))
+        self.runs: Runs = find_runs(self.table, self.in_channels)
+        num_connections = sum(map(len, self.table))
+        self.weight: nn.Parameter = nn.Parameter(torch.empty(num_connections, kernel_size, kernel_size))
         self.bias: nn.Parameter = nn.Parameter(torch.empty(self.out_channels))
         self.reset_parameters()
 
@@ -144,8 +144,11 @@ class PartialConv2d(nn.Module):
     def dense_weight(self) -> Tensor:
         """Return dense kernels (out_channels, in_channels, kernel_size, kernel_size), 0 where maps are unconnected."""
         num_outputs, num_inputs, size = self.out_channels, self.in_channels, self.kernel_size
-        dense = self.weight.new_zeros(num_outputs * num_inputs, size, size)
-        return dense.index_copy(0, self.index, self.weight).view(num_outputs, num_inputs, size, size)
+        zeros = self.weight.new_zeros(num_outputs * num_inputs - self.weight.shape[0], size, size)
+        connected, unconnected, order = self.runs
+        runs = self.weight.split_with_sizes(connected) + zeros.split_with_sizes(unconnected)
+        dense = torch.cat([runs[index] for index in order])
+        return dense.view(num_outputs, num_inputs, size, size)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, in_channels, H, W) to (N, out_channels, H - kernel_size + 1, W - kernel_size + 1)."""
@@ -155,6 +158,23 @@ class PartialConv2d(nn.Module):
         """Return the arguments for the module's repr."""
         size, connections = self.kernel_size, len(self.weight)
         return f"{self.in_channels}, {self.out_channels}, kernel_size={size}, connections={connections}"
+
+
+def find_runs(table: Sequence[Sequence[int]], num_inputs: int) -> Runs:
+    """Divide the rows of a table of connections, one after another, into runs of connected and of unconnected maps.
+
+    Returns
+    -------
+    connected, unconnected
+        The lengths of the runs.
+    order
+        For each run, its index in `connected + unconnected`.
+    """
+    maps = [source in row for row in table for source in range(num_inputs)]
+    runs = [(is_connected, len([*run])) for is_connected, run in itertools.groupby(maps)]
+    sort = sorted(range(len(runs)), key=lambda index: not runs[index][0])
+    connected, unconnected = (tuple(length for key, length in runs if key is kind) for kind in (True, False))
+    return connected, unconnected, tuple(sort.index(index) for index in range(len(runs)))
 
 
 class EuclideanRBF(nn.Module):
@@ -177,7 +197,12 @@ class EuclideanRBF(nn.Module):
 
     def __init__(self, prototypes: Tensor) -> None:
         super().__init__()
-        if prototypes.ndim != 2 or not prototypes.is_floating_point() or not prototypes.isfinite().all():
+        has_values = not prototypes.is_meta
+        if (
+            prototypes.ndim != 2
+            or not prototypes.is_floating_point()
+            or (has_values and not prototypes.isfinite().all())
+        ):
             raise ValueError(
                 f"prototypes have shape {tuple(prototypes.shape)} and dtype {prototypes.dtype}; expected finite"
                 " (num_classes, features) of floating point"
