@@ -31,9 +31,14 @@ def test_export_writes_to_the_current_folder_by_default(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--format", "onxn"], "there is no 'onxn' (did you mean 'onnx'?); expected one of: onnx"),
+        (["--format", "onxn"], "there is no 'onxn' (did you mean 'onnx'?); expected one of: onnx, c"),
         ([], "Missing option '--format'"),
         (["--format", "onnx", "--opset", "12"], "opset is 12; expected an integer from 13"),
+        (["--format", "onnx", "--prefix", "net"], "--prefix does not apply to the format onnx, only to: c"),
+        (["--format", "c", "--prefix", "my-net"], "the prefix is 'my-net'; expected 1 to 31 letters"),
+        (["--format", "c", "--out", "folder"], "expected the name of a file that ends in .c"),
+        (["--format", "npy", "--out", "file"], "file is not a folder"),
+        (["--format", "vectors", "--out", "vectors"], "expected the name of a file that ends in .npz"),
         (["--format", "onnx", "--out", "folder"], "folder is a folder; expected the name of a file in it"),
         (["--format", "onnx", "--out", "file/model.onnx"], "file is not a folder"),
     ],
@@ -48,3 +53,19 @@ def test_refusal_is_one_sentence(
     assert (result.exit_code, result.stdout) == (2, "")
     assert message in result.stderr
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder"]
+
+
+def test_export_writes_c_arrays_and_vectors(run: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines = run("export", "--format", "c", "--prefix", "digits").stdout.splitlines()
+    assert lines[2:] == [
+        "  246,852 bytes of constants (flash), 8,800 bytes of buffers (RAM), without machine code",
+        "  int digits_classify(const uint8_t pixels[1 * 28 * 28])",
+        "  void digits_logits(const float image[1 * 28 * 28], float logits[10])",
+    ]
+    for name in ("npy", "mem", "hex"):
+        run("export", "--format", name)
+        assert len(list((tmp_path / f"lenet5-{name}").glob(f"*.{name}"))) == 10
+    run("export", "--format", "vectors", "--data", "digits")
+    names = {"lenet5.c", "lenet5.h", "lenet5-npy", "lenet5-mem", "lenet5-hex", "vectors.npz", "vectors.txt"}
+    assert {path.name for path in tmp_path.iterdir()} == names

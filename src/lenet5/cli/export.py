@@ -10,12 +10,12 @@ import click
 from click.core import ParameterSource
 
 from ..storage import shown
-from .group import echo, loading, main
-from .parameters import WEIGHTS, Name, UserPath
+from .group import echo, loading, main, root_option
+from .parameters import DATA, WEIGHTS, Name, UserPath
 
 if TYPE_CHECKING:
     import lenet5
-    from lenet5.export import Exported
+    from lenet5.export import ArrayFormat, Exported
 
 
 class Format(NamedTuple):
@@ -25,7 +25,7 @@ class Format(NamedTuple):
     """What it is, in a few words."""
 
     file: str
-    """Name of the file, unless --out gives another."""
+    """Name of the file or the folder, unless --out gives another."""
 
     options: frozenset[str]
     """The options of the command that this format takes, which are passed to `write` by name."""
@@ -40,10 +40,46 @@ def _onnx(pretrained: lenet5.Pretrained, out: Path, **options: Any) -> Exported:
     return export_onnx(pretrained, out, **options)
 
 
+def _c(pretrained: lenet5.Pretrained, out: Path, **options: Any) -> Exported:
+    from lenet5.export import export_c
+
+    return export_c(pretrained, out, **options)
+
+
+def _arrays(array_format: ArrayFormat) -> Callable[..., Exported]:
+    def write(pretrained: lenet5.Pretrained, out: Path) -> Exported:
+        from lenet5.export import export_arrays
+
+        return export_arrays(pretrained, out, format=array_format)
+
+    return write
+
+
+def _vectors(
+    pretrained: lenet5.Pretrained, out: Path, *, data: str | None = None, root: Path | None = None
+) -> Exported:
+    import lenet5
+    from lenet5.export import export_vectors
+
+    return export_vectors(pretrained, out, data=None if data is None else lenet5.load_data(data, root).test)
+
+
 FORMATS = {
     "onnx": Format(
         "ONNX, for ONNX Runtime and most other tools", "lenet5.onnx", frozenset({"preprocess", "opset"}), _onnx
-    )
+    ),
+    "c": Format("C99, one file and its header, for any processor", "lenet5.c", frozenset({"prefix"}), _c),
+    "npy": Format("a folder with each weight in NumPy's format", "lenet5-npy", frozenset(), _arrays("npy")),
+    "mem": Format(
+        "a folder with each weight as text for Verilog's $readmemh", "lenet5-mem", frozenset(), _arrays("mem")
+    ),
+    "hex": Format("the same, with the suffix .hex", "lenet5-hex", frozenset(), _arrays("hex")),
+    "vectors": Format(
+        "golden vectors: every layer's output, in NumPy's format and as text",
+        "vectors.npz",
+        frozenset({"data", "root"}),
+        _vectors,
+    ),
 }
 """The formats by name."""
 
@@ -68,9 +104,18 @@ Formats:
     help="Name of bundled weights, folder, or .safetensors file.",
 )
 @click.option("--format", "format_name", type=Name(list(FORMATS)), required=True, help="Format, as listed above.")
-@click.option("--out", type=UserPath(), help="File to write.  [default: lenet5 with the suffix of the format]")
+@click.option(
+    "--out", type=UserPath(), help="File or folder to write.  [default: lenet5.SUFFIX, lenet5-FORMAT or vectors.npz]"
+)
 @click.option("--preprocess", is_flag=True, help="Take pixels of uint8 and return probabilities.")
 @click.option("--opset", type=int, help="Version of ONNX's operators.  [default: 13]")
+@click.option("--prefix", help="Prefix of the names in C.  [default: lenet5]")
+@click.option(
+    "--data",
+    type=DATA,
+    help="Images for golden vectors: the first of each class in the test set of this dataset.  [default: digits]",
+)
+@root_option
 @click.pass_context
 def export(ctx: click.Context, /, weights: str, format_name: str, out: Path | None, **options: Any) -> None:
     """Run the command `export`; see its help."""

@@ -1,0 +1,79 @@
+"""`export_arrays`: every tensor of a network as a file of its own, and an index."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from ..storage import StrPath, as_path
+from .exported import Exported, write_export
+from .layers import check_finite
+from .program import Source, as_program
+
+ArrayFormat: TypeAlias = Literal["npy", "mem", "hex"]
+Array: TypeAlias = npt.NDArray[Any]
+
+INDEX = "index.json"
+
+
+def export_arrays(source: Source, path: StrPath, *, format: ArrayFormat = "npy") -> Exported:  # noqa: A002
+    """Write every weight of a network to a file of its own, with an index of their shapes.
+
+    Parameters
+    ----------
+    source
+        The network: the result of `lenet5.load`, or any network of this package.
+    path
+        The folder; created if missing. Files of these names are replaced, others stay.
+    format
+        - "npy": NumPy's format.
+        - "mem" or "hex": text for Verilog's `$readmemh`, one element per line in hexadecimal digits, the last axis
+          fastest. Floats are their 32 bits in IEEE 754, integers their two's complement.
+
+    Returns
+    -------
+    Exported
+        The files. `index.json` has the shape, dtype and file of each array, the preprocessing and the classes.
+
+    Raises
+    ------
+    TypeError
+        The source is no network of this package.
+    ValueError
+        A weight is not finite, the format is unknown, or the path is a file.
+    """
+    if format not in ("npy", "mem", "hex"):
+        raise ValueError(f"the format is {format!r}; expected 'npy', 'mem' or 'hex'")
+    program = as_program(source, preprocess=False)
+    check_finite(program.module)
+    arrays = {name: tensor.numpy() for name, tensor in program.module.state_dict().items()}
+    folder = as_path(path)
+    contents = {f"{name}.{format}": _encoded(array, format) for name, array in arrays.items()}
+    entries = [
+        {"name": name, "file": f"{name}.{format}", "shape": list(array.shape), "dtype": str(array.dtype)}
+        for name, array in arrays.items()
+    ]
+    index = {**_described(program.metadata), "arrays": entries}
+    contents[INDEX] = (json.dumps(index, indent=2) + "\n").encode()
+    files = tuple(write_export(folder / name, data) for name, data in contents.items())
+    return Exported(files, (f"{len(arrays)} arrays, {sum(array.size for array in arrays.values()):,} numbers",))
+
+
+def _described(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """Return what the index says about the network; some of the metadata is JSON."""
+    values = {name: json.loads(text) for name, text in metadata.items() if name in {"classes", "preprocessing"}}
+    return {**metadata, **values}
+
+
+def _encoded(array: Array, kind: str) -> bytes:
+    if kind == "npy":
+        file = io.BytesIO()
+        np.save(file, array.astype(array.dtype.newbyteorder("<")))
+        return file.getvalue()
+    bits = np.ascontiguousarray(array).view(f"u{array.itemsize}").ravel()
+    return "".join(f"{word:0{2 * array.itemsize}x}\n" for word in bits.tolist()).encode()

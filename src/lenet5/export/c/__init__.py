@@ -1,0 +1,1 @@
+"""C source: one dependency-free file and its header."""
