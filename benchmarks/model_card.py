@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 import lenet5
-from lenet5.models import WeightsFolder, load_model
+from lenet5.models import WeightsFolder, load_model, save_model
 from lenet5.recipes import RECIPES
 from lenet5.weights import PretrainedWeights
 
@@ -116,8 +116,9 @@ def complete(
     if arguments.corruptions:
         table = pd.read_csv(arguments.corruptions).set_index("kind")["accuracy"]
         meta["metrics"][data]["corruptions"] = table.drop("none").round(6).to_dict()
-    extra = {name: config[name] for name in ("preprocess", "meta", "settings")}
-    load_model(member.value).save_pretrained(WEIGHTS / member.value, **extra)
+    extra: Any = {name: config[name] for name in ("preprocess", "meta", "settings")}
+    save_model(load_model(member.value), WEIGHTS / member.value, **extra)
+    (WEIGHTS / member.value / "README.md").unlink()  # the page is the model card
 
 
 def page(member: PretrainedWeights) -> str:

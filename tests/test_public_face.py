@@ -17,13 +17,15 @@ NAMES = sorted(vars(lenet5)["__all__"])
 # The public contract; ReLU stands for its class.
 SIGNATURES = {
     "LeNet5": "(num_classes=10, *, in_channels=1, image_size=28, activation=ReLU, pooling='max')",
-    "LeNet5.from_pretrained": "(source, *, num_classes=None, in_channels=None)",
-    "LeNet5.save_pretrained": "(self, directory, **extra)",
+    "LeNet5.from_pretrained": "(source, *, num_classes=None, in_channels=None, **hub)",
+    "LeNet5.save_pretrained": (
+        "(self, directory, *, preprocess=None, meta=None, card=None, push_to_hub=False, repo_id=None, **hub)"
+    ),
     "LeNet5Original": "(*, prototypes=None, init='paper')",
     "lenet5": "(*, weights=None, progress=True, **kwargs)",
     "lenet5_original": "(*, weights=None, progress=True, **kwargs)",
     "LeNet5_Weights.transforms": "(self)",
-    "load": "(source)",
+    "load": "(source, **hub)",
     "Pretrained": "(model, preprocess, meta)",
     "Pretrained.predict": "(self, images, *, raw=False, device=None)",
     "load_data": "(name='mnist', root=None, *, download=True, val_size=5000)",

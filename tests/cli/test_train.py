@@ -14,6 +14,7 @@ from lenet5 import LeNet5, ProgressBar, TrainingState
 
 Invoke = Callable[..., Result]
 FILES = {
+    "README.md",
     "checkpoints",
     "config.json",
     "confusion_matrix.png",

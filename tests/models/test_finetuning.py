@@ -32,7 +32,7 @@ def test_other_classes_draw_the_output_layer_anew_and_keep_the_rest() -> None:
 
 
 @pytest.mark.parametrize("arguments", [{}, {"num_classes": 10}, {"num_classes": 10, "in_channels": 1}])
-def test_the_same_sizes_change_nothing_and_draw_nothing(arguments: dict[str, int]) -> None:
+def test_the_same_sizes_change_nothing_and_draw_nothing(arguments: dict[str, Any]) -> None:
     random = torch.get_rng_state()
     model = LeNet5.from_pretrained("mnist_v2", **arguments)
     expected = state(LeNet5.from_pretrained("mnist_v2"))

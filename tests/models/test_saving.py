@@ -36,6 +36,7 @@ def test_folder_holds_old_or_new_weights_after_any_fault(tmp_path: Path, faults:
         assert saved_by(new if is_new else old, tmp_path)
         old.save_pretrained(tmp_path)
         assert sorted(path.name for path in tmp_path.iterdir()) == [
+            "README.md",
             "checkpoints",
             "config.json",
             "history.csv",

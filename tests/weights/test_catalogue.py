@@ -41,6 +41,12 @@ def test_state_dict_goes_to_the_device_that_map_location_names() -> None:
 
 
 @pytest.mark.parametrize("weights", ALL)
+def test_saved_again_the_weights_are_the_same_file(weights: PretrainedWeights, tmp_path: Path) -> None:
+    lenet5.load(weights.value).save_pretrained(tmp_path)
+    assert (tmp_path / "model.safetensors").read_bytes() == weights.path.read_bytes()
+
+
+@pytest.mark.parametrize("weights", ALL)
 def test_path_and_url_lead_to_the_safetensors_file(weights: PretrainedWeights) -> None:
     assert hashlib.sha256(weights.path.read_bytes()).hexdigest() == weights.meta["sha256"]
     with urllib.request.urlopen(weights.url) as response:

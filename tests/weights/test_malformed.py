@@ -12,6 +12,7 @@ from click.testing import CliRunner
 import lenet5
 from lenet5 import LeNet5, LeNet5_Weights, storage
 from lenet5.cli import main
+from lenet5.models import save_model
 
 VALUES: list[Any] = [
     None,
@@ -43,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pretrained = lenet5.load(LeNet5_Weights.DEFAULT.value)
     meta = {name: value for name, value in pretrained.meta.items() if name not in {"name", "sha256"}}
     preprocess = {name: getattr(pretrained.preprocess, name) for name in ("image_size", "channels", "mean", "std")}
-    pretrained.model.save_pretrained(folder, meta=meta, preprocess=preprocess, settings={"data": "digits"})
+    save_model(pretrained.model, folder, meta=meta, preprocess=preprocess, settings={"data": "digits"})
     return folder
 
 

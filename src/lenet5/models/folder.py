@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from .. import storage
 from ..storage import StrPath
 from .architectures import ARCHITECTURES, find_architecture
+from .hub import Download, download, is_repository
 
 Result = TypeVar("Result")
 
@@ -57,14 +58,19 @@ class WeightsFolder:
     def _read(cls, tensors: Path) -> Self:
         path = tensors.with_name(CONFIG)
         config = storage.unsealed(storage.read_json(path), path)
-        _check_entries(config, path)
+        check_entries(config, path)
         return cls(tensors, config)
 
     @classmethod
-    def read(cls, source: StrPath, read: Callable[[Self], Result]) -> Result:
+    def read(cls, source: StrPath, read: Callable[[Self], Result], hub: Download | None = None) -> Result:
         """Open a folder and read it; start again if a process replaces its files meanwhile."""
-        tensors = _locate(source)
-        return storage.consistently(tensors.with_name(CONFIG), lambda: read(cls._read(tensors)))
+        tensors = _locate(source, hub)
+        try:
+            return storage.consistently(tensors.with_name(CONFIG), lambda: read(cls._read(tensors)))
+        except ValueError as error:
+            if is_repository(source):
+                raise ValueError(f"{error}; if the download is damaged, force_download=True repeats it") from error
+            raise
 
     @property
     def path(self) -> Path:
@@ -157,7 +163,7 @@ def check_tensors(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -
         )
 
 
-def _check_entries(config: dict[str, Any], path: Path) -> None:
+def check_entries(config: dict[str, Any], path: Path) -> None:
     """Raise ValueError unless the entries of a config have the types on which this package relies."""
     for keys, (kind, expected) in _ENTRIES.items():
         value: Any = config
@@ -176,8 +182,9 @@ def _dtype(config: dict[str, Any]) -> torch.dtype:
     return dtype
 
 
-def _locate(source: StrPath) -> Path:
-    """Return the path of the safetensors file that `source` names."""
+def _locate(source: StrPath, hub: Download | None = None) -> Path:
+    """Return the path of the safetensors file that `source` names; options are those of a repository on the hub."""
+    hub = hub or {}
     if isinstance(source, enum.Enum):
         source = str(source.value)
     path = storage.as_path(source)
@@ -186,20 +193,10 @@ def _locate(source: StrPath) -> Path:
     if isinstance(source, str) and source.lower() in names:
         return bundled / source.lower() / TENSORS
     if path.is_dir():
-        return path / TENSORS
+        return path / (hub.get("subfolder") or "") / TENSORS
     if path.is_file():
         return path
-    if isinstance(source, str) and source.count("/") == 1 and not path.parent.is_dir():
-        return _download(source) / TENSORS
+    if isinstance(source, str) and is_repository(source):
+        return download(source, (CONFIG, TENSORS), hub) / TENSORS
     expected = f"a folder, a file, or one of the names: {', '.join(names)}"
     raise FileNotFoundError(f"no weights at {str(source)!r}; expected {expected}")
-
-
-def _download(repository: str) -> Path:
-    try:
-        from huggingface_hub import snapshot_download
-    except ImportError as error:
-        raise FileNotFoundError(
-            f"there is no folder {repository!r}; to load it from the Hugging Face hub, install huggingface_hub"
-        ) from error
-    return Path(snapshot_download(repository, allow_patterns=[CONFIG, TENSORS]))

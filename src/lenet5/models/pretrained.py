@@ -1,15 +1,25 @@
 """Models that are saved to weights folders, and rebuilt from them."""
 
+from __future__ import annotations
+
+import dataclasses
 import hashlib
-from typing import Any, Self, cast
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypedDict, Unpack, cast
 
 from torch import Tensor, nn
 
 from .. import storage
 from ..storage import StrPath
 from .architectures import architecture_name, register
-from .folder import CONFIG, TENSORS, WeightsFolder, assign_tensors, check_tensors
+from .card import CARD, is_generated, model_card, write_card
+from .folder import CONFIG, TENSORS, WeightsFolder, assign_tensors, check_entries, check_tensors
+from .hub import Download, Upload, check_options, upload
 from .structure import check_structure
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 __all__ = [
     "CONFIG",
@@ -23,6 +33,22 @@ __all__ = [
     "save_model",
     "unwrapped",
 ]
+
+
+Preprocessing: TypeAlias = "DataclassInstance | Mapping[str, Any] | None"
+
+
+class Entries(TypedDict, total=False):
+    """The optional entries of `config.json`."""
+
+    preprocess: Preprocessing
+    """A `Preprocess`, or its arguments."""
+
+    meta: Mapping[str, Any] | None
+    """Metadata."""
+
+    settings: Mapping[str, Any] | None
+    """Settings of a run of the command line."""
 
 
 class PretrainedModel(nn.Module):
@@ -42,28 +68,110 @@ class PretrainedModel(nn.Module):
         """Build the model from the result of `arguments`."""
         return cls(**arguments)
 
-    def save_pretrained(self, directory: StrPath, **extra: Any) -> None:
-        """Write `config.json` and `model.safetensors` to a folder.
+    def save_pretrained(
+        self,
+        directory: StrPath,
+        *,
+        preprocess: Preprocessing = None,
+        meta: Mapping[str, Any] | None = None,
+        card: Mapping[str, Any] | None = None,
+        push_to_hub: bool = False,
+        repo_id: str | None = None,
+        **hub: Unpack[Upload],
+    ) -> str | None:
+        """Write `config.json`, `model.safetensors` and a model card, `README.md`, to a folder.
 
         Parameters
         ----------
         directory
-            The folder; created if missing. Existing files of these names are replaced atomically. Other files stay.
-        extra
-            Additional entries of `config.json`, such as `preprocess=...` or `meta=...`. Values must be
-            JSON-serialisable.
+            The folder; created if missing. Existing weights are replaced atomically. An existing `README.md` is
+            replaced only if this package wrote it and nobody edited it. Other files stay.
+        preprocess
+            The preprocessing that the model expects, a `Preprocess` or its arguments by name. `lenet5.load` needs it.
+        meta
+            Metadata of the weights, which must be JSON-serialisable: `categories`, `metrics`, or anything of your own.
+        card
+            Metadata of the model card, such as `{"license": "mit", "language": "en"}`. They replace or extend what
+            follows from `meta`: the datasets and the accuracies.
+        push_to_hub
+            Also upload the files; see the method `push_to_hub`.
+        repo_id
+            Repository to upload to; None for the name of the folder, in the account of the token.
+        hub
+            Options of the upload, such as `private` and `token`: see `lenet5.models.hub.Upload`.
+
+        Returns
+        -------
+        str or None
+            The address of the commit if `push_to_hub`, else None.
 
         Raises
         ------
         ValueError
             `directory` is a file, or the model is not what its constructor's arguments describe: a layer was replaced,
             added, pruned or parametrized.
+        TypeError
+            There is no such argument. Entries of your own belong into `meta`.
         """
-        save_model(self, directory, **extra)
+        check_options(hub, Upload, "save_pretrained")
+        save_model(self, directory, preprocess=preprocess, meta=meta, card=card)
+        if not push_to_hub:
+            return None
+        name = storage.as_path(directory).resolve().name if repo_id is None else repo_id
+        return self.push_to_hub(name, preprocess=preprocess, meta=meta, card=card, **hub)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        preprocess: Preprocessing = None,
+        meta: Mapping[str, Any] | None = None,
+        card: Mapping[str, Any] | None = None,
+        **hub: Unpack[Upload],
+    ) -> str:
+        """Upload the files of `save_pretrained` to a repository on the Hugging Face Hub, created if missing.
+
+        This needs the extra "hub". A model card in the repository is replaced only if this package wrote it and nobody
+        edited it.
+
+        Parameters
+        ----------
+        repo_id
+            "owner/name", or "name" for the account of the token.
+        preprocess, meta, card
+            As in `save_pretrained`.
+        hub
+            Options: see `lenet5.models.hub.Upload`.
+
+        Returns
+        -------
+        str
+            The address of the commit, or of the pull request.
+
+        Raises
+        ------
+        ImportError
+            huggingface_hub is not installed.
+        OSError
+            The server cannot be reached, or refuses the request.
+        ValueError
+            The model cannot be saved, as in `save_pretrained`. The name of the repository is invalid. Or `private` is
+            True, and the repository exists and is public.
+        TypeError
+            There is no such option.
+        """
+        check_options(hub, Upload, "push_to_hub")
+        files = model_files(self, preprocess=preprocess, meta=meta)
+        config = storage.parse_json(files[CONFIG], CONFIG)
+
+        def write(repository: str, present: str | None) -> str | None:
+            return model_card(config, repository, card) if present is None or is_generated(present) else None
+
+        return upload(repo_id, files, write, hub)
 
     @classmethod
     def from_pretrained(
-        cls, source: StrPath, *, num_classes: int | None = None, in_channels: int | None = None
+        cls, source: StrPath, *, num_classes: int | None = None, in_channels: int | None = None, **hub: Unpack[Download]
     ) -> Self:
         """Load a model in evaluation mode, on the CPU.
 
@@ -77,8 +185,8 @@ class PretrainedModel(nn.Module):
             - the name of bundled weights in any case, such as "mnist_v2" (write "./mnist_v2" for a folder);
             - a folder;
             - a `.safetensors` file with its `config.json` beside it;
-            - a repository "owner/name" on the Hugging Face hub, unless a folder "owner" exists. This needs
-              huggingface_hub.
+            - a repository "owner/name" on the Hugging Face Hub, unless a folder "owner" exists. This needs the extra
+              "hub".
         num_classes
             Number of classes for fine-tuning. If it differs from that of the weights, the output layer is drawn anew,
             with torch's global generator. All other tensors keep their values.
@@ -86,6 +194,8 @@ class PretrainedModel(nn.Module):
             Channels of the images for fine-tuning. If it differs from that of the weights, each new channel of the
             first layer gets the sum over the old channels, divided by the number of new ones. A greyscale image in all
             channels therefore gives the same output as before.
+        hub
+            Options of a download, such as `revision` and `token`: see `lenet5.models.hub.Download`.
 
         Raises
         ------
@@ -94,10 +204,15 @@ class PretrainedModel(nn.Module):
         ValueError
             A file is damaged, or holds a different architecture or different tensors. Nothing is loaded in part. Or the
             architecture has no such argument.
+        OSError
+            The server refuses the request.
+        TypeError
+            There is no such option.
         """
+        check_options(hub, Download, "from_pretrained")
         changes = {"num_classes": num_classes, "in_channels": in_channels}
         given = {name: value for name, value in changes.items() if value is not None}
-        model = WeightsFolder.read(source, lambda folder: folder.load(cls, **given))
+        model = WeightsFolder.read(source, lambda folder: folder.load(cls, **given), hub)
         if not isinstance(model, cls):
             raise ValueError(f"{source} holds the architecture {type(model).__name__}; expected {cls.__name__}")
         return model
@@ -107,25 +222,45 @@ class PretrainedModel(nn.Module):
         raise ValueError(f"{type(self).__name__} cannot change its arguments after training")
 
 
-def load_model(source: StrPath) -> PretrainedModel:
+def load_model(source: StrPath, **hub: Unpack[Download]) -> PretrainedModel:
     """Load a model of any architecture; see `PretrainedModel.from_pretrained`."""
-    return cast("PretrainedModel", WeightsFolder.read(source, WeightsFolder.load))
+    check_options(hub, Download, "load_model")
+    return cast("PretrainedModel", WeightsFolder.read(source, WeightsFolder.load, hub))
 
 
-def save_model(model: nn.Module, directory: StrPath, **extra: Any) -> None:
+def save_model(
+    model: nn.Module, directory: StrPath, *, card: Mapping[str, Any] | None = None, **entries: Unpack[Entries]
+) -> None:
     """Save any module as in `save_pretrained`; only a PretrainedModel can be rebuilt from the folder alone.
 
     Inside `torch.compile`, DataParallel and DistributedDataParallel, the module itself is saved.
+
+    Parameters
+    ----------
+    model
+        The module.
+    directory, card
+        As in `PretrainedModel.save_pretrained`.
+    entries
+        `preprocess` and `meta`, as in `PretrainedModel.save_pretrained`, and `settings`, those of a run.
     """
-    files = model_files(model, **extra)
+    files = model_files(model, **entries)
     directory = storage.as_path(directory)
     if directory.exists() and not directory.is_dir():
         raise ValueError(f"{storage.shown(directory)} is a file; expected a folder or a new path")
     directory.mkdir(parents=True, exist_ok=True)
     storage.write_files({directory / name: data for name, data in files.items()})
+    text = model_card(storage.parse_json(files[CONFIG], directory / CONFIG), directory.resolve().name, card)
+    write_card(directory / CARD, text)
 
 
-def model_files(model: nn.Module, **extra: Any) -> dict[str, bytes]:
+def model_files(
+    model: nn.Module,
+    *,
+    preprocess: Preprocessing = None,
+    meta: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> dict[str, bytes]:
     """Return the content of the files of a weights folder by name, the record first, as `write_files` expects them."""
     model = unwrapped(model)
     dtypes = {parameter.dtype for parameter in model.parameters()}
@@ -135,14 +270,18 @@ def model_files(model: nn.Module, **extra: Any) -> dict[str, bytes]:
         arguments = model.arguments()
         check_structure(model, lambda: type(model).from_arguments(arguments), dtype)
     tensors = storage.tensors_bytes(model.state_dict())
+    plain = dataclasses.asdict(preprocess) if dataclasses.is_dataclass(preprocess) else preprocess
+    optional = {"preprocess": plain, "meta": meta, "settings": settings}
     config = {
         "architecture": architecture_name(type(model)),
         "arguments": arguments,
         "dtype": None if dtype is None else str(dtype).removeprefix("torch."),
         "sha256": hashlib.sha256(tensors).hexdigest(),
-        **extra,
+        **{name: value for name, value in optional.items() if value is not None},
     }
-    return {CONFIG: storage.json_bytes(storage.sealed(config)), TENSORS: tensors}
+    sealed = storage.sealed(config)
+    check_entries(sealed, Path(CONFIG))
+    return {CONFIG: storage.json_bytes(sealed), TENSORS: tensors}
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

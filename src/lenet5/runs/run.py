@@ -23,7 +23,7 @@ from ..data.splits import SPLIT_VERSION
 from ..inference import evaluate
 from ..metrics.calibration import temperature
 from ..metrics.report import Evaluation
-from ..models.pretrained import PretrainedModel, WeightsFolder
+from ..models.pretrained import PretrainedModel, WeightsFolder, save_model
 from ..plots.display import to_png
 from ..plots.figures import plot_errors
 from ..plots.style import default_style
@@ -178,9 +178,10 @@ class Run:
         history = self.trainer.history
         if not self.trainer.is_main:
             return report
-        self.model.save_pretrained(
+        save_model(
+            self.model,
             self.folder,
-            preprocess=dataclasses.asdict(self.preprocess),
+            preprocess=self.preprocess,
             meta=self._meta(report, history) | meta,
             settings=dataclasses.asdict(self.settings),
         )

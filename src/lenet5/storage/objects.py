@@ -62,7 +62,9 @@ def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def unsealed(value: Mapping[str, Any], path: StrPath) -> dict[str, Any]:
-    """Return a sealed object without its digest; raise ValueError if the digest does not match."""
+    """Return a sealed object without its digest; raise ValueError if it has none, or if it does not match."""
+    if "digest" not in value:
+        raise ValueError(f"{shown(path)} is damaged or was edited, or a different program wrote it: it has no digest")
     content = {name: entry for name, entry in value.items() if name != "digest"}
     try:
         matches = value.get("digest") == _digest(content)

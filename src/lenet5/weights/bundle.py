@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from ..data.images import Images, open_image
 from ..data.preprocess import Preprocess, as_batch
 from ..inference import Predictions, predict
 from ..models.classifier import ImageClassifier
+from ..models.hub import Download, Upload, check_options
 from ..models.pretrained import PretrainedModel, WeightsFolder
 from ..runtime.device import Device
 from ..storage import StrPath
@@ -108,15 +109,39 @@ class Pretrained:
         """
         return predict(self.model, self.prepare(images, raw=raw), device=device)
 
+    def save_pretrained(
+        self,
+        directory: StrPath,
+        *,
+        card: Mapping[str, Any] | None = None,
+        push_to_hub: bool = False,
+        repo_id: str | None = None,
+        **hub: Unpack[Upload],
+    ) -> str | None:
+        """Write the model, its preprocessing and its metadata to a folder; see `LeNet5.save_pretrained`."""
+        return self.model.save_pretrained(
+            directory, card=card, push_to_hub=push_to_hub, repo_id=repo_id, **self._entries(), **hub
+        )
 
-def load(source: StrPath) -> Pretrained:
+    def push_to_hub(self, repo_id: str, *, card: Mapping[str, Any] | None = None, **hub: Unpack[Upload]) -> str:
+        """Upload the model, its preprocessing and its metadata to the Hugging Face Hub; see `LeNet5.push_to_hub`."""
+        return self.model.push_to_hub(repo_id, card=card, **self._entries(), **hub)
+
+    def _entries(self) -> dict[str, Any]:
+        meta = {name: value for name, value in self.meta.items() if name not in ("name", "sha256")}  # of the files
+        return {"preprocess": self.preprocess, "meta": meta}
+
+
+def load(source: StrPath, **hub: Unpack[Download]) -> Pretrained:
     """Load a model with its preprocessing and metadata; each file is read and verified once.
 
     Parameters
     ----------
     source
         As in `LeNet5.from_pretrained`: a name of bundled weights, a folder, a file, or a repository on the Hugging Face
-        hub. "default" names `LeNet5_Weights.DEFAULT`.
+        Hub. "default" names `LeNet5_Weights.DEFAULT`.
+    hub
+        Options of a download, such as `revision` and `token`: see `lenet5.models.hub.Download`.
 
     Raises
     ------
@@ -133,7 +158,8 @@ def load(source: StrPath) -> Pretrained:
     """
     if isinstance(source, str) and source.lower() == "default":
         source = LeNet5_Weights.DEFAULT.value
-    return WeightsFolder.read(source, _load)
+    check_options(hub, Download, "load")
+    return WeightsFolder.read(source, _load, hub)
 
 
 def _load(folder: WeightsFolder) -> Pretrained:
