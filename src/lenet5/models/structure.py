@@ -39,7 +39,7 @@ def check_structure(model: nn.Module, build: Callable[[], nn.Module], dtype: tor
             f"{name} cannot be saved: it cannot be built from its arguments() ({error}); expected arguments that its"
             " constructor takes, or a from_arguments() of its own"
         ) from error
-    difference = next(_differences(model, rebuilt, dtype), None)
+    difference = next(differences(model, rebuilt, dtype), None)
     if difference is not None:
         raise ValueError(
             f"{name} cannot be saved: {difference}. A weights folder holds the arguments and the tensors alone."
@@ -87,7 +87,7 @@ def _undo(layer: nn.Module) -> str | None:
     return None
 
 
-def _differences(model: nn.Module, rebuilt: nn.Module, dtype: torch.dtype | None) -> Iterator[str]:
+def differences(model: nn.Module, rebuilt: nn.Module, dtype: torch.dtype | None) -> Iterator[str]:
     """Describe how a module differs from the one that its arguments build."""
     layers, expected = dict(model.named_modules()), dict(rebuilt.named_modules())
     for path in [*expected, *(path for path in layers if path not in expected)]:

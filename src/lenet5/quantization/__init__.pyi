@@ -1,0 +1,9 @@
+from .aware import QuantizationAware as QuantizationAware
+from .convert import convert as convert
+from .convert import quantize as quantize
+from .layers import DistanceLayer as DistanceLayer
+from .layers import IntegerLayer as IntegerLayer
+from .layers import PoolingLayer as PoolingLayer
+from .layers import WeightedLayer as WeightedLayer
+from .network import IntegerNetwork as IntegerNetwork
+from .prepare import prepare as prepare

@@ -1,0 +1,125 @@
+"""The layers of an integer network: integers, and the real numbers that they stand for.
+
+An integer q of a tensor stands for the real number scale * q. Only the pixels have a zero point other than 0.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Integers: TypeAlias = npt.NDArray[np.signedinteger[Any]] | npt.NDArray[np.unsignedinteger[Any]]
+Scales: TypeAlias = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class WeightedLayer:
+    """A convolution, a dense layer or a trainable subsampling, with its activation.
+
+    For each output channel c, with an int32 accumulator:
+
+    1. accumulator = bias[c] + sum of weight[c] * inputs
+    2. q = clip((accumulator * multiplier[c] + 2 ** shift[c] // 2) >> shift[c], low, high), in 64 bits
+    3. output = lookup[q - low], or q itself if there is no table
+    """
+
+    name: str
+    """Name of the layer in the network, such as "c1"."""
+
+    kind: Literal["convolution", "dense", "subsampling"]
+    """A subsampling adds the inputs of each 2x2 window, and multiplies the sum by the weight of its map."""
+
+    weight: npt.NDArray[np.int8]
+    """(out, in, 5, 5) of a convolution; (out, in) of a dense layer, whose inputs are flattened maps by row; (maps,)."""
+
+    bias: npt.NDArray[np.int32]
+    """(out,), in units of the accumulator: `input_scale * weight_scale[c]`."""
+
+    multiplier: npt.NDArray[np.int32]
+    """(out,), at least 0. With `shift`, the ratio of the units of the accumulator and of q."""
+
+    shift: npt.NDArray[np.int32]
+    """(out,), from 0 to 62."""
+
+    low: int
+    """Least value of q. 0 is ReLU."""
+
+    high: int
+    """Greatest value of q."""
+
+    lookup: Integers | None
+    """(high - low + 1,): the activation of each q, int8 or uint8. None for ReLU, and for the logits."""
+
+    weight_scale: Scales
+    """(out,): scale of the weights of each output channel."""
+
+    input_scale: float
+    """Scale of the inputs."""
+
+    table_scale: float
+    """Scale of q; equals `output_scale` if there is no table."""
+
+    output_scale: float
+    """Scale of the outputs."""
+
+    padding: int = 0
+    """Width of the border of zeros around the inputs of a convolution."""
+
+    connections: tuple[tuple[int, ...], ...] | None = None
+    """For each map of a partially connected convolution, its input maps. All other weights are 0."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Smallest dtype of the outputs: uint8, int8, or int32 for logits."""
+        if self.lookup is not None:
+            return self.lookup.dtype
+        return np.dtype(np.uint8 if self.low == 0 else np.int8 if self.high < 128 else np.int32)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PoolingLayer:
+    """The maximum or the rounded mean of each 2x2 window, of the scale and dtype of its inputs.
+
+    The mean of a, b, c and d is (a + b + c + d + 2) >> 2. If a side of the maps is odd, its last row or column is
+    ignored.
+    """
+
+    name: str
+    """Name of the layer in the network, such as "s2"."""
+
+    kind: Literal["max", "avg"]
+    """What is computed of each window."""
+
+    output_scale: float
+    """Scale of the inputs and of the outputs."""
+
+    dtype: np.dtype[Any]
+    """dtype of the inputs and of the outputs: uint8 or int8."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class DistanceLayer:
+    """The Euclidean RBF units of the original network: logit = -sum of (input - prototype) ** 2."""
+
+    name: str
+    """Name of the layer in the network: "output"."""
+
+    prototypes: npt.NDArray[np.int16]
+    """(num_classes, features), of the scale of the inputs."""
+
+    input_scale: float
+    """Scale of the inputs and of the prototypes. The scale of the logits is its square."""
+
+    @property
+    def output_scale(self) -> float:
+        """Scale of the logits."""
+        return self.input_scale**2
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of the logits: int32."""
+        return np.dtype(np.int32)
+
+
+IntegerLayer: TypeAlias = WeightedLayer | PoolingLayer | DistanceLayer
