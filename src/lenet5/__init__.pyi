@@ -1,5 +1,6 @@
 from . import data as data
 from . import export as export
+from . import inspection as inspection
 from . import instruments as instruments
 from . import metrics as metrics
 from . import models as models
@@ -16,6 +17,9 @@ from .data import load_data as load_data
 from .inference import Predictions as Predictions
 from .inference import evaluate as evaluate
 from .inference import predict as predict
+from .inspection import feature_maps as feature_maps
+from .inspection import layer_table as layer_table
+from .inspection import saliency as saliency
 from .instruments import CSVLogger as CSVLogger
 from .instruments import LRSearch as LRSearch
 from .instruments import Profiler as Profiler

@@ -1,6 +1,5 @@
 """Evaluation and prediction with any model, without a Trainer."""
 
-import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from .metrics.report import Evaluation
 from .runtime.acceleration import LossFunction
 from .runtime.device import Device, autocast, resolve_device
 from .runtime.distributed import Processes, join_processes
+from .runtime.modes import evaluation_mode
 from .runtime.threads import iterate_in_one_thread, shared_processors
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def predict_outputs(model: nn.Module, batches: Iterable[Tensor], device: torch.d
         The model does not return one row of finite numbers per image.
     """
     rows = []
-    with _evaluation_mode(model), torch.inference_mode(), autocast(device, precision):
+    with evaluation_mode(model), torch.inference_mode(), autocast(device, precision):
         for images in iterate_in_one_thread(iter(batches), device.type == "cpu"):  # short work, not worth sharing
             outputs = check_output(model(images.to(device)))
             if not outputs.ndim or len(outputs) != len(images):
@@ -251,14 +251,3 @@ def _move(model: nn.Module, device: Device) -> torch.device:
         return place
     parameter = next(model.parameters(), None)
     return torch.device("cpu") if parameter is None else parameter.device
-
-
-@contextlib.contextmanager
-def _evaluation_mode(model: nn.Module) -> Iterator[None]:
-    modes = {module: module.training for module in model.modules()}  # parts of a model may be in different modes
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training

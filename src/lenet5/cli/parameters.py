@@ -24,6 +24,9 @@ else:
     _ParamType = click.ParamType  # generic only in newer versions of click
 
 _CONFIG = "config.json"
+NETWORKS = {"lenet5": "LeNet5", "lenet5_original": "LeNet5Original", "caffe_lenet": "CaffeLeNet"}
+"""The classes of the networks in `lenet5`, by their names on the command line."""
+
 _DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
 
 

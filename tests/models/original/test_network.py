@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.models.feature_extraction import create_feature_extractor
 
-from lenet5 import LeNet5Original, Preprocess
-from lenet5.models.original.layers import EuclideanRBF, Init, PartialConv2d, Subsampling
+from lenet5 import LeNet5Original, Preprocess, layer_table
+from lenet5.models.original.layers import Init
 from lenet5.models.original.network import C3_TABLE, digit_prototypes
 
 LAYERS = ["c1", "s2", "c3", "s4", "c5", "f6", "output"]
@@ -33,42 +33,13 @@ def random_images(count: int, dtype: torch.dtype = torch.float32) -> Tensor:
     return torch.randn(count, 1, 32, 32, dtype=dtype, generator=torch.Generator().manual_seed(0))
 
 
-def num_connections(module: nn.Module, outputs: Tensor) -> int:
-    """Count the connections of a layer with trainable weights or prototypes, biases included."""
-    if isinstance(module, Subsampling):
-        per_unit = torch.full((module.num_maps,), 4 + 1)  # four inputs, and a bias
-    elif isinstance(module, PartialConv2d):
-        per_unit = (module.dense_weight() != 0).flatten(1).sum(1) + 1
-    elif isinstance(module, EuclideanRBF):
-        per_unit = torch.full((len(module.prototypes),), module.prototypes.shape[1])
-    else:
-        per_unit = torch.full((outputs.shape[1],), module.get_parameter("weight")[0].numel() + 1)
-    units_per_map = outputs[0].flatten(1).shape[-1] if outputs.ndim == 4 else 1
-    return int((per_unit * units_per_map).sum())
-
-
-def test_layers_have_the_parameters_of_the_paper() -> None:
+def test_layers_have_the_parameters_and_connections_of_the_paper() -> None:
     model = LeNet5Original()
-    counts = {name: sum(p.numel() for p in child.parameters()) for name, child in model.named_children()}
-    assert counts == PARAMETERS
-    assert sum(counts.values()) == 60_000
+    table = layer_table(model)
+    assert table["parameters"].to_dict() == PARAMETERS
+    assert table["connections"].to_dict() == CONNECTIONS
+    assert (table["parameters"].sum(), table["connections"].sum()) == (60_000, 340_908)
     assert model.output.prototypes.numel() == 840
-
-
-def test_layers_have_the_connections_of_the_paper() -> None:
-    counts: dict[str, int] = {}
-
-    def count(name: str, module: nn.Module, outputs: Tensor) -> None:
-        counts[name] = num_connections(module, outputs)
-
-    model = LeNet5Original()
-    for name, module in model.named_modules():
-        if any(True for _ in module.parameters(recurse=False)) or isinstance(module, EuclideanRBF):
-            layer = name.split(".")[0]
-            module.register_forward_hook(lambda module, _, outputs, layer=layer: count(layer, module, outputs))
-    model(torch.zeros(1, 1, 32, 32))
-    assert counts == CONNECTIONS
-    assert sum(counts.values()) == 340_908
 
 
 def test_c3_table_is_that_of_the_paper() -> None:
