@@ -28,8 +28,10 @@ def is_table(data: object) -> bool:
 
 
 def kind_of(data: object) -> str:
-    """Name the type of data; of arrays, say what to pass instead."""
+    """Name the type of data; of arrays, and of several datasets, say what is wrong with it."""
     advice = ", which holds images or targets alone" if isinstance(data, Tensor | np.ndarray) else ""
+    if isinstance(data, Mapping) and data and all(hasattr(part, "features") for part in data.values()):
+        advice = f", which holds the datasets {', '.join(map(repr, data))} (pass one of them)"
     return f"{type(data).__name__}{advice}"
 
 

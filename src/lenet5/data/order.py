@@ -38,7 +38,8 @@ def in_order(data: Any, *, required: bool) -> Any:
     if isinstance(data, DataLoader):
         return _ordered_loader(data, required=required)
     sampler = getattr(data, "sampler", None)
-    if required and (getattr(data, "shuffle", False) or type(sampler) not in (SequentialSampler, NoneType)):
+    shuffle = getattr(data, "shuffle", False)  # of a Hugging Face dataset, a method
+    if required and ((shuffle and not callable(shuffle)) or type(sampler) not in (SequentialSampler, NoneType)):
         raise _unknown_order(data, "shuffles its examples")
     return data
 

@@ -13,6 +13,7 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, DistributedSampl
 
 from .batches import as_tensor, batch_images, check_batch, collate
 from .datasets import ImageDataset
+from .huggingface import with_tensors
 from .images import check_finite
 from .kinds import EXPECTED, is_map_style, is_table, kind_of, length_of, require_examples
 from .loader import Batch, IndexedSource, TensorLoader, take_rows
@@ -183,7 +184,7 @@ def as_source(
     source = _adapted(data, device, batch_size, seed, shuffle=shuffle, limit=limit)
     if isinstance(source, LoaderSource) and length_of(source.loader) is None:
         raise TypeError(
-            f"data is {kind_of(source.loader)} without a length; expected {EXPECTED}, with a length, from which the"
+            f"data is {kind_of(data)} without a length; expected {EXPECTED}, with a length, from which the"
             " learning-rate schedule follows"
         )
     return source
@@ -238,6 +239,7 @@ def ends_with_one_example(source: Source) -> bool:
 def _adapted(
     data: Any, device: torch.device, batch_size: int, seed: int, *, shuffle: bool, limit: int | None
 ) -> Source:
+    data = with_tensors(data)
     if type(data) is Subset and isinstance(data.dataset, ImageDataset):
         data = data.dataset.select(torch.as_tensor(data.indices))
     if isinstance(data, ImageDataset):
