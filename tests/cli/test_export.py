@@ -37,6 +37,8 @@ def test_export_writes_to_the_current_folder_by_default(
         (["--format", "onnx", "--prefix", "net"], "--prefix does not apply to the format onnx, only to: c"),
         (["--format", "c", "--prefix", "my-net"], "the prefix is 'my-net'; expected 1 to 31 letters"),
         (["--format", "c", "--out", "folder"], "expected the name of a file that ends in .c"),
+        (["--format", "c", "--power-of-two"], "--power-of-two does not apply to float32, only to int8"),
+        (["--format", "npy", "--data", "digits"], "--data does not apply to float32, only to int8"),
         (["--format", "npy", "--out", "file"], "file is not a folder"),
         (["--format", "vectors", "--out", "vectors"], "expected the name of a file that ends in .npz"),
         (["--format", "onnx", "--out", "folder"], "folder is a folder; expected the name of a file in it"),
@@ -69,3 +71,13 @@ def test_export_writes_c_arrays_and_vectors(run: Invoke, tmp_path: Path, monkeyp
     run("export", "--format", "vectors", "--data", "digits")
     names = {"lenet5.c", "lenet5.h", "lenet5-npy", "lenet5-mem", "lenet5-hex", "vectors.npz", "vectors.txt"}
     assert {path.name for path in tmp_path.iterdir()} == names
+
+
+def test_export_of_int8_writes_integers(run: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines = run("export", "--format", "c", "--dtype", "int8", "--power-of-two", "--data", "digits").stdout.splitlines()
+    assert lines[-1] == "  void lenet5_logits(const uint8_t pixels[1 * 28 * 28], int32_t logits[10])"
+    run("export", "--format", "mem", "--dtype", "int8")
+    assert len((tmp_path / "lenet5-mem" / "c1.weight.mem").read_text(encoding="ascii").split()) == 150
+    run("export", "--format", "vectors", "--dtype", "int8")
+    assert "\nc1.accumulator int32 6x28x28\n" in (tmp_path / "vectors.txt").read_text(encoding="ascii")

@@ -9,6 +9,7 @@ import torch
 import lenet5
 from lenet5 import LeNet5
 from lenet5.export import ArrayFormat, export_arrays
+from lenet5.quantization import quantize
 
 
 @pytest.mark.parametrize("array_format", ["npy", "mem", "hex"])
@@ -63,3 +64,35 @@ def test_bad_arguments_get_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="finite"):
         export_arrays(model, tmp_path / "new")
     assert [file.name for file in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("array_format", ["npy", "mem"])
+@pytest.mark.parametrize("name", ["mnist_v2", "original_mnist_v1"])
+def test_integers_are_in_two_s_complement_with_their_scales(
+    array_format: ArrayFormat, name: str, digits: lenet5.DataSplits, tmp_path: Path
+) -> None:
+    network = quantize(lenet5.load(name), digits.train)
+    export_arrays(network, tmp_path, format=array_format)
+    index = json.loads((tmp_path / "index.json").read_text(encoding="utf-8"))
+    assert (index["weight_bits"], index["input_scale"]) == (8, network.input_scale)
+    assert index["classes"] == list("0123456789")
+    arrays = {entry["name"]: entry for entry in index["arrays"]}
+    for layer, described in zip(network.layers, index["layers"], strict=True):
+        assert (described["name"], described["output_scale"]) == (layer.name, layer.output_scale)
+        for field in ("weight", "bias", "multiplier", "shift", "lookup", "prototypes"):
+            expected = getattr(layer, field, None)
+            assert (f"{layer.name}.{field}" in arrays) == (expected is not None)
+            if expected is None:
+                continue
+            entry = arrays[f"{layer.name}.{field}"]
+            if array_format == "npy":
+                values = np.load(tmp_path / entry["file"])
+            else:
+                words = (tmp_path / entry["file"]).read_text(encoding="ascii").split()
+                digits_per_word = 2 * expected.itemsize
+                assert all(re.fullmatch(f"[0-9a-f]{{{digits_per_word}}}", word) for word in words)
+                unsigned = np.array([int(word, 16) for word in words], f"u{expected.itemsize}")
+                values = unsigned.view(entry["dtype"]).reshape(entry["shape"])
+            np.testing.assert_array_equal(values, expected, strict=True)
+        if hasattr(layer, "weight_scale"):
+            assert described["weight_scale"] == layer.weight_scale.tolist()

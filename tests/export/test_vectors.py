@@ -8,6 +8,8 @@ import torch
 import lenet5
 from lenet5 import ImageDataset, LeNet5, Preprocess
 from lenet5.export import export_vectors
+from lenet5.quantization import WeightedLayer, quantize
+from lenet5.quantization.reference import activate
 
 
 def read_text(path: Path) -> list[dict[str, npt.NDArray[np.float32]]]:
@@ -82,3 +84,19 @@ def test_bad_arguments_get_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="does not know its preprocessing"):
         export_vectors(LeNet5(), tmp_path / "vectors.npz")  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["mnist_v2", "original_mnist_v1"])
+def test_vectors_of_integers_are_those_of_the_reference(name: str, digits: lenet5.DataSplits, tmp_path: Path) -> None:
+    network = quantize(lenet5.load(name), digits.train)
+    export_vectors(network, tmp_path / "vectors.npz")
+    arrays = np.load(tmp_path / "vectors.npz")
+    outputs = network.run(arrays["image"])
+    for layer in network.layers:
+        np.testing.assert_array_equal(arrays[layer.name], outputs[layer.name], strict=True)
+        if isinstance(layer, WeightedLayer):
+            accumulator = arrays[f"{layer.name}.accumulator"]
+            np.testing.assert_array_equal(activate(layer, accumulator), outputs[layer.name])
+    vectors = read_text(tmp_path / "vectors.txt")
+    for name_, values in vectors[9].items():
+        np.testing.assert_array_equal(values.reshape(arrays[name_][9].shape), arrays[name_][9])

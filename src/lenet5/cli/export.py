@@ -40,45 +40,58 @@ def _onnx(pretrained: lenet5.Pretrained, out: Path, **options: Any) -> Exported:
     return export_onnx(pretrained, out, **options)
 
 
-def _c(pretrained: lenet5.Pretrained, out: Path, **options: Any) -> Exported:
+def _c(pretrained: lenet5.Pretrained, out: Path, *, prefix: str = "lenet5", **options: Any) -> Exported:
     from lenet5.export import export_c
 
-    return export_c(pretrained, out, **options)
+    return export_c(_in_numbers(pretrained, **options), out, prefix=prefix)
 
 
 def _arrays(array_format: ArrayFormat) -> Callable[..., Exported]:
-    def write(pretrained: lenet5.Pretrained, out: Path) -> Exported:
+    def write(pretrained: lenet5.Pretrained, out: Path, **options: Any) -> Exported:
         from lenet5.export import export_arrays
 
-        return export_arrays(pretrained, out, format=array_format)
+        return export_arrays(_in_numbers(pretrained, **options), out, format=array_format)
 
     return write
 
 
 def _vectors(
-    pretrained: lenet5.Pretrained, out: Path, *, data: str | None = None, root: Path | None = None
+    pretrained: lenet5.Pretrained, out: Path, *, data: str = "digits", root: Path | None = None, **options: Any
 ) -> Exported:
     import lenet5
     from lenet5.export import export_vectors
 
-    return export_vectors(pretrained, out, data=None if data is None else lenet5.load_data(data, root).test)
+    calibration: dict[str, Any] = {"data": data, "root": root} if options.get("dtype") == "int8" else {}
+    network = _in_numbers(pretrained, **calibration, **options)
+    return export_vectors(network, out, data=lenet5.load_data(data, root).test)
 
+
+def _in_numbers(pretrained: lenet5.Pretrained, *, dtype: str = "float32", **options: Any) -> Any:
+    """Return the network, or for int8 its integer network, calibrated on the training images of a dataset."""
+    import lenet5
+    from lenet5.quantization import quantize
+
+    if dtype == "float32" and options:
+        names = " and ".join(f"--{name.replace('_', '-')}" for name in options)
+        raise ValueError(f"{names} does not apply to float32, only to int8; pass --dtype int8 too")
+    if dtype == "float32":
+        return pretrained
+    images = lenet5.load_data(options.get("data", "digits"), options.get("root")).train
+    return quantize(pretrained, images, power_of_two=options.get("power_of_two", False))
+
+
+_NUMBERS = frozenset({"dtype", "power_of_two", "data", "root"})
 
 FORMATS = {
     "onnx": Format(
         "ONNX, for ONNX Runtime and most other tools", "lenet5.onnx", frozenset({"preprocess", "opset"}), _onnx
     ),
-    "c": Format("C99, one file and its header, for any processor", "lenet5.c", frozenset({"prefix"}), _c),
-    "npy": Format("a folder with each weight in NumPy's format", "lenet5-npy", frozenset(), _arrays("npy")),
-    "mem": Format(
-        "a folder with each weight as text for Verilog's $readmemh", "lenet5-mem", frozenset(), _arrays("mem")
-    ),
-    "hex": Format("the same, with the suffix .hex", "lenet5-hex", frozenset(), _arrays("hex")),
+    "c": Format("C99, one file and its header, for any processor", "lenet5.c", _NUMBERS | {"prefix"}, _c),
+    "npy": Format("a folder with each weight in NumPy's format", "lenet5-npy", _NUMBERS, _arrays("npy")),
+    "mem": Format("a folder with each weight as text for Verilog's $readmemh", "lenet5-mem", _NUMBERS, _arrays("mem")),
+    "hex": Format("the same, with the suffix .hex", "lenet5-hex", _NUMBERS, _arrays("hex")),
     "vectors": Format(
-        "golden vectors: every layer's output, in NumPy's format and as text",
-        "vectors.npz",
-        frozenset({"data", "root"}),
-        _vectors,
+        "golden vectors: every layer's output, in NumPy's format and as text", "vectors.npz", _NUMBERS, _vectors
     ),
 }
 """The formats by name."""
@@ -111,9 +124,14 @@ Formats:
 @click.option("--opset", type=int, help="Version of ONNX's operators.  [default: 13]")
 @click.option("--prefix", help="Prefix of the names in C.  [default: lenet5]")
 @click.option(
+    "--dtype", type=Name(["float32", "int8"]), help="Numbers; int8 is post-training quantisation.  [default: float32]"
+)
+@click.option("--power-of-two", is_flag=True, help="Scales of int8 that are powers of two.")
+@click.option(
     "--data",
     type=DATA,
-    help="Images for golden vectors: the first of each class in the test set of this dataset.  [default: digits]",
+    help="Dataset whose training images calibrate int8, and whose first test image of each class gives golden vectors."
+    "  [default: digits]",
 )
 @root_option
 @click.pass_context

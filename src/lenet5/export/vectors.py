@@ -14,6 +14,8 @@ from torch import Tensor
 from ..data.datasets import ImageDataset
 from ..data.preprocess import Preprocess, as_batch
 from ..data.sets import load_data
+from ..quantization import IntegerNetwork, WeightedLayer
+from ..quantization.reference import accumulate
 from ..storage import StrPath, as_path, shown
 from ..weights.bundle import Pretrained
 from .exported import Exported, write_export
@@ -28,13 +30,14 @@ _ABOUT = """\
 # A float has the nine significant digits that identify a float32."""
 
 
-def export_vectors(source: Pretrained, path: StrPath, *, data: ImageDataset | None = None) -> Exported:
+def export_vectors(source: Pretrained | IntegerNetwork, path: StrPath, *, data: ImageDataset | None = None) -> Exported:
     """Write golden vectors, to test another implementation layer by layer.
 
     Parameters
     ----------
     source
-        The network with its preprocessing, as `lenet5.load` returns it.
+        The network with its preprocessing, as `lenet5.load` returns it; or an integer network, as
+        `lenet5.quantization.quantize` does.
     path
         The file in NumPy's format, such as "vectors.npz". The same numbers are written as text beside it, with the
         suffix ".txt". Existing files are replaced.
@@ -47,6 +50,7 @@ def export_vectors(source: Pretrained, path: StrPath, *, data: ImageDataset | No
         The files, and the names of the arrays; each has the images as its first axis. `target` holds the indices of the
         classes in `data`, `pixels` the uint8 images, and `image` the input of the first layer. `c1.conv` is the output
         of C1's convolution, `c1` that of its activation, and so on. `output` holds the logits.
+        Of an integer network, `image` holds the pixels with their border, and `c1.accumulator` the sums before scaling.
 
     Raises
     ------
@@ -59,23 +63,43 @@ def export_vectors(source: Pretrained, path: StrPath, *, data: ImageDataset | No
     target = as_path(path)
     if target.suffix != ".npz":
         raise ValueError(f"the path is {shown(target)}; expected the name of a file that ends in .npz")
+    chosen = load_data("digits").test if data is None else data
+    arrays = _integers(source, chosen) if isinstance(source, IntegerNetwork) else _floats(source, chosen)
+    return _write(arrays, target)
+
+
+def _floats(source: Pretrained, data: ImageDataset) -> dict[str, Array]:
     as_program(source, preprocess=True)  # for its errors
     network = as_program(source, preprocess=False).module
     check_finite(network)
-    targets, pixels = first_of_each_class(load_data("digits").test if data is None else data, source.preprocess)
+    targets, pixels = _first_of_each_class(data, source.preprocess)
     images = source.preprocess(pixels)
     outputs = {name: tensor for name, tensor in trace(network, images).items() if not name.endswith(".activation")}
     arrays = {"target": targets, "pixels": pixels, "image": images, **outputs}
-    return write_vectors({name: tensor.numpy() for name, tensor in arrays.items()}, target)
+    return {name: tensor.numpy() for name, tensor in arrays.items()}
 
 
-def first_of_each_class(data: ImageDataset, preprocess: Preprocess) -> tuple[Tensor, Tensor]:
+def _integers(network: IntegerNetwork, data: ImageDataset) -> dict[str, Array]:
+    targets, pixels = _first_of_each_class(data, network.preprocess)
+    image = network.preprocess.resize(pixels).numpy()
+    arrays: dict[str, Array] = {"target": targets.numpy(), "pixels": pixels.numpy(), "image": image}
+    outputs = network.run(image)
+    x = image.astype(np.int32) - network.zero_point.astype(np.int32)[:, None, None]
+    for layer in network.layers:
+        if isinstance(layer, WeightedLayer):
+            arrays[f"{layer.name}.accumulator"] = accumulate(layer, x)
+        arrays[layer.name] = outputs[layer.name]
+        x = outputs[layer.name].astype(np.int32)
+    return arrays
+
+
+def _first_of_each_class(data: ImageDataset, preprocess: Preprocess) -> tuple[Tensor, Tensor]:
     """Return the class indices (N,) and uint8 pixels (N, C, H, W), without border, of the first image of each class."""
     rows = [int((data.targets == target).nonzero()[0]) for target in sorted(set(data.targets.tolist()))]
     return data.targets[rows], as_batch(preprocess.without_border().resize(data.images[rows]))
 
 
-def write_vectors(arrays: Mapping[str, Array], target: Path) -> Exported:
+def _write(arrays: Mapping[str, Array], target: Path) -> Exported:
     """Write arrays whose first axis are the vectors."""
     file = io.BytesIO()
     np.savez(file, **cast("dict[str, Any]", arrays))

@@ -83,8 +83,8 @@ class Compiler:
         library.all_labels(pointer(pixels), len(pixels), pointer(results))
         return results
 
-    def layers(self, source: Path, layers: Mapping[str, Layer], pixels: Array) -> dict[str, Array]:
-        """Compute the outputs of all layers, which are static functions of the file, for pixels (C, H, W)."""
+    def layers(self, source: Path, layers: Mapping[str, Layer], pixels: Array, *options: str) -> dict[str, Array]:
+        """Compute the outputs of all layers, which are static functions of the file, for pixels (N, C, H, W)."""
         lines, places = [], iter(("second", "first") * len(layers))
         for number, (name, layer) in enumerate(layers.items()):
             element = {"float32": "float"}.get(np.dtype(layer.dtype).name, f"{np.dtype(layer.dtype).name}_t")
@@ -102,9 +102,11 @@ class Compiler:
             "void dump(const uint8_t *pixels, void **outputs)\n{\n    static struct workspace w;\n"
             "    set_pixels(&w, pixels);\n    " + "\n    ".join(lines) + "\n}\n"
         )
-        library = self.library("-O1", "-I", source.parent, harness)
-        outputs = {name: np.zeros(layer.shape, layer.dtype) for name, layer in layers.items()}
-        library.dump(pointer(pixels), (ctypes.c_void_p * len(outputs))(*(o.ctypes.data for o in outputs.values())))
+        library = self.library("-O1", *options, "-I", source.parent, harness)
+        outputs = {name: np.zeros((len(pixels), *layer.shape), layer.dtype) for name, layer in layers.items()}
+        for number, image in enumerate(pixels):
+            addresses = (output[number].ctypes.data for output in outputs.values())
+            library.dump(pointer(image), (ctypes.c_void_p * len(outputs))(*addresses))
         return outputs
 
     @staticmethod

@@ -111,12 +111,12 @@ def test_layers_are_those_of_the_network(
     for name in ("mnist_v2", "original_mnist_v1"):
         pretrained = lenet5.load(name)
         export_c(pretrained, tmp_path / f"{name}.c")
-        pixels = digits.test.images[3]
-        x = pretrained.preprocess(pixels)[None]
+        pixels = digits.test.images[:3]
+        x = pretrained.preprocess(pixels)
         expected, layers = {}, {}
         for layer, module in pretrained.model.named_children():
             x = -module(x) if name.startswith("original") and layer == "output" else module(x)
-            expected[layer] = x[0].detach().numpy()
+            expected[layer] = x.detach().numpy()
             layers[layer] = as_layer(tuple(x.shape[1:]), np.float32, layer not in {"c1", "c3"})
         outputs = compiler.layers(tmp_path / f"{name}.c", layers, pixels.numpy())
         assert [*outputs] == ["c1", "s2", "c3", "s4", "c5", "f6", "output"]

@@ -7,17 +7,19 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ... import storage
+from ...quantization import IntegerNetwork
 from ...storage import StrPath
 from ...weights.bundle import Pretrained
 from ..exported import Exported, write_export
 from ..layers import layers_of
 from ..program import Source, as_program
 from .floats import float_parts
-from .source import c_source
+from .integers import integer_parts
+from .source import Parts, c_source
 from .text import check_prefix
 
 
-def export_c(source: Source, path: StrPath, *, prefix: str = "lenet5") -> Exported:
+def export_c(source: Source | IntegerNetwork, path: StrPath, *, prefix: str = "lenet5") -> Exported:
     """Write a network as a file of C99 and its header.
 
     The file needs no other: no library except the C compiler's own, and no allocation. Weights are constants, which
@@ -25,7 +27,8 @@ def export_c(source: Source, path: StrPath, *, prefix: str = "lenet5") -> Export
 
     - `int lenet5_classify(const uint8_t pixels[])`, which returns the index of the class, if the source has its
       preprocessing.
-    - `void lenet5_logits(const float image[], float logits[])`, for normalised images.
+    - `void lenet5_logits(const float image[], float logits[])`, for normalised images. Of an integer network, it is
+      `void lenet5_logits(const uint8_t pixels[], int32_t logits[])`.
     - `lenet5_classes`, the class names in UTF-8.
 
     With `-DLENET5_MAIN`, the file is a program that classifies PGM files.
@@ -33,7 +36,9 @@ def export_c(source: Source, path: StrPath, *, prefix: str = "lenet5") -> Export
     Parameters
     ----------
     source
-        The network: the result of `lenet5.load`, or any network of this package.
+        The network: the result of `lenet5.load`, any network of this package, or the result of
+        `lenet5.quantization.quantize`. The C of an integer network has no floating point, and computes the integers of
+        `IntegerNetwork.run`.
     path
         The C file, such as "lenet5.c". The header is written beside it. Existing files are replaced.
     prefix
@@ -53,14 +58,7 @@ def export_c(source: Source, path: StrPath, *, prefix: str = "lenet5") -> Export
         in ".c".
     """
     prefix, target = check_prefix(prefix), _target(path)
-    program = as_program(source, preprocess=False)
-    pretrained = source if isinstance(source, Pretrained) else None
-    parts = float_parts(
-        layers_of(program.module, program.images),
-        pretrained.preprocess if pretrained else None,
-        title=_title(program.metadata),
-        classes=pretrained.classes if pretrained else [str(index) for index in range(program.results.shape[1])],
-    )
+    parts = integer_parts(source) if isinstance(source, IntegerNetwork) else _float_parts(source)
     code = c_source(parts, prefix=prefix, header_name=target.with_suffix(".h").name)
     files = [
         write_export(target.with_suffix(suffix), text.encode())
@@ -68,6 +66,17 @@ def export_c(source: Source, path: StrPath, *, prefix: str = "lenet5") -> Export
     ]
     memory = f"{code.flash:,} bytes of constants (flash), {code.ram:,} bytes of buffers (RAM), without machine code"
     return Exported(tuple(files), (memory, *code.functions))
+
+
+def _float_parts(source: Source) -> Parts:
+    program = as_program(source, preprocess=False)
+    pretrained = source if isinstance(source, Pretrained) else None
+    return float_parts(
+        layers_of(program.module, program.images),
+        pretrained.preprocess if pretrained else None,
+        title=_title(program.metadata),
+        classes=pretrained.classes if pretrained else [str(index) for index in range(program.results.shape[1])],
+    )
 
 
 def _title(metadata: Mapping[str, str]) -> str:

@@ -128,9 +128,8 @@ def _function(layer: Layer, function: Function, before: str, activation: str) ->
         kernel, connected = layer.weight.shape[-1], layer.table is not None
         return function.convolution(kernel=kernel, connected=connected, zero="", result=activation.format("sum"))
     if isinstance(layer, Pooling):
-        weighted = f"{layer.name}_weight[m] * sum + {layer.name}_bias[m]"
-        result = {"max": "largest", "avg": "0.25f * sum", "sum": weighted}[layer.kind]
-        return function.pooling(largest=layer.kind == "max", unit=before, result=activation.format(result))
+        result = activation.format({"max": "largest", "avg": "0.25f * sum", "sum": "sum"}[layer.kind])
+        return function.pooling(kind=layer.kind, unit=before, unit_type="float", result=result)
     return function.distances() if isinstance(layer, Distances) else function.dense(result=activation.format("sum"))
 
 

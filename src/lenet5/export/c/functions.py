@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .buffers import Buffer
-from .text import Constants, ctype
+from .text import Constants, comment, ctype
 
 WINDOWS = {
     "max": "maximum",
@@ -25,7 +25,7 @@ WINDOWS = {
 """What is computed of a window, by the kind of pooling."""
 
 _UNIT = Template("""\
-/* $title at row y and column x of map m: $about. */
+$comment
 static $type $name(const struct workspace *w, int m, int y, int x)
 {
     $accumulator sum = ${name}_bias[m];
@@ -51,7 +51,7 @@ _TABLE_KERNELS = Template("""\
         }
     }""")
 _POOLING = Template("""\
-/* $title: $about. */
+$comment
 static void $name(struct workspace *w)
 {
     for (int m = 0; m < $maps; m++) {
@@ -65,9 +65,9 @@ $window
 }
 """)
 _LARGEST = Template("""\
-                $type largest = $unit(w, m, 2 * y, 2 * x);
+                $unit_type largest = $unit(w, m, 2 * y, 2 * x);
                 for (int i = 1; i < 4; i++) {
-                    const $type value = $unit(w, m, 2 * y + i / 2, 2 * x + i % 2);
+                    const $unit_type value = $unit(w, m, 2 * y + i / 2, 2 * x + i % 2);
                     largest = value > largest ? value : largest;
                 }""")
 _SUM = Template("""\
@@ -76,7 +76,7 @@ _SUM = Template("""\
                     sum += $unit(w, m, 2 * y + i / 2, 2 * x + i % 2);
                 }""")
 _UNITS = Template("""\
-/* $title: $about. */
+$comment
 static void $name(struct workspace *w)
 {
     for (int n = 0; n < $units; n++) {
@@ -86,6 +86,8 @@ $loops
     }
 }
 """)
+_WEIGHTED = Template("""
+                sum = ${name}_weight[m] * sum + ${name}_bias[m];""")
 _FEATURES = Template("""\
         for (int k = 0; k < $channels; k++) {
             sum += ${name}_weight[n][k] * w->$source[k];
@@ -145,15 +147,24 @@ class Function:
         element = f"w->{self.source.member}[k][y + i][x + j]"
         template = _TABLE_KERNELS if connected else _DENSE_KERNELS
         loops = self._filled(template, kernel=kernel, element=f"({element}{zero})" if zero else element)
-        return self._filled(_UNIT, loops=loops, result=result)
+        about = comment(f"{self.name.upper()} at row y and column x of map m: {self.about}.")
+        return self._filled(_UNIT, comment=about, loops=loops, result=result)
 
-    def pooling(self, *, largest: bool, unit: str, result: str) -> str:
-        """Return the function that pools windows of units, computed by a function of the name `unit`.
+    def pooling(self, *, kind: str, unit: str, unit_type: str, result: str) -> str:
+        """Return the function that pools windows of units.
 
-        The output is computed from `largest`, or from `sum`.
+        Parameters
+        ----------
+        kind
+            One of `WINDOWS`.
+        unit, unit_type
+            The function that computes a unit, and its type.
+        result
+            The output, computed from `largest` if the kind is "max", else from `sum`.
         """
         maps, height, width = self.target.shape
-        window = self._filled(_LARGEST if largest else _SUM, unit=unit)
+        window = self._filled(_LARGEST if kind == "max" else _SUM, unit=unit, unit_type=unit_type)
+        window += self._filled(_WEIGHTED) if kind in {"sum", "subsampling"} else ""
         return self._filled(_POOLING, window=window, maps=maps, height=height, width=width, result=result)
 
     def dense(self, *, result: str) -> str:
@@ -170,7 +181,8 @@ class Function:
 
     def _filled(self, template: Template, **values: object) -> str:
         sizes = dict(zip(("channels", "height", "width"), self.source.shape, strict=False))
-        own = {"name": self.name, "title": self.name.upper(), "about": self.about, "type": self.type}
+        about = comment(f"{self.name.upper()}: {self.about}.")
+        own = {"name": self.name, "comment": about, "type": self.type}
         buffers = {"accumulator": self.accumulator, "source": self.source.member, "target": self.target.member}
         return template.substitute({**sizes, **own, **buffers, **values})
 
