@@ -271,7 +271,7 @@ def _check_bits(name: str, value: object) -> int:
 
 def _is_signed(activation: nn.Module) -> bool:
     """Return True if an activation has negative values; raise ValueError if it does not act on each number alone."""
-    grid = torch.linspace(-8, 8, 257)
+    grid = torch.linspace(-8, 8, 257, device="cpu")  # also where a weights folder is compared on the device "meta"
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Softmax without a dimension
