@@ -144,10 +144,10 @@ class PartialConv2d(nn.Module):
     def dense_weight(self) -> Tensor:
         """Return dense kernels (out_channels, in_channels, kernel_size, kernel_size), 0 where maps are unconnected."""
         num_outputs, num_inputs, size = self.out_channels, self.in_channels, self.kernel_size
-        zeros = self.weight.new_zeros(num_outputs * num_inputs - self.weight.shape[0], size, size)
         connected, unconnected, order = self.runs
+        zeros = self.weight.new_zeros(sum(unconnected), size, size)
         runs = self.weight.split_with_sizes(connected) + zeros.split_with_sizes(unconnected)
-        dense = torch.cat([runs[index] for index in order])
+        dense = torch.cat([runs[index] for index in order], 0)
         return dense.view(num_outputs, num_inputs, size, size)
 
     def forward(self, x: Tensor) -> Tensor:
