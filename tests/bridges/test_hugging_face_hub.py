@@ -69,6 +69,7 @@ def test_pushed_model_comes_back_with_the_same_bits(hub: Hub, model: LeNet5) -> 
     assert same(loaded.model, model)
     assert (loaded.preprocess, loaded.classes) == (Preprocess(), ("a", "b", "c"))
     assert META.items() <= loaded.meta.items()
+    assert loaded.meta["name"] == "alice/net"
     assert same(LeNet5.from_pretrained("alice/net"), model)
     assert same(load_model("alice/net"), model)
     assert LeNet5.from_pretrained("alice/net", num_classes=5).num_classes == 5

@@ -111,3 +111,40 @@ def test_class_without_a_network_of_this_package(tmp_path: Path) -> None:
     assert isinstance(Scale.from_pretrained(tmp_path), Scale)
     with pytest.raises(ValueError, match="num_classes is 3, but a Scale has no such argument, only none"):
         Scale.from_pretrained(tmp_path, num_classes=3)
+
+
+class Head(lenet5.LeNet5):
+    """A network of one's own with a layer more, whose constructor takes nothing of LeNet5's."""
+
+    def __init__(self, dropout: float = 0.5) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.dropout(super().forward(images))
+        return logits
+
+
+class Fixed(lenet5.LeNet5Original):
+    def __init__(self) -> None:
+        super().__init__()
+
+
+def test_constructor_of_a_subclass_need_not_take_the_arguments_that_it_sets(tmp_path: Path) -> None:
+    loaded, pretrained = Head.from_pretrained("mnist_v2"), lenet5.LeNet5.from_pretrained("mnist_v2")
+    assert isinstance(loaded, Head)
+    assert torch.equal(loaded.output.weight, pretrained.output.weight)
+    loaded.save_pretrained(tmp_path / "head")
+    assert isinstance(Head.from_pretrained(tmp_path / "head"), Head)
+    assert isinstance(load_model(tmp_path / "head"), Head)
+    assert isinstance(Fixed.from_pretrained("original_mnist_v1"), Fixed)
+
+
+def test_argument_that_a_constructor_sets_differently_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="takes no 'num_classes', and sets 10; expected 3"):
+        Head.from_pretrained("mnist_v2", num_classes=3)
+    lenet5.LeNet5(activation=nn.Tanh).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="not describe a Head: its constructor takes no 'activation', and sets 'ReLU'"):
+        Head.from_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="Head cannot be saved: dropout.p is 0.3, but its arguments build 0.5"):
+        Head(0.3).save_pretrained(tmp_path)

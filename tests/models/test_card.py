@@ -101,4 +101,15 @@ def test_any_text_is_one_line_of_the_metadata_and_the_mark_finds_every_edit(name
 def test_metadata_of_the_wrong_type_is_refused_when_it_is_saved(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="config.json has 5 for 'meta.categories'; expected a list of names"):
         LeNet5().save_pretrained(tmp_path, meta={"categories": 5})
+    with pytest.raises(ValueError, match="card is 'mit'; expected a dict"):
+        LeNet5().save_pretrained(tmp_path / "net", card="mit")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        LeNet5().save_pretrained(tmp_path / "net", card={"license": object()})
     assert not any(tmp_path.iterdir())
+
+
+def test_numbers_and_arrays_in_the_metadata_become_plain(tmp_path: Path) -> None:
+    meta = {"score": np.float32(0.5), "counts": np.arange(3), "weights": torch.ones(2), "sizes": (1, np.int64(2))}
+    LeNet5().save_pretrained(tmp_path, preprocess=Preprocess(), meta=meta)
+    expected = {"score": 0.5, "counts": [0, 1, 2], "weights": [1.0, 1.0], "sizes": [1, 2]}
+    assert expected.items() <= lenet5.load(tmp_path).meta.items()

@@ -59,6 +59,12 @@ def test_upload_without_the_library_names_the_extra(tmp_path: Path, monkeypatch:
     assert isinstance(LeNet5.from_pretrained(tmp_path), LeNet5)
 
 
+@pytest.mark.parametrize("repository", [None, 5, Path("owner/name")])
+def test_name_of_a_repository_is_a_string(repository: Any) -> None:
+    with pytest.raises(ValueError, match="repo_id is .*; expected the name of a repository, such as 'owner/name'"):
+        LeNet5().push_to_hub(repository)
+
+
 @pytest.mark.parametrize("name", ["safe_serialization", "max_shard_size", "metadata", "architecture", "digest"])
 def test_unknown_keyword_argument_is_refused_before_anything_is_written(tmp_path: Path, name: str) -> None:
     unknown: dict[str, Any] = {name: True}

@@ -38,6 +38,8 @@ def test_state_dict_goes_to_the_device_that_map_location_names() -> None:
         tensors = LeNet5_Weights.DEFAULT.get_state_dict(map_location=device)
         assert {tensor.device.type for tensor in tensors.values()} == {"meta"}
     assert LeNet5_Weights.DEFAULT.get_state_dict(None, "cpu")["output.bias"].device.type == "cpu"
+    with pytest.raises(TypeError, match="map_location is .*; expected a device, such as 'cpu', or None"):
+        LeNet5_Weights.DEFAULT.get_state_dict(map_location={"cuda:0": "cpu"})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("weights", ALL)

@@ -4,6 +4,8 @@ A later class of the same name replaces an earlier one, as when a notebook's cel
 package: a class from elsewhere that shares its name is named with its module, as in "__main__.LeNet5".
 """
 
+import inspect
+from collections.abc import Mapping
 from typing import Any
 
 ARCHITECTURES: dict[str, type[Any]] = {}
@@ -41,6 +43,34 @@ def find_architecture(name: object, preferred: type[Any] | None = None) -> type[
         if renamed or name in {architecture_name(base) for base in preferred.__mro__}:
             return preferred
     return ARCHITECTURES.get(str(name))
+
+
+def construct(model_type: type[Any], values: Mapping[str, Any], arguments: Mapping[str, Any]) -> Any:
+    """Call a constructor with the values that it takes. A subclass need not take all: it may set some by itself.
+
+    Parameters
+    ----------
+    model_type
+        The class, whose models have a method `arguments`.
+    values
+        The values by name.
+    arguments
+        The same, as `arguments` of the model returns them.
+
+    Raises
+    ------
+    ValueError
+        The constructor does not take an argument, and sets a different value.
+    """
+    parameters = inspect.signature(model_type).parameters
+    takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    taken = {name: value for name, value in values.items() if takes_all or name in parameters}
+    model = model_type(**taken)
+    own = arguments if len(taken) == len(values) else model.arguments()
+    for name, value in arguments.items():
+        if own.get(name) != value:
+            raise ValueError(f"its constructor takes no {name!r}, and sets {own.get(name)!r}; expected {value!r}")
+    return model
 
 
 def _is_bundled(model_type: type[Any]) -> bool:

@@ -29,6 +29,8 @@ def model_card(config: Mapping[str, Any], source: str, metadata: Mapping[str, An
     metadata
         Entries of the card's metadata that replace or extend those that follow from the config, such as `license`.
     """
+    if not isinstance(metadata, Mapping | None):
+        raise ValueError(f"card is {metadata!r}; expected a dict, such as {{'license': 'mit'}}")
     title = source.rpartition("/")[2] or str(config["architecture"])
     entries = {**_metadata(config, title), **(metadata or {})}
     lines = [f"{name}: {_yaml(value)}" for name, value in entries.items()]

@@ -44,29 +44,32 @@ class WeightsFolder:
         The path of the safetensors file.
     config
         The content of `config.json`.
+    name
+        The name of the repository on the Hugging Face Hub; else that of the folder.
     """
 
     tensors: Path
     config: dict[str, Any]
+    name: str
 
     @classmethod
     def open(cls, source: StrPath) -> Self:
         """Locate a folder and read its config; `source` and errors are as in `PretrainedModel.from_pretrained`."""
-        return cls._read(_locate(source))
+        return cls._read(_locate(source), source)
 
     @classmethod
-    def _read(cls, tensors: Path) -> Self:
+    def _read(cls, tensors: Path, source: StrPath) -> Self:
         path = tensors.with_name(CONFIG)
         config = storage.unsealed(storage.read_json(path), path)
         check_entries(config, path)
-        return cls(tensors, config)
+        return cls(tensors, config, str(source) if is_repository(source) else tensors.parent.name)
 
     @classmethod
     def read(cls, source: StrPath, read: Callable[[Self], Result], hub: Download | None = None) -> Result:
         """Open a folder and read it; start again if a process replaces its files meanwhile."""
         tensors = _locate(source, hub)
         try:
-            return storage.consistently(tensors.with_name(CONFIG), lambda: read(cls._read(tensors)))
+            return storage.consistently(tensors.with_name(CONFIG), lambda: read(cls._read(tensors, source)))
         except ValueError as error:
             if is_repository(source):
                 raise ValueError(f"{error}; if the download is damaged, force_download=True repeats it") from error

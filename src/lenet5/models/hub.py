@@ -128,6 +128,8 @@ def upload(
     ValueError
         The name of the repository is invalid, or it shall be private, but exists and is public.
     """
+    if not isinstance(repository, str):
+        raise ValueError(f"repo_id is {repository!r}; expected the name of a repository, such as 'owner/name'")
     try:
         library = _library()
     except ImportError as error:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ..arguments import check_integer
 from .activations import activation_name, find_activation
+from .architectures import construct
 from .classifier import ImageClassifier, stacked
 
 _FIELD = 32  # the paper centres 28x28 digits in 32x32, so that stroke ends can lie mid receptive field (II.B)
@@ -113,4 +114,6 @@ class LeNet5(ImageClassifier):
     @classmethod
     def from_arguments(cls, arguments: dict[str, Any]) -> Self:
         """Build the network from the result of `arguments`."""
-        return cls(**{**arguments, "activation": find_activation(arguments.get("activation"))})
+        values = {**arguments, "activation": find_activation(arguments.get("activation"))}
+        model: Self = construct(cls, values, arguments)
+        return model

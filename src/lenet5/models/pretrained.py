@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from .. import storage
 from ..storage import StrPath
-from .architectures import architecture_name, register
+from .architectures import architecture_name, construct, register
 from .card import CARD, is_generated, model_card, write_card
 from .folder import CONFIG, TENSORS, WeightsFolder, assign_tensors, check_entries, check_tensors
 from .hub import Download, Upload, check_options, upload
@@ -65,8 +65,9 @@ class PretrainedModel(nn.Module):
 
     @classmethod
     def from_arguments(cls, arguments: dict[str, Any]) -> Self:
-        """Build the model from the result of `arguments`."""
-        return cls(**arguments)
+        """Build the model from the result of `arguments`; a subclass need not take those that it sets by itself."""
+        model: Self = construct(cls, arguments, arguments)
+        return model
 
     def save_pretrained(
         self,
@@ -248,9 +249,9 @@ def save_model(
     directory = storage.as_path(directory)
     if directory.exists() and not directory.is_dir():
         raise ValueError(f"{storage.shown(directory)} is a file; expected a folder or a new path")
+    text = model_card(storage.parse_json(files[CONFIG], CONFIG), directory.resolve().name, card)
     directory.mkdir(parents=True, exist_ok=True)
     storage.write_files({directory / name: data for name, data in files.items()})
-    text = model_card(storage.parse_json(files[CONFIG], directory / CONFIG), directory.resolve().name, card)
     write_card(directory / CARD, text)
 
 
@@ -271,7 +272,7 @@ def model_files(
         check_structure(model, lambda: type(model).from_arguments(arguments), dtype)
     tensors = storage.tensors_bytes(model.state_dict())
     plain = dataclasses.asdict(preprocess) if dataclasses.is_dataclass(preprocess) else preprocess
-    optional = {"preprocess": plain, "meta": meta, "settings": settings}
+    optional = {"preprocess": plain, "meta": storage.plain(meta), "settings": settings}
     config = {
         "architecture": architecture_name(type(model)),
         "arguments": arguments,

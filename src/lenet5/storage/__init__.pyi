@@ -10,6 +10,7 @@ from .locks import locked as locked
 from .objects import LARGEST as LARGEST
 from .objects import json_bytes as json_bytes
 from .objects import parse_json as parse_json
+from .objects import plain as plain
 from .objects import read_json as read_json
 from .objects import sealed as sealed
 from .objects import unsealed as unsealed

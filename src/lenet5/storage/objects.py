@@ -55,6 +55,23 @@ def parse_json(data: bytes, path: StrPath) -> dict[str, Any]:
     return value
 
 
+def plain(value: Any) -> Any:
+    """Convert a value to what JSON holds; arrays, tensors and their scalars become lists and numbers.
+
+    Raises
+    ------
+    TypeError
+        The value holds something else.
+    """
+    return json.loads(json.dumps(value, default=_as_list))
+
+
+def _as_list(value: Any) -> Any:
+    if callable(convert := getattr(value, "tolist", None)):  # of numpy, torch and pandas
+        return convert()
+    raise TypeError(f"an object of type {type(value).__name__} is not JSON serializable")
+
+
 def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
     """Return a JSON object with the hash of its content prepended under the key "digest"."""
     value = json.loads(json.dumps(value))  # as it will be read back: all keys are strings

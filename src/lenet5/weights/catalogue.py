@@ -76,7 +76,11 @@ class PretrainedWeights(_Displayed, Enum):
         ------
         ValueError
             The file is damaged.
+        TypeError
+            `map_location` is not a device.
         """
+        if not isinstance(map_location, str | torch.device | None):
+            raise TypeError(f"map_location is {map_location!r}; expected a device, such as 'cpu', or None")
         folder = WeightsFolder.open(self.value)
         tensors = storage.read_tensors(folder.tensors, sha256=folder.config["sha256"])
         return {name: tensor.to("cpu" if map_location is None else map_location) for name, tensor in tensors.items()}
@@ -114,7 +118,7 @@ class LeNet5Original_Weights(PretrainedWeights):  # noqa: N801 (torchvision's co
 
 def folder_meta(folder: WeightsFolder) -> dict[str, Any]:
     """Return the metadata of a weights folder, with the name of the folder and the hash of the tensors."""
-    return {**(folder.config.get("meta") or {}), "name": folder.path.name, "sha256": folder.config["sha256"]}
+    return {**(folder.config.get("meta") or {}), "name": folder.name, "sha256": folder.config["sha256"]}
 
 
 def meta_html(caption: str, meta: Mapping[str, Any]) -> str:

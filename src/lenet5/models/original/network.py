@@ -5,6 +5,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from ..architectures import construct
 from ..classifier import ImageClassifier, stacked
 from .layers import EuclideanRBF, Init, PartialConv2d, ScaledTanh, Subsampling, init_uniform
 
@@ -107,4 +108,6 @@ class LeNet5Original(ImageClassifier):
     def from_arguments(cls, arguments: dict[str, Any]) -> Self:
         """Build the network from the result of `arguments`."""
         prototypes = arguments["prototypes"]
-        return cls(prototypes=None if prototypes is None else torch.tensor(prototypes))
+        values = {"prototypes": None if prototypes is None else torch.tensor(prototypes)}
+        model: Self = construct(cls, values, arguments)
+        return model
