@@ -112,13 +112,19 @@ def test_other_networks_are_checked_too(tmp_path: Path) -> None:
         caffe.save_pretrained(tmp_path / "caffe")
 
 
-def test_subclass_with_another_constructor_is_told_what_it_lacks(tmp_path: Path) -> None:
+def test_subclass_with_another_constructor_is_saved_or_told_what_it_lacks(tmp_path: Path) -> None:
     class Letters(LeNet5):
         def __init__(self) -> None:
             super().__init__(26)
 
-    with pytest.raises(ValueError, match=r"Letters cannot be saved: it cannot be built from its arguments\(\)"):
-        Letters().save_pretrained(tmp_path)
+    class Sized(LeNet5):
+        def __init__(self, count: int) -> None:
+            super().__init__(count)
+
+    Letters().save_pretrained(tmp_path)
+    assert Letters.from_pretrained(tmp_path).num_classes == 26
+    with pytest.raises(ValueError, match=r"Sized cannot be saved: it cannot be built from its arguments\(\)"):
+        Sized(26).save_pretrained(tmp_path)
 
 
 def test_save_draws_no_random_numbers(tmp_path: Path) -> None:
