@@ -46,6 +46,7 @@ from .models import Square as Square
 from .models import compiled as compiled
 from .photo import load_digit as load_digit
 from .recipes import SDLMSchedule as SDLMSchedule
+from .sklearn import LeNet5Classifier as LeNet5Classifier
 from .training import Callback as Callback
 from .training import History as History
 from .training import ProgressBar as ProgressBar

@@ -171,12 +171,7 @@ class Preprocess:
         if images.shape[1] == 3 and self.channels == 1:
             images = (images * images.new_tensor(_LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
         images = images.expand(-1, self.channels, -1, -1)
-        height, width = images.shape[2:]
-        side, inner = max(height, width), self.image_size - 2 * self.padding
-        top, left = (side - height) // 2, (side - width) // 2
-        images = functional.pad(images, (left, side - width - left, top, side - height - top))
-        if side != inner:
-            images = functional.interpolate(images, inner, mode="bilinear", align_corners=False, antialias=True)
+        images = fit_square(images, self.image_size - 2 * self.padding)
         return functional.pad(images, (self.padding,) * 4)
 
 
@@ -201,3 +196,14 @@ def _each(value: float | Sequence[float]) -> tuple[float, ...]:
 def as_batch(images: Tensor) -> Tensor:
     """Return (N, C, H, W): the tensor itself, or one image (C, H, W) as a batch of one."""
     return images if images.ndim == 4 else images[None]
+
+
+def fit_square(images: Tensor, size: int) -> Tensor:
+    """Pad images (N, C, H, W) with 0 to squares, and resize them (bilinear, antialiased) to (N, C, size, size)."""
+    height, width = images.shape[2:]
+    side = max(height, width)
+    top, left = (side - height) // 2, (side - width) // 2
+    images = functional.pad(images, (left, side - width - left, top, side - height - top))
+    if side == size:
+        return images
+    return functional.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True)

@@ -1,0 +1,5 @@
+"""LeNet-5 as an estimator of scikit-learn."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,1 @@
+from .classifier import LeNet5Classifier as LeNet5Classifier
