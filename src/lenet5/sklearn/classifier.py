@@ -10,35 +10,22 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.preprocessing import LabelEncoder
 from sklearn.utils import check_random_state
-from sklearn.utils.class_weight import compute_class_weight
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from ..arguments import as_number
 from ..data.sources import EVALUATION_BATCH_SIZE
-from ..data.splits import stratified_holdout
 from ..inference import predict_outputs
 from ..models import LeNet5
-from ..runtime.acceleration import LossFunction
 from ..runtime.device import Device, resolve_device
 from ..runtime.randomness import seeded
 from ..runtime.threads import shared_processors
 from ..storage import StrPath
 from ..training import History, ProgressBar, Trainer, TrainerConfig
 from .loss import WeightedLoss
+from .network import build_network, from_arrays, to_arrays
 from .rows import RowBatches, RowPreprocess, as_rows, image_shape_of, prediction_batches
-
-try:
-    from sklearn.utils.validation import validate_data
-except ImportError:  # scikit-learn before 1.6
-
-    def validate_data(estimator: Any, *data: Any, **options: Any) -> Any:
-        """Validate data as scikit-learn 1.6 does."""
-        return estimator._validate_data(*data, **options)  # noqa: SLF001 (its name before)
-
+from .validation import encode_labels, hold_out, validate_data
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -196,24 +183,24 @@ class LeNet5Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         """
         before = dict(vars(self))
         try:
-            with _ONE_FIT:
-                return self._fit(X, y)
+            config = self._config()
+            with _ONE_FIT, seeded(config.seed, torch.device("cpu")):
+                return self._fit(X, y, config)
         except BaseException:
             self.__dict__ = before
             raise
 
-    def _fit(self, X: Table, y: Labels) -> Self:
-        config = self._config()
+    def _fit(self, X: Table, y: Labels, config: TrainerConfig) -> Self:
         rows, found_shape = as_rows(X)
         rows, labels = validate_data(self, rows, y.cpu().numpy() if isinstance(y, Tensor) else y)
-        classes, targets = _encoded(labels)
+        classes, targets = encode_labels(labels)
         image_shape = image_shape_of(rows.shape[1], self.image_shape, found_shape)
-        with seeded(config.seed, torch.device("cpu")):
-            model = self._network(len(classes), image_shape[0])
+        own = {name: getattr(self, name) for name in ("activation", "pooling", "image_size")}
+        model = build_network({"num_classes": len(classes), "in_channels": image_shape[0], **own}, self.weights)
         preprocess = RowPreprocess.of(rows, image_shape, model.image_size)
         train, val = self._batches(rows, targets, preprocess, config)
-        callbacks = [ProgressBar()] if self.verbose else []
-        trainer = Trainer(model, config, loss_fn=self._loss(classes, targets), callbacks=callbacks)
+        loss_fn = None if self.class_weight is None else WeightedLoss.of(self.class_weight, classes, targets)
+        trainer = Trainer(model, config, loss_fn=loss_fn, callbacks=[ProgressBar()] if self.verbose else [])
         history = trainer.fit(train, val)
         if history.interrupted:
             raise KeyboardInterrupt
@@ -279,97 +266,30 @@ class LeNet5Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
     def __getstate__(self) -> dict[str, Any]:
         """Return the state with the network as arrays, which need neither torch's pickles nor its device."""
         state = dict(super().__getstate__())
-        if isinstance(model := state.get("model_"), LeNet5):
-            tensors = {name: tensor.numpy(force=True) for name, tensor in model.state_dict().items()}
-            state["model_"] = {"arguments": model.arguments(), "tensors": tensors}
+        if "model_" in state:
+            state["model_"] = to_arrays(state["model_"])
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore the result of `__getstate__`."""
-        state = dict(state)
         if "model_" in state:
-            with torch.device("meta"):  # draws no random numbers
-                model = LeNet5.from_arguments(state["model_"]["arguments"])
-            tensors = {name: torch.tensor(array) for name, array in state["model_"]["tensors"].items()}
-            model.load_state_dict(tensors, assign=True)
-            state["model_"] = model.eval()
+            state = {**state, "model_": from_arrays(state["model_"])}
         super().__setstate__(state)
 
     def _config(self) -> TrainerConfig:
         """Return the settings of the Trainer, checked, with the seed of this call of `fit`."""
         state = np.random.RandomState() if self.random_state is None else check_random_state(self.random_state)
-        return TrainerConfig(
-            max_epochs=self.max_epochs,
-            batch_size=self.batch_size,
-            lr=self.lr,
-            weight_decay=self.weight_decay,
-            patience=self.patience,
-            device=self.device,
-            seed=int(state.randint(2**32, dtype=np.uint32)),
-        )
-
-    def _network(self, num_classes: int, channels: int) -> LeNet5:
-        """Draw a new network, or load the pretrained one."""
-        arguments = {
-            "num_classes": num_classes,
-            "in_channels": channels,
-            "image_size": self.image_size,
-            "activation": self.activation,
-            "pooling": self.pooling,
-        }
-        model = LeNet5.from_arguments(arguments)
-        if self.weights is None:
-            return model
-        pretrained = LeNet5.from_pretrained(self.weights, num_classes=num_classes, in_channels=channels)
-        for name, value in pretrained.arguments().items():
-            if value != model.arguments()[name]:
-                raise ValueError(
-                    f"{name} is {arguments[name]!r}; expected {value!r}, as weights={self.weights!r} has it"
-                )
-        return pretrained
+        names = ("max_epochs", "batch_size", "lr", "weight_decay", "patience", "device")
+        settings: dict[str, Any] = {name: getattr(self, name) for name in names}
+        return TrainerConfig(**settings, seed=int(state.randint(2**32, dtype=np.uint32)))
 
     def _batches(
         self, rows: Array, targets: Array, preprocess: RowPreprocess, config: TrainerConfig
     ) -> tuple[RowBatches, RowBatches | None]:
-        """Return the batches for training and, if there is a validation split, for validation."""
-        selected, held_out = np.arange(len(rows)), None
+        """Return the batches for training and, with `patience`, for validation."""
+        selected, val = np.arange(len(rows)), None
         if self.patience is not None:
-            held_out = self._held_out(targets)
-            selected = np.setdiff1d(selected, held_out)
-        train = RowBatches(rows, targets, selected, preprocess, config.batch_size, config.seed)
-        if held_out is None:
-            return train, None
-        return train, RowBatches(rows, targets, held_out, preprocess, EVALUATION_BATCH_SIZE)
-
-    def _held_out(self, targets: Array) -> Array:
-        """Return the indices of the validation split."""
-        fraction = as_number(self.validation_fraction)
-        if fraction is None or not 0 < fraction < 1:
-            raise ValueError(f"validation_fraction is {self.validation_fraction!r}; expected a number between 0 and 1")
-        held_out = stratified_holdout(targets, max(1, round(fraction * len(targets))))
-        if len(np.unique(np.delete(targets, held_out))) < targets.max() + 1:
-            raise ValueError(
-                f"a class has no example left beside the validation split of {len(held_out)}; expected more examples of"
-                " each class, a smaller validation_fraction, or patience=None"
-            )
-        return held_out
-
-    def _loss(self, classes: Array, targets: Array) -> LossFunction | None:
-        """Return the loss with class weights; None for cross-entropy."""
-        if self.class_weight is None:
-            return None
-        weights = compute_class_weight(self.class_weight, classes=classes, y=classes[targets])
-        mean = float(weights[targets].mean())
-        if not (weights.min() >= 0 < mean < np.inf):
-            raise ValueError(f"class_weight is {self.class_weight!r}; expected finite weights of at least 0")
-        return WeightedLoss(torch.tensor(weights / mean, dtype=torch.float32))
-
-
-def _encoded(labels: Array) -> tuple[Array, Array]:
-    """Return the classes (num_classes,) and the index (N,) of each label's class."""
-    check_classification_targets(labels)
-    encoder = LabelEncoder().fit(labels)
-    classes: Array = encoder.classes_
-    if len(classes) < 2:
-        raise ValueError(f"y has one class, {classes[0]!r}; expected at least two")
-    return classes, encoder.transform(labels).astype(np.int64)
+            held_out = hold_out(targets, self.validation_fraction)
+            selected = np.delete(selected, held_out)
+            val = RowBatches(rows, targets, held_out, preprocess, EVALUATION_BATCH_SIZE)
+        return RowBatches(rows, targets, selected, preprocess, config.batch_size, config.seed), val
