@@ -40,6 +40,18 @@ def _onnx(pretrained: lenet5.Pretrained, out: Path, **options: Any) -> Exported:
     return export_onnx(pretrained, out, **options)
 
 
+def _program(pretrained: lenet5.Pretrained, out: Path, **options: Any) -> Exported:
+    from lenet5.export import export_program
+
+    return export_program(pretrained, out, **options)
+
+
+def _torchscript(pretrained: lenet5.Pretrained, out: Path, **options: Any) -> Exported:
+    from lenet5.export import export_torchscript
+
+    return export_torchscript(pretrained, out, **options)
+
+
 def _c(pretrained: lenet5.Pretrained, out: Path, *, prefix: str = "lenet5", **options: Any) -> Exported:
     from lenet5.export import export_c
 
@@ -82,10 +94,11 @@ def _in_numbers(pretrained: lenet5.Pretrained, *, dtype: str = "float32", **opti
 
 _NUMBERS = frozenset({"dtype", "power_of_two", "data", "root"})
 
+_TRACED = frozenset({"preprocess"})
 FORMATS = {
-    "onnx": Format(
-        "ONNX, for ONNX Runtime and most other tools", "lenet5.onnx", frozenset({"preprocess", "opset"}), _onnx
-    ),
+    "onnx": Format("ONNX, for ONNX Runtime and most other tools", "lenet5.onnx", _TRACED | {"opset"}, _onnx),
+    "pt2": Format("a program of torch.export, for PyTorch without this package", "lenet5.pt2", _TRACED, _program),
+    "torchscript": Format("TorchScript, for libtorch and older PyTorch", "lenet5.pt", _TRACED, _torchscript),
     "c": Format("C99, one file and its header, for any processor", "lenet5.c", _NUMBERS | {"prefix"}, _c),
     "npy": Format("a folder with each weight in NumPy's format", "lenet5-npy", _NUMBERS, _arrays("npy")),
     "mem": Format("a folder with each weight as text for Verilog's $readmemh", "lenet5-mem", _NUMBERS, _arrays("mem")),

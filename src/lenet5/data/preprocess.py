@@ -153,11 +153,20 @@ class Preprocess:
 
         The shape may be any with one mean and one standard deviation. Else it ends with (channels, H, W).
         """
-        pixels = images.to(torch.float32, copy=True)
+        scale, offset = self.scale_and_offset()
+        if isinstance(scale, Tensor) and isinstance(offset, Tensor):
+            scale, offset = scale.to(images.device), offset.to(images.device)
+        return images.to(torch.float32, copy=True).mul_(scale).sub_(offset)
+
+    def scale_and_offset(self) -> tuple[float | Tensor, float | Tensor]:
+        """Return what `normalize` computes with: a normalised pixel is `scale * pixel - offset`, in float32.
+
+        Both are numbers, or tensors (channels, 1, 1) if there is a mean or a standard deviation for each channel.
+        """
         if isinstance(self.mean, int | float) and isinstance(self.std, int | float):
-            return pixels.mul_(1 / (255 * self.std)).sub_(self.mean / self.std)
-        mean, std = (torch.tensor(_each(value), device=images.device) for value in (self.mean, self.std))
-        return pixels.mul_((1 / (255 * std)).view(-1, 1, 1)).sub_((mean / std).view(-1, 1, 1))
+            return 1 / (255 * self.std), self.mean / self.std
+        mean, std = (torch.tensor(_each(value)).view(-1, 1, 1) for value in (self.mean, self.std))
+        return 1 / (255 * std), mean / std
 
     def denormalize(self, images: Tensor) -> Tensor:
         """Return the pixels in [0, 1] of normalised images (..., channels, H, W)."""

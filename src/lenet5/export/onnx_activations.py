@@ -1,4 +1,4 @@
-"""The activations of torch.nn as ONNX nodes."""
+"""The activations of torch.nn and of this package as ONNX nodes."""
 
 import math
 from collections.abc import Callable
@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import nn
 
+from ..models.activations import Square
+from ..models.original.layers import ScaledTanh
 from .onnx_graph import Graph
 from .onnx_layers import Layer
 
@@ -70,6 +72,16 @@ def _softplus(graph: Graph, name: str, layer: nn.Softplus, x: str) -> str:
     return graph.node("Div", name, softplus, beta)
 
 
+def _scaled_tanh(graph: Graph, name: str, layer: ScaledTanh, x: str) -> str:
+    x = graph.node("Mul", f"{name}.scale", x, graph.number(f"{name}.slope", layer.slope))
+    x = graph.node("Tanh", f"{name}.tanh", x)
+    return graph.node("Mul", name, x, graph.number(f"{name}.amplitude", layer.amplitude))
+
+
+def _square(graph: Graph, name: str, _layer: Square, x: str) -> str:
+    return graph.node("Mul", name, x, x)
+
+
 def _tanhshrink(graph: Graph, name: str, _layer: nn.Tanhshrink, x: str) -> str:
     return graph.node("Sub", name, x, graph.node("Tanh", f"{name}.tanh", x))
 
@@ -102,4 +114,6 @@ ACTIVATIONS: dict[Callable[..., Any], Layer] = {
     nn.Softsign.forward: _unary("Softsign"),
     nn.Tanhshrink.forward: _tanhshrink,
     nn.Threshold.forward: _threshold,
+    ScaledTanh.forward: _scaled_tanh,
+    Square.forward: _square,
 }

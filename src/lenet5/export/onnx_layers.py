@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 
 from torch import nn
 
-from ..models.original.layers import EuclideanRBF, PartialConv2d, ScaledTanh, Subsampling
+from ..models.original.layers import EuclideanRBF, PartialConv2d, Subsampling
 from .onnx_graph import Graph
 
 Layer: TypeAlias = Callable[[Graph, str, Any, str], str]
@@ -93,12 +93,6 @@ def _softmax(graph: Graph, name: str, layer: nn.Softmax, x: str) -> str:
     return graph.node("Softmax", name, x, axis=layer.dim)
 
 
-def _scaled_tanh(graph: Graph, name: str, layer: ScaledTanh, x: str) -> str:
-    x = graph.node("Mul", f"{name}.scale", x, graph.number(f"{name}.slope", layer.slope))
-    x = graph.node("Tanh", f"{name}.tanh", x)
-    return graph.node("Mul", name, x, graph.number(f"{name}.amplitude", layer.amplitude))
-
-
 def _subsampling(graph: Graph, name: str, layer: Subsampling, x: str) -> str:
     x = graph.node("AveragePool", f"{name}.mean", x, kernel_shape=(2, 2), strides=(2, 2))
     x = graph.node("Mul", f"{name}.sum", x, graph.number(f"{name}.inputs", 4))
@@ -134,7 +128,6 @@ LAYERS: dict[Callable[..., Any], Layer] = {
     nn.Identity.forward: _same,
     nn.Dropout.forward: _same,
     nn.Softmax.forward: _softmax,
-    ScaledTanh.forward: _scaled_tanh,
     Subsampling.forward: _subsampling,
     PartialConv2d.forward: _partial_convolution,
     EuclideanRBF.forward: _distances,

@@ -21,6 +21,7 @@ from ..weights.bundle import Pretrained
 Source: TypeAlias = Pretrained | nn.Module
 
 INPUT = "images"
+_TOLERANCE = 1e-4  # of the largest result: sums are rounded in another order
 
 
 class FromPixels(nn.Module):
@@ -47,15 +48,20 @@ class FromPixels(nn.Module):
 
 
 class _Normalize(nn.Module):
+    scale: Tensor
+    offset: Tensor
+
     def __init__(self, preprocess: Preprocess) -> None:
         super().__init__()
-        self.normalize = preprocess.normalize
         self.padding = preprocess.padding
+        scale, offset = preprocess.scale_and_offset()
+        self.register_buffer("scale", torch.as_tensor(scale, dtype=torch.float32))
+        self.register_buffer("offset", torch.as_tensor(offset, dtype=torch.float32))
 
     def forward(self, images: Tensor) -> Tensor:
         if self.padding:
             images = functional.pad(images, (self.padding,) * 4)
-        return self.normalize(images)
+        return images.to(torch.float32) * self.scale - self.offset
 
 
 @dataclass(frozen=True)
@@ -116,19 +122,31 @@ def as_program(source: Source, *, preprocess: bool) -> Program:
             " lenet5.Pretrained(model, preprocess, {})"
         )
     check_weights_are_stored(network, "exported")
-    module: nn.Module = copy.deepcopy(network).to("cpu", torch.float32).eval().requires_grad_(requires_grad=False)
-    images = torch.randn(2, *network.image_shape, generator=torch.Generator().manual_seed(0))
+    module: nn.Module = copy.deepcopy(network)
+    shape, generator = network.image_shape, torch.Generator("cpu").manual_seed(0)
+    images = torch.randn(2, *shape, generator=generator, device="cpu")
     if preprocess and isinstance(source, Pretrained):
-        module = FromPixels(module, source.preprocess).eval()
+        module = FromPixels(module, source.preprocess)
         side = source.preprocess.without_border().image_size
-        images = torch.randint(
-            256, (2, network.image_shape[0], side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
-        )
+        size = 2, shape[0], side, side
+        images = torch.randint(256, size, dtype=torch.uint8, generator=generator, device="cpu")
+    module = module.to("cpu", torch.float32).eval().requires_grad_(requires_grad=False)
     with torch.no_grad():
         results = module(images)
     _check_results(results, source)
     output = "probabilities" if preprocess else "logits"
     return Program(module, images, results, output, _metadata(source, network, preprocess=preprocess))
+
+
+def check_equal(results: Tensor, program: Program) -> None:
+    """Raise ValueError unless what a file computes from the images of a program equals the program's results."""
+    scale = max(1.0, program.results.abs().max().item())
+    error = (results - program.results).abs().max().item() / scale
+    if not error < _TOLERANCE:
+        raise ValueError(
+            f"the layers compute other {program.output} than the network, by {error:.2g}: a hook or a replaced method"
+            " takes part, which no file holds; remove it first"
+        )
 
 
 def _check_results(results: object, source: Source) -> None:
