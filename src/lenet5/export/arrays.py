@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ..quantization import IntegerNetwork
 from ..storage import StrPath, as_path
-from .exported import Exported, write_export
+from .exported import Exported, write_exports
 from .layers import check_finite
 from .program import Source, as_program
 
@@ -61,7 +61,7 @@ def export_arrays(source: Source | IntegerNetwork, path: StrPath, *, format: Arr
         for name, array in arrays.items()
     ]
     contents[INDEX] = (json.dumps(index, indent=2) + "\n").encode()
-    files = tuple(write_export(folder / name, data) for name, data in contents.items())
+    files = write_exports({folder / name: data for name, data in contents.items()})
     return Exported(files, (f"{len(arrays)} arrays, {sum(array.size for array in arrays.values()):,} numbers",))
 
 

@@ -1,5 +1,6 @@
 """What an export writes: files, and the tensors that they take and give."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,12 +27,19 @@ def write_export(path: StrPath, data: bytes) -> Path:
     ValueError
         The path is a folder, or a part of it is a file.
     """
-    target = storage.as_path(path)
-    if target.is_dir():
-        raise ValueError(f"{storage.shown(target)} is a folder; expected the name of a file in it")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise ValueError(f"{storage.shown(target.parent)} is not a folder; expected one, or a new path") from error
-    storage.write_file(target, data)
-    return target
+    return write_exports({storage.as_path(path): data})[0]
+
+
+def write_exports(contents: Mapping[Path, bytes]) -> tuple[Path, ...]:
+    """Write the files of an export, none of them if a path is wrong; see `write_export`."""
+    for target in contents:
+        if target.is_dir():
+            raise ValueError(f"{storage.shown(target)} is a folder; expected the name of a file in it")
+    for target in contents:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise ValueError(f"{storage.shown(target.parent)} is not a folder; expected one, or a new path") from error
+    for target, data in contents.items():
+        storage.write_file(target, data)
+    return tuple(contents)

@@ -18,7 +18,7 @@ from ..quantization import IntegerNetwork, WeightedLayer
 from ..quantization.reference import accumulate
 from ..storage import StrPath, as_path, shown
 from ..weights.bundle import Pretrained
-from .exported import Exported, write_export
+from .exported import Exported, write_exports
 from .layers import check_finite, trace
 from .program import as_program
 
@@ -104,7 +104,7 @@ def _write(arrays: Mapping[str, Array], target: Path) -> Exported:
     file = io.BytesIO()
     np.savez(file, **cast("dict[str, Any]", arrays))
     contents = {".npz": file.getvalue(), ".txt": "".join(f"{line}\n" for line in _lines(arrays)).encode()}
-    files = tuple(write_export(target.with_suffix(suffix), data) for suffix, data in contents.items())
+    files = write_exports({target.with_suffix(suffix): data for suffix, data in contents.items()})
     return Exported(files, (f"{len(arrays['target'])} vectors of {', '.join(arrays)}",))
 
 

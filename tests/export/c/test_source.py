@@ -12,8 +12,9 @@ import torch
 from torch import nn
 
 import lenet5
-from lenet5 import CaffeLeNet, LeNet5, LeNet5Original, Preprocess
+from lenet5 import CaffeLeNet, LeNet5, Preprocess
 from lenet5.export import export_c
+from lenet5.quantization import quantize
 
 if TYPE_CHECKING:
     from .conftest import Compiler
@@ -61,14 +62,21 @@ def test_every_warning_of_clang_that_matters_is_absent(tmp_path: Path, compiler:
     compiler.run(*options, "-o", tmp_path / "lenet5.o")
 
 
-@pytest.mark.parametrize("model", [LeNet5(), LeNet5Original(), CaffeLeNet(), LeNet5(26, in_channels=3, image_size=45)])
-def test_stated_memory_is_that_of_the_object_file(model: LeNet5, compiler: "Compiler", tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["float32", "int8", "original", "int8 original", "Caffe", "colour"])
+def test_stated_memory_is_that_of_the_object_file(
+    kind: str, compiler: "Compiler", digits: lenet5.DataSplits, tmp_path: Path
+) -> None:
     nm = shutil.which("nm")
     if nm is None:
         pytest.skip("nm is not installed")
-    exported = export_c(model, tmp_path / "lenet5.c")
+    others = {"Caffe": CaffeLeNet(), "colour": LeNet5(26, in_channels=3, image_size=45)}
+    network = others.get(kind) or lenet5.load("original_mnist_v1" if "original" in kind else "mnist_v2")
+    if "int8" in kind and isinstance(network, lenet5.Pretrained):
+        exported = export_c(quantize(network, digits.train), tmp_path / "lenet5.c")
+    else:
+        exported = export_c(network, tmp_path / "lenet5.c")
     flash, ram = (int(number.replace(",", "")) for number in re.findall(r"([\d,]+) bytes", exported.description[0]))
-    compiler.run("-O1", "-c", tmp_path / "lenet5.c", "-o", tmp_path / "lenet5.o")
+    compiler.run("-O0", "-c", tmp_path / "lenet5.c", "-o", tmp_path / "lenet5.o")  # which removes no small constants
     table = subprocess.run([nm, "-S", tmp_path / "lenet5.o"], capture_output=True, text=True, check=True).stdout
     symbols = [line.split() for line in table.splitlines() if len(line.split()) == 4]
     assert sum(int(size, 16) for _, size, kind, _ in symbols if kind in "rR") == flash
@@ -172,3 +180,15 @@ def test_preprocessing_fits_the_network(tmp_path: Path) -> None:
     pretrained = lenet5.Pretrained(LeNet5(), Preprocess(image_size=32), {})
     with pytest.raises(ValueError, match="the preprocessing returns images of 1 x 32 x 32; expected 1 x 28 x 28"):
         export_c(pretrained, tmp_path / "lenet5.c")
+
+
+def test_nothing_is_written_if_the_header_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "lenet5.h").mkdir()
+    with pytest.raises(ValueError, match="lenet5.h is a folder"):
+        export_c(LeNet5(), tmp_path / "lenet5.c")
+    assert [path.name for path in tmp_path.iterdir()] == ["lenet5.h"]
+
+
+def test_file_name_may_have_spaces_and_any_letters(compiler: "Compiler", strict: list[str], tmp_path: Path) -> None:
+    export_c(LeNet5(), tmp_path / "my é net.c")
+    compiler.run(*strict, "-c", tmp_path / "my é net.c", "-o", tmp_path / "object.o")

@@ -10,7 +10,7 @@ from ... import storage
 from ...quantization import IntegerNetwork
 from ...storage import StrPath
 from ...weights.bundle import Pretrained
-from ..exported import Exported, write_export
+from ..exported import Exported, write_exports
 from ..layers import layers_of
 from ..program import Source, as_program
 from .floats import float_parts
@@ -60,12 +60,10 @@ def export_c(source: Source | IntegerNetwork, path: StrPath, *, prefix: str = "l
     prefix, target = check_prefix(prefix), _target(path)
     parts = integer_parts(source) if isinstance(source, IntegerNetwork) else _float_parts(source)
     code = c_source(parts, prefix=prefix, header_name=target.with_suffix(".h").name)
-    files = [
-        write_export(target.with_suffix(suffix), text.encode())
-        for suffix, text in ((".c", code.source), (".h", code.header))
-    ]
+    texts = {target: code.source, target.with_suffix(".h"): code.header}
+    files = write_exports({file: text.encode("utf-8", "surrogateescape") for file, text in texts.items()})
     memory = f"{code.flash:,} bytes of constants (flash), {code.ram:,} bytes of buffers (RAM), without machine code"
-    return Exported(tuple(files), (memory, *code.functions))
+    return Exported(files, (memory, *code.functions))
 
 
 def _float_parts(source: Source) -> Parts:

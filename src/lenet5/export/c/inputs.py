@@ -85,4 +85,4 @@ class Input:
 
 def about_pixels(channels: int, side: int) -> str:
     """Describe the pixels of an image."""
-    return f"The pixels are {channels} x {side} x {side}, row by row, from 0 (black) to 255; digits are light on dark."
+    return f"The pixels are {channels} x {side} x {side}, row by row, from 0 (black) to 255 (white), as in training."
