@@ -148,6 +148,38 @@ def ablation(recipe: str) -> str:
     return f"## Ablation of `{recipe}`\n\n{text}\n\n{markdown(pd.DataFrame(rows))}"
 
 
+def integer_networks() -> str:
+    """Format the accuracy of the integer networks of the bundled weights."""
+    keys = ["weights", "weight_bits", "activation_bits", "power_of_two"]
+    table = pd.read_csv(RESULTS / "quantization.csv").query("split == 'test'")
+    trained = pd.read_csv(RESULTS / "quantization_training.csv").query("split == 'test'")
+    trained_accuracy = dict(zip(trained[keys].itertuples(index=False, name=None), trained["accuracy"], strict=True))
+    rows = []
+    for key, runs in table.groupby(keys, sort=False):
+        accuracy = runs.set_index("calibration")["accuracy"]
+        weights, weight_bits, activation_bits, power_of_two = key
+        percent = 100 * trained_accuracy.get(key, float("nan"))
+        rows.append(
+            {
+                "weights": f"`{weights}`",
+                "bits of weights and activations": f"{weight_bits}, {activation_bits}",
+                "scales": "powers of two" if power_of_two is True else "any",
+                "floating point (%)": f"{100 * runs['float_accuracy'].iloc[0]:.2f}",
+                "calibrated with training images (%)": f"{100 * accuracy['training images']:.2f}",
+                "calibrated with `digits` (%)": f"{100 * accuracy['digits']:.2f}",
+                "trained with rounding (%)": f"{percent:.2f}".replace("nan", ""),
+            }
+        )
+    text = (
+        "The test accuracy of integer networks, computed by the integer reference (`benchmarks/quantization.py`):"
+        " post-training quantisation, calibrated with 1,024 images, and quantisation-aware training for"
+        f" {trained['epochs'].iloc[0]} epochs with a learning rate of {trained['lr'].iloc[0]:g}, one seed. The way to"
+        " calibrate and the learning rate were chosen on the validation split, which is a part of what `mnist_v2` was"
+        " trained on. [Integer inference](bridges/integers.md) shows how to make them."
+    )
+    return f"## Integer networks\n\n{text}\n\n{markdown(pd.DataFrame(rows))}"
+
+
 def main() -> None:
     """Write the page."""
     parts = [
@@ -155,6 +187,7 @@ def main() -> None:
         "## All recipes",
         summary(),
         *(ablation(recipe) for recipe, file in ABLATIONS.items() if (RESULTS / file).exists()),
+        integer_networks(),
         "## Results by seed",
         *(by_seed(title) for title, (_, file) in SEEDS.items() if (RESULTS / file).exists()),
     ]

@@ -4,9 +4,11 @@ import importlib.util
 import os
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 from types import ModuleType
 
+import pandas as pd
 import pytest
 
 from lenet5.cli import main
@@ -31,6 +33,24 @@ def test_results_page_is_generated_from_the_raw_results(tmp_path: Path, monkeypa
     script.main()
     page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
     assert (tmp_path / "results.md").read_text(encoding="utf-8") == page
+
+
+def test_integer_networks_lose_at_most_a_twentieth_of_a_point() -> None:
+    table = pd.read_csv(ROOT / "benchmarks" / "results" / "quantization.csv")
+    rows = table.query("split == 'test' and weight_bits == 8 and calibration == 'training images'")
+    assert rows["weights"].nunique() == 5
+    assert (rows["float_accuracy"] - rows["accuracy"]).max() < 0.00051
+
+
+def test_page_of_integer_networks_quotes_the_raw_results() -> None:
+    page = (ROOT / "docs" / "bridges" / "integers.md").read_text(encoding="utf-8")
+    results = ROOT / "benchmarks" / "results"
+    table, trained = (pd.read_csv(results / f"quantization{name}.csv") for name in ("", "_training"))
+    for bits, power_of_two in product((8, 4), (False, True)):
+        rows = "split == 'test' and weights == 'mnist_v2' and weight_bits == @bits and activation_bits == @bits"
+        frames = pd.concat([table.query(rows), trained.query(rows)])
+        percent = [f"{100 * value:.2f} %" for value in frames.query("power_of_two == @power_of_two")["accuracy"]]
+        assert f"| {bits} | {'powers of two' if power_of_two else 'any'} | {' | '.join(percent)} |" in page
 
 
 @pytest.mark.parametrize("command", [[], *([name] for name in sorted(main.commands))])

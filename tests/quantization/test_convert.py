@@ -223,3 +223,12 @@ def test_distances_follow_the_last_activation(build: Build, images: Tensor) -> N
     f6, output = network.layers[-2:]
     assert isinstance(output, DistanceLayer)
     assert output.input_scale == f6.output_scale
+
+
+def test_networks_and_layers_show_one_line_and_a_table(build: Build, images: Tensor) -> None:
+    network = quantize(build(LeNet5Original), images)
+    scales = "fixed-point scales"
+    assert repr(network) == f"<IntegerNetwork: LeNet5Original, 8-bit weights, 8-bit activations, {scales}>"
+    assert repr(network.layers[2]) == "<WeightedLayer c3: convolution (16, 6, 5, 5)>"
+    assert repr(quantize(build(), images).layers[1]) == "<PoolingLayer s2: max>"
+    assert "<td>(16, 6, 5, 5)</td>" in network._repr_html_()

@@ -118,3 +118,13 @@ def test_pixels_must_be_bytes_of_the_network_s_shape(build: Build, images: Tenso
     for pixels in (images.float(), images[0], images[..., :27]):
         with pytest.raises(ValueError, match="expected .* uint8, as preprocess.resize returns"):
             network.run(pixels)
+
+
+def test_a_network_without_its_preprocessing_is_refused(build: Build, images: Tensor) -> None:
+    with pytest.raises(TypeError, match="the source is a LeNet5; expected a Pretrained, such as lenet5.load returns"):
+        quantize(build().model, images)  # type: ignore[arg-type]
+
+
+def test_only_an_image_dataset_is_evaluated(build: Build, images: Tensor) -> None:
+    with pytest.raises(TypeError, match="the dataset is a Tensor; expected an ImageDataset"):
+        quantize(build(), images).evaluate(images)  # type: ignore[arg-type]

@@ -103,6 +103,13 @@ def test_only_supported_networks_are_rebuilt(build: Build, images: Tensor) -> No
         QuantizationAware.from_arguments(arguments)
 
 
+def test_training_works_under_autocast(few: ImageDataset) -> None:
+    model = prepare(lenet5.load("mnist_v2"), few)
+    history = Trainer(model, settings(precision="bfloat16", max_epochs=1)).fit(few)
+    assert np.isfinite(history[-1]["train_loss"])
+    assert convert(model).evaluate(few).accuracy > 0.9
+
+
 def test_weights_that_became_nan_are_not_converted(build: Build, images: Tensor) -> None:
     model = prepare(build(), images)
     nn.init.constant_(model.network.output.get_parameter("bias"), torch.nan)

@@ -37,7 +37,7 @@ def quantize(source: Source, images: CalibrationImages, *, power_of_two: bool = 
         The network is not supported, or was changed, or its weights are not finite. Or there are no images, they have
         the wrong shape, hold NaN, or are all blank.
     TypeError
-        The images are of an unsupported type.
+        The source is not a network with its preprocessing, or the images are of an unsupported type.
 
     Examples
     --------

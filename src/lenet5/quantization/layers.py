@@ -13,8 +13,23 @@ Integers: TypeAlias = npt.NDArray[np.signedinteger[Any]] | npt.NDArray[np.unsign
 Scales: TypeAlias = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class WeightedLayer:
+class _Layer:
+    """What the layers share: a line that describes them."""
+
+    name: str
+    kind: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the weights; () without any."""
+        return ()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}: {self.kind} {self.shape or ''}".rstrip() + ">"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class WeightedLayer(_Layer):
     """A convolution, a dense layer or a trainable subsampling, with its activation.
 
     For each output channel c, with an int32 accumulator:
@@ -70,6 +85,11 @@ class WeightedLayer:
     """For each map of a partially connected convolution, its input maps. All other weights are 0."""
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the weights."""
+        return self.weight.shape
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         """Smallest dtype of the outputs: uint8, int8, or int32 for logits."""
         if self.lookup is not None:
@@ -77,8 +97,8 @@ class WeightedLayer:
         return np.dtype(np.uint8 if self.low == 0 else np.int8 if self.high < 128 else np.int32)
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class PoolingLayer:
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class PoolingLayer(_Layer):
     """The maximum or the rounded mean of each 2x2 window, of the scale and dtype of its inputs.
 
     The mean of a, b, c and d is (a + b + c + d + 2) >> 2. If a side of the maps is odd, its last row or column is
@@ -98,8 +118,8 @@ class PoolingLayer:
     """dtype of the inputs and of the outputs: uint8 or int8."""
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class DistanceLayer:
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class DistanceLayer(_Layer):
     """The Euclidean RBF units of the original network: logit = -sum of (input - prototype) ** 2."""
 
     name: str
@@ -110,6 +130,14 @@ class DistanceLayer:
 
     input_scale: float
     """Scale of the inputs and of the prototypes. The scale of the logits is its square."""
+
+    kind: Literal["distances"] = "distances"
+    """What the layer computes."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the prototypes."""
+        return self.prototypes.shape
 
     @property
     def output_scale(self) -> float:

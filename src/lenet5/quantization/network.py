@@ -8,6 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from .. import notebook
 from ..data.datasets import ImageDataset
 from ..data.images import Images
 from ..data.preprocess import Preprocess, as_batch
@@ -21,7 +22,7 @@ from .reference import run_layers
 _BATCH_SIZE = 500
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class IntegerNetwork:
     """A network of integers: 8-bit pixels in, int32 logits out, and no floating point in between.
 
@@ -55,6 +56,19 @@ class IntegerNetwork:
 
     layers: tuple[IntegerLayer, ...]
     """The layers, with the names of the network's."""
+
+    def __repr__(self) -> str:
+        scales = "scales that are powers of two" if self.power_of_two else "fixed-point scales"
+        bits = f"{self.weight_bits}-bit weights, {self.activation_bits}-bit activations"
+        return f"<IntegerNetwork: {self.architecture}, {bits}, {scales}>"
+
+    def _repr_html_(self) -> str:
+        import pandas as pd
+
+        rows = [(layer.kind, layer.shape, str(layer.dtype), layer.output_scale) for layer in self.layers]
+        columns = ["kind", "shape of the weights", "outputs", "scale of the outputs"]
+        frame = pd.DataFrame(rows, [layer.name for layer in self.layers], columns)
+        return notebook.table_html(repr(self).strip("<>"), frame)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -109,7 +123,15 @@ class IntegerNetwork:
         return Predictions(torch.from_numpy(logits.argmax(1)), real.softmax(1).float())
 
     def evaluate(self, dataset: ImageDataset) -> Evaluation:
-        """Evaluate the network on a whole dataset; its transform is not used, because the pixels are not normalised."""
+        """Evaluate the network on a whole dataset; its transform is not used, because the pixels are not normalised.
+
+        Raises
+        ------
+        TypeError
+            The dataset is not an ImageDataset.
+        """
+        if not isinstance(dataset, ImageDataset):
+            raise TypeError(f"the dataset is a {type(dataset).__name__}; expected an ImageDataset of uint8 images")
         predictions = self.predict(dataset.images)
         return Evaluation(dataset.targets, predictions.probabilities.double(), classes=dataset.classes)
 

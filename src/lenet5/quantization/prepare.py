@@ -59,6 +59,8 @@ def prepare(
     QuantizationAware
         In evaluation mode, on the CPU. Train it on images normalised by the preprocessing of the source.
     """
+    if not isinstance(getattr(source, "model", None), nn.Module):
+        raise TypeError(f"the source is a {type(source).__name__}; expected a Pretrained, such as lenet5.load returns")
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):  # its initial weights are overwritten
         network = _plain_network(source.model)
     preprocess = source.preprocess

@@ -16,10 +16,11 @@ _LARGEST_SHIFT = 62  # so that a product with a multiplier, and half a unit, fit
 def fake_quantize(x: Tensor, scale: Tensor, low: int, high: int) -> Tensor:
     """Round to multiples of a scale, from `low` to `high` of them; the gradient is 1 within this range, else 0.
 
-    Halves are rounded up, as integer arithmetic does; PyTorch alone rounds them to even numbers.
+    Values of lower precision, as under autocast, become float32. Halves are rounded up, as integer arithmetic does;
+    PyTorch alone rounds them to even numbers.
     """
     zero_point = torch.zeros((), dtype=torch.int32, device=x.device)
-    return torch.fake_quantize_per_tensor_affine(x + scale * _HALVES_UP, scale, zero_point, low, high)
+    return torch.fake_quantize_per_tensor_affine(x.float() + scale * _HALVES_UP, scale, zero_point, low, high)
 
 
 def fake_quantize_rows(x: Tensor, scale: Tensor, high: int) -> Tensor:
