@@ -4,6 +4,7 @@ import os
 import platform
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import nox
@@ -105,6 +106,19 @@ def tests_bridges(session: nox.Session) -> None:
         "ignore::PendingDeprecationWarning",
     ]
     session.run("pytest", *ignored, *(session.posargs or ["tests/bridges"]), env=TEST_ENVIRONMENT)
+
+
+@nox.session
+def tests_concrete_ml(session: nox.Session) -> None:
+    """Compile an exported network with Concrete ML, whose torch is older than the oldest supported here."""
+    if sys.version_info >= (3, 13):
+        session.skip("Concrete ML 1.9 needs Python 3.12 or older")
+    folder = str(Path(session.create_tmp()).resolve())
+    program = str(Path("tests", "bridges", "concrete_ml_session.py"))
+    session.install("-e", ".[onnx]")
+    session.run("python", program, "export", folder, env=TEST_ENVIRONMENT)
+    session.install("concrete-ml==1.9.0")
+    session.run("python", program, "check", folder, env=TEST_ENVIRONMENT)
 
 
 @nox.session

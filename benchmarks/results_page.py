@@ -4,6 +4,7 @@ python benchmarks/results_page.py
 """
 
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -20,6 +21,7 @@ SEEDS = {
     "mnist_v1": ("mnist", "mnist_v1.csv"),
     "robust": ("mnist", "mnist_robust_v1.csv"),
     "fast": ("mnist", "mnist_fast.csv"),
+    "square": ("mnist", "mnist_square.csv"),
     "fashion": ("fashion_mnist", "fashion_mnist.csv"),
     "1998": ("mnist", "mnist_1998.csv"),
     "1998_distorted": ("mnist", "mnist_1998_distorted.csv"),
@@ -108,6 +110,10 @@ def by_seed(title: str) -> str:
         settings.append(
             changed_settings(augment, Augment(0, 0, 0, 0)) if isinstance(augment, Augment) else repr(augment)
         )
+    model = RECIPES[recipe].model
+    if isinstance(model, partial):
+        arguments = ", ".join(f"{name}={value!r}" for name, value in model.keywords.items())
+        settings.append(f"LeNet5({arguments})")
     if RECIPES[recipe].loss_fn is not None:
         names = type(RECIPES[recipe].model(10)).__name__, repr(RECIPES[recipe].loss_fn), "SDLM"
         settings.append(", ".join(names))
