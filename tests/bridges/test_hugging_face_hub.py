@@ -6,13 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis.strategies as st
+import numpy as np
+import PIL.Image
 import pytest
 import torch
+from click.testing import CliRunner
 from hypothesis import given
 from tests.bridges.stand_in_hub import Hub
 
 import lenet5
 from lenet5 import LeNet5, Preprocess
+from lenet5.cli import main
 from lenet5.models import load_model
 from lenet5.models.card import model_card
 
@@ -225,6 +229,20 @@ def test_repository_of_a_different_library_is_refused(hub: Hub) -> None:
     hub.put("bob/old", {"config.json": b"{}", "pytorch_model.bin": b"x"})
     with pytest.raises(FileNotFoundError, match="bob/old on the Hugging Face Hub has no model.safetensors"):
         lenet5.load("bob/old")
+
+
+def test_command_line_takes_a_repository(hub: Hub, tmp_path: Path) -> None:
+    lenet5.load("mnist_v2").push_to_hub("alice/net")
+    stroke = np.zeros((28, 28), np.uint8)
+    stroke[4:24, 13:15] = 255
+    PIL.Image.fromarray(stroke).save(tmp_path / "one.png")
+    result = CliRunner().invoke(main, ["predict", "--raw", "one.png", "--weights", "alice/net"])
+    assert (result.exit_code, result.stdout.split()[:2]) == (0, ["one.png", "1"])
+    hub.repositories.clear()
+    result = CliRunner().invoke(main, ["predict", "--raw", "one.png", "--weights", "alice/none"])
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Error: alice/none on the Hugging Face Hub does not exist, or is private")
+    assert len(result.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize("name", ["alice/has space", "alice/..", "a--b", "alice/net/more"])

@@ -28,14 +28,11 @@ def with_tensors(data: Any) -> Any:
     columns = _columns(data.features or {}, library)
     if "image" not in columns.values() or getattr(data, "format", {}).get("type") == "custom":
         return data
-    selected = (
-        data.with_format(None)
-        .select_columns([*columns])
-        .rename_columns({name: renamed for name, renamed in columns.items() if name != renamed})
-    )
-    if isinstance(data, library.Dataset):
-        return selected.with_transform(_convert)
-    return _Stream(selected)
+    plain = data.with_format(None)
+    if not isinstance(data, library.Dataset):
+        return _Stream(plain, columns)
+    renamed = {name: new for name, new in columns.items() if name != new}
+    return plain.select_columns([*columns]).rename_columns(renamed).with_transform(_convert)
 
 
 class _Stream(IterableDataset[Any]):
@@ -43,12 +40,16 @@ class _Stream(IterableDataset[Any]):
 
     features: Any
     stream: Any
+    columns: dict[str, str]
 
-    def __init__(self, stream: Any) -> None:
-        self.features, self.stream = stream.features, stream
+    def __init__(self, stream: Any, columns: dict[str, str]) -> None:
+        self.stream, self.columns = stream, columns
+        self.features = {new: stream.features[name] for name, new in columns.items()}
 
     def __iter__(self) -> Iterator[Any]:
-        return ({**example, "image": _to_tensor(example["image"])} for example in self.stream)
+        for example in self.stream:
+            chosen = {new: example[name] for name, new in self.columns.items()}
+            yield {**chosen, "image": _to_tensor(chosen["image"])}
 
 
 def _columns(features: Mapping[str, Any], library: Any) -> dict[str, str]:
