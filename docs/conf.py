@@ -18,6 +18,7 @@ nb_execution_raise_on_error = True
 nb_execution_in_temp = True
 nb_execution_timeout = 300  # seconds
 nb_merge_streams = True
+nb_output_stderr = "remove"  # warnings, which name files of the machine that builds the pages
 
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
