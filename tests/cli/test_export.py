@@ -1,3 +1,4 @@
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -82,3 +83,13 @@ def test_export_of_int8_writes_integers(run: Invoke, tmp_path: Path, monkeypatch
     assert len((tmp_path / "lenet5-mem" / "c1.weight.mem").read_text(encoding="ascii").split()) == 150
     run("export", "--format", "vectors", "--dtype", "int8")
     assert "\nc1.accumulator int32 6x28x28\n" in (tmp_path / "vectors.txt").read_text(encoding="ascii")
+
+
+def test_missing_package_is_one_sentence_that_names_the_extra(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    result = invoke("export", "--format", "onnx", "--out", tmp_path / "model.onnx")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == 'Error: export to ONNX needs the package onnx: pip install ".[onnx]"\n'
+    assert not list(tmp_path.iterdir())

@@ -1,6 +1,7 @@
 """ONNX files, computed by onnx's own reference implementation."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import onnx
 import pytest
 import torch
 from onnx.reference import ReferenceEvaluator
-from torch import Tensor
+from torch import Tensor, nn
 
 import lenet5
 from lenet5 import CaffeLeNet, LeNet5, LeNet5Original
@@ -68,3 +69,17 @@ def test_metadata_names_the_weights(tmp_path: Path) -> None:
     assert (metadata["weights"], metadata["sha256"]) == ("mnist_v2", pretrained.meta["sha256"])
     assert lenet5.Preprocess(**json.loads(metadata["preprocessing"])) == pretrained.preprocess
     assert (model.producer_name, model.producer_version) == ("lenet5", lenet5.__version__)
+
+
+def test_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(ImportError, match=r'export to ONNX needs the package onnx: pip install "\.\[onnx\]"'):
+        export_onnx(LeNet5(), tmp_path / "model.onnx")
+
+
+def test_unknown_layer_is_named(tmp_path: Path) -> None:
+    model = LeNet5()
+    model.f6.append(nn.LayerNorm(84))
+    with pytest.raises(ValueError, match="f6.2 is LayerNorm.*, which has no ONNX nodes here; torch.onnx.export"):
+        export_onnx(model, tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())

@@ -24,7 +24,7 @@ _ADVICE = {
     errno.ENOSPC: "; free some space, or choose a different disk",
     **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "; choose a folder that you can write"),
 }
-_EXPECTED_ERRORS = (ValueError, OSError, FloatingPointError)
+_EXPECTED_ERRORS = (ValueError, OSError, FloatingPointError, ImportError)  # the last names a missing extra
 root_option: Callable[[Any], Any] = click.option(
     "--root", type=Root(), help="Data folder; MNIST's files are in MNIST/raw."
 )
