@@ -111,7 +111,7 @@ def test_architecture_page_lists_the_rooms_of_the_layers_contract() -> None:
     ]
     (layers,) = (contract["layers"] for contract in contracts if contract["type"] == "layers")
     rooms = {
-        (len(layers) - 1 - position, room.strip(" ()"))
+        (len(layers) - 1 - position, room.strip())
         for position, layer in enumerate(layers)
         for room in layer.split("|")
         if room != "__main__"

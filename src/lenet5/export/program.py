@@ -37,9 +37,9 @@ class FromPixels(nn.Module):
 
     def __init__(self, network: nn.Module, preprocess: Preprocess) -> None:
         super().__init__()
-        self.preprocess = _Normalize(preprocess)
-        self.network = network
-        self.softmax = nn.Softmax(1)
+        self.preprocess: nn.Module = _Normalize(preprocess)
+        self.network: nn.Module = network
+        self.softmax: nn.Softmax = nn.Softmax(1)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (N, C, H, W) of uint8 to probabilities (N, num_classes)."""
@@ -53,7 +53,7 @@ class _Normalize(nn.Module):
 
     def __init__(self, preprocess: Preprocess) -> None:
         super().__init__()
-        self.padding = preprocess.padding
+        self.padding: int = preprocess.padding
         scale, offset = preprocess.scale_and_offset()
         self.register_buffer("scale", torch.as_tensor(scale, dtype=torch.float32))
         self.register_buffer("offset", torch.as_tensor(offset, dtype=torch.float32))

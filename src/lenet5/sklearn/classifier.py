@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import torch
-from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
@@ -22,6 +21,7 @@ from ..runtime.randomness import seeded
 from ..runtime.threads import shared_processors
 from ..storage import StrPath
 from ..training import History, ProgressBar, Trainer, TrainerConfig
+from .base import BaseEstimator, ClassifierMixin
 from .loss import WeightedLoss
 from .network import build_network, from_arrays, to_arrays
 from .rows import RowBatches, RowPreprocess, as_rows, image_shape_of, prediction_batches
@@ -37,7 +37,7 @@ Labels: TypeAlias = "npt.ArrayLike | Tensor | pd.Series[Any]"
 _ONE_FIT = threading.RLock()  # the random generators that `seeded` seeds and restores belong to all threads
 
 
-class LeNet5Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
+class LeNet5Classifier(ClassifierMixin, BaseEstimator):
     """LeNet-5 as a classifier of scikit-learn.
 
     Works wherever scikit-learn takes a classifier, such as in a `Pipeline` or in `GridSearchCV`.

@@ -22,6 +22,8 @@ class WeightedLoss:
         (num_classes,) float32.
     """
 
+    weights: Tensor
+
     def __init__(self, weights: Tensor) -> None:
         self.weights = weights
 

@@ -163,6 +163,14 @@ class RowBatches:
         Seed of the order, which differs in each epoch. None for the order of `selected`.
     """
 
+    rows: Array
+    targets: Array
+    selected: Array
+    preprocess: RowPreprocess
+    batch_size: int
+    seed: int | None
+    epoch: int
+
     def __init__(
         self,
         rows: Array,
