@@ -13,6 +13,7 @@ from lenet5 import CaffeLeNet, LeNet5, LeNet5Original
 from lenet5.export import export_onnx
 from lenet5.export.onnx import OPSET
 from lenet5.models.classifier import ImageClassifier
+from lenet5.quantization import quantize
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="nox -s tests_bridges installs it")
 
@@ -107,3 +108,28 @@ def test_session_knows_names_shapes_and_metadata(tmp_path: Path) -> None:
     assert session.get_modelmeta().custom_metadata_map["weights"] == "mnist_v2"
     result = session.run(["probabilities"], {"images": np.zeros((2, 1, 28, 28), np.uint8)})[0]
     assert result.sum(1) == pytest.approx([1, 1])
+
+
+def assert_same_integers(name: str, calibration: Tensor, pixels: Tensor, path: Path, *, power_of_two: bool) -> None:
+    """Compare all labels of an integer network with those of its reference."""
+    pretrained = lenet5.load(name)
+    network = quantize(pretrained, calibration, power_of_two=power_of_two)
+    export_onnx(network, path)
+    labels = run(path, pretrained.preprocess.resize(pixels)).argmax(1)
+    assert torch.equal(labels, network.predict(pixels).labels)
+
+
+@pytest.mark.parametrize("power_of_two", [False, True])
+@pytest.mark.parametrize("name", ["mnist_v2", "original_mnist_v1"])
+def test_all_labels_of_integer_networks_are_the_same(
+    name: str, power_of_two: bool, digits: lenet5.DataSplits, tmp_path: Path
+) -> None:
+    images = digits.train.images, digits.test.images
+    assert_same_integers(name, *images, tmp_path / "model.onnx", power_of_two=power_of_two)
+
+
+@pytest.mark.parametrize("name", ["mnist_v2", "original_mnist_v1"])
+def test_all_labels_of_integer_networks_on_mnist_are_the_same(name: str, mnist_root: Path, tmp_path: Path) -> None:
+    splits = lenet5.load_data("mnist", mnist_root)
+    images = splits.train.images, splits.test.images
+    assert_same_integers(name, *images, tmp_path / "model.onnx", power_of_two=False)

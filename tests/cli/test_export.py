@@ -93,3 +93,9 @@ def test_missing_package_is_one_sentence_that_names_the_extra(
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == 'Error: export to ONNX needs the package onnx: pip install ".[onnx]"\n'
     assert not list(tmp_path.iterdir())
+
+
+def test_int8_is_written_as_onnx_too(run: Invoke, tmp_path: Path) -> None:
+    result = run("export", "--format", "onnx", "--dtype", "int8", "--preprocess", "--out", tmp_path / "model.onnx")
+    assert "  input images: uint8 (N, 1, 28, 28), pixels from 0 (black) to 255" in result.stdout
+    assert (tmp_path / "model.onnx").stat().st_size < 80_000

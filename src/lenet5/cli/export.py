@@ -37,7 +37,8 @@ class Format(NamedTuple):
 def _onnx(pretrained: lenet5.Pretrained, out: Path, **options: Any) -> Exported:
     from lenet5.export import export_onnx
 
-    return export_onnx(pretrained, out, **options)
+    own = {name: options.pop(name) for name in ("preprocess", "opset") if name in options}
+    return export_onnx(_in_numbers(pretrained, **options), out, **own)
 
 
 def _program(pretrained: lenet5.Pretrained, out: Path, **options: Any) -> Exported:
@@ -96,7 +97,7 @@ _NUMBERS = frozenset({"dtype", "power_of_two", "data", "root"})
 
 _TRACED = frozenset({"preprocess"})
 FORMATS = {
-    "onnx": Format("ONNX, for ONNX Runtime and most other tools", "lenet5.onnx", _TRACED | {"opset"}, _onnx),
+    "onnx": Format("ONNX, for ONNX Runtime and most other tools", "lenet5.onnx", _TRACED | _NUMBERS | {"opset"}, _onnx),
     "pt2": Format("a program of torch.export, for PyTorch without this package", "lenet5.pt2", _TRACED, _program),
     "torchscript": Format("TorchScript, for libtorch and older PyTorch", "lenet5.pt", _TRACED, _torchscript),
     "c": Format("C99, one file and its header, for any processor", "lenet5.c", _NUMBERS | {"prefix"}, _c),

@@ -9,9 +9,10 @@ from torch import nn
 
 from .. import __version__
 from ..arguments import as_integer
+from ..quantization.network import IntegerNetwork
 from ..storage import StrPath
 from .exported import Exported, write_export
-from .program import INPUT, Program, Source, as_program, check_equal
+from .program import INPUT, Interface, Program, Source, as_program, check_equal
 
 if TYPE_CHECKING:
     from .onnx_graph import Graph
@@ -19,10 +20,15 @@ if TYPE_CHECKING:
 OPSET = 13
 """The default opset, of 2020, which every tool reads; nothing here needs a later one."""
 
+_INTEGER_TOLERANCE = (
+    0.05  # of the largest result: where a value lies in the middle of two integers, ONNX may take the other
+)
 _ADVICE = "torch.onnx.export(model, ...) may know more, if it is called on the network itself"
 
 
-def export_onnx(source: Source, path: StrPath, *, preprocess: bool = False, opset: int = OPSET) -> Exported:
+def export_onnx(
+    source: Source | IntegerNetwork, path: StrPath, *, preprocess: bool = False, opset: int = OPSET
+) -> Exported:
     """Write a network to an ONNX file.
 
     The file holds everything: the batch size is free, nodes and tensors have the names of the layers, and the metadata
@@ -32,7 +38,9 @@ def export_onnx(source: Source, path: StrPath, *, preprocess: bool = False, opse
     Parameters
     ----------
     source
-        The network: the result of `lenet5.load`, or any network of this package.
+        The network: the result of `lenet5.load`, or any network of this package. Or an integer network, the result of
+        `lenet5.quantization.quantize`, whose file takes pixels in any case. It has the form that ONNX calls QDQ: 8-bit
+        weights with a scale for each output channel, and QuantizeLinear and DequantizeLinear after each layer.
     path
         The file. An existing one is replaced.
     preprocess
@@ -63,18 +71,24 @@ def export_onnx(source: Source, path: StrPath, *, preprocess: bool = False, opse
     number = as_integer(opset)
     if number is None or not OPSET <= number <= newest:
         raise ValueError(f"opset is {opset!r}; expected an integer from {OPSET} to {newest}, as onnx has them")
-    program = as_program(source, preprocess=preprocess)
-    model = _model(program, number)
-    _check(model, program)
+    if isinstance(source, IntegerNetwork):
+        from .onnx_integers import integer_graph, integer_interface
+
+        interface: Interface = integer_interface(source, preprocess=preprocess)
+        model = _model(integer_graph(source, preprocess=preprocess), interface, number)
+        _check(model, interface, _INTEGER_TOLERANCE)
+    else:
+        interface = program = as_program(source, preprocess=preprocess)
+        model = _model(_build(program), program, number)
+        _check(model, program)
     file = write_export(path, model.SerializeToString(deterministic=True))
-    return Exported((file,), program.description)
+    return Exported((file,), interface.description)
 
 
-def _model(program: Program, opset: int) -> Any:
+def _model(graph: "Graph", program: Interface, opset: int) -> Any:
     import onnx
     from onnx import TensorProto, helper
 
-    graph = _build(program)
     kind = helper.np_dtype_to_tensor_dtype(program.images.numpy().dtype)
     images = helper.make_tensor_value_info(INPUT, kind, ["batch", *program.images.shape[1:]])
     results = helper.make_tensor_value_info(program.output, TensorProto.FLOAT, ["batch", program.results.shape[1]])
@@ -152,11 +166,11 @@ def _known(table: dict[Any, Any], key: Any, name: str, what: object) -> Any:
     return table[key]
 
 
-def _check(model: Any, program: Program) -> None:
+def _check(model: Any, program: Interface, *tolerance: float) -> None:
     """Raise ValueError unless the file is valid, and computes what the network computes."""
     import onnx
-    from onnx.reference import ReferenceEvaluator
+
+    from .onnx_reference import evaluate
 
     onnx.checker.check_model(model, full_check=True)
-    (results,) = ReferenceEvaluator(model).run(None, {INPUT: program.images.numpy()})
-    check_equal(torch.from_numpy(results), program)
+    check_equal(evaluate(model, program.images), program, *tolerance)

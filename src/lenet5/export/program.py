@@ -64,18 +64,15 @@ class _Normalize(nn.Module):
         return images.to(torch.float32) * self.scale - self.offset
 
 
-@dataclass(frozen=True)
-class Program:
-    """What an export writes: a module, and a description of it."""
-
-    module: nn.Module
-    """A copy of the network, in float32 on the CPU, in evaluation mode; or a `FromPixels` of it."""
+@dataclass(frozen=True, kw_only=True)
+class Interface:
+    """What goes in and comes out of a file."""
 
     images: Tensor
-    """(2, C, H, W): images to trace the module with, and to compare its file with it."""
+    """(2, C, H, W): images to trace a module with, and to compare its file with it."""
 
     results: Tensor
-    """(2, num_classes): what the module computes from the images."""
+    """(2, num_classes): what is computed from the images."""
 
     output: str
     """Name of the result: "logits" or "probabilities"."""
@@ -91,6 +88,14 @@ class Program:
             f"input {INPUT}: {_dtype(self.images)} (N, {shape}), {self.metadata['input']}",
             f"output {self.output}: float32 (N, {self.results.shape[1]})",
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program(Interface):
+    """What an export writes: a module, and a description of it."""
+
+    module: nn.Module
+    """A copy of the network, in float32 on the CPU, in evaluation mode; or a `FromPixels` of it."""
 
 
 def as_program(source: Source, *, preprocess: bool) -> Program:
@@ -135,14 +140,15 @@ def as_program(source: Source, *, preprocess: bool) -> Program:
         results = module(images)
     _check_results(results, source)
     output = "probabilities" if preprocess else "logits"
-    return Program(module, images, results, output, _metadata(source, network, preprocess=preprocess))
+    metadata = _metadata(source, network, preprocess=preprocess)
+    return Program(module=module, images=images, results=results, output=output, metadata=metadata)
 
 
-def check_equal(results: Tensor, program: Program) -> None:
+def check_equal(results: Tensor, program: Interface, tolerance: float = _TOLERANCE) -> None:
     """Raise ValueError unless what a file computes from the images of a program equals the program's results."""
     scale = max(1.0, program.results.abs().max().item())
     error = (results - program.results).abs().max().item() / scale
-    if not error < _TOLERANCE:
+    if not error < tolerance:
         raise ValueError(
             f"the layers compute other {program.output} than the network, by {error:.2g}: a hook or a replaced method"
             " takes part, which no file holds; remove it first"
