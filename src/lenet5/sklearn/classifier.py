@@ -100,7 +100,7 @@ class LeNet5Classifier(ClassifierMixin, BaseEstimator):
     n_features_in_
         Features per row. An image has channels * height * width of them.
     feature_names_in_
-        (n_features_in_,) names of the columns, if `fit` received a DataFrame whose column names are strings.
+        (num_features,) names of the columns, if `fit` received a DataFrame whose column names are strings.
     image_shape_
         Shape (channels, height, width) of the image in a row.
     mean_, std_
