@@ -38,20 +38,27 @@ def test_saved_folder_has_a_card_with_the_metadata_of_the_hub(tmp_path: Path) ->
     }
     (result,) = model["results"]
     published = lenet5.LeNet5_Weights.FASHION_MNIST_V1.meta["metrics"]["fashion_mnist"]["accuracy"]
-    assert (model["name"], result["metrics"][0]["value"]) == ("clothes", published)
+    assert (model["name"], result["metrics"][0]["value"]) == ("LeNet5", published)
 
 
 def test_code_of_the_card_loads_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
     stroke = np.zeros((60, 60), np.uint8)
     stroke[10:50, 28:33] = 255
-    PIL.Image.fromarray(stroke).save("image.png")
-    LeNet5().save_pretrained("plain")
-    LeNet5().save_pretrained("prepared", preprocess=Preprocess())
-    save_model(torch.nn.Linear(2, 3), "foreign")
+    LeNet5().save_pretrained(tmp_path / "plain")
+    LeNet5().save_pretrained(tmp_path / "prepared", preprocess=Preprocess())
+    save_model(torch.nn.Linear(2, 3), tmp_path / "foreign")
     for folder in ("plain", "prepared", "foreign"):
-        code = Path(folder, "README.md").read_text(encoding="utf-8").split("```")[1].removeprefix("python")
+        monkeypatch.chdir(tmp_path / folder)
+        PIL.Image.fromarray(stroke).save("image.png")
+        code = Path("README.md").read_text(encoding="utf-8").split("```")[1].removeprefix("python")
         exec(code, {})
+
+
+def test_card_does_not_depend_on_the_name_of_its_folder(tmp_path: Path) -> None:
+    model = LeNet5()
+    for name in ("one", "another"):
+        model.save_pretrained(tmp_path / name)
+    assert (tmp_path / "one" / "README.md").read_bytes() == (tmp_path / "another" / "README.md").read_bytes()
 
 
 def test_card_of_ones_own_is_never_replaced(tmp_path: Path) -> None:

@@ -25,13 +25,14 @@ def model_card(config: Mapping[str, Any], source: str, metadata: Mapping[str, An
     config
         The content of `config.json`.
     source
-        What loads the weights: a repository or a folder. Its last part is the title.
+        What loads the weights: a repository, whose name is the title, or "." for the folder that holds the card. The
+        folder's own name is left out, so that equal weights have equal cards.
     metadata
         Entries of the card's metadata that replace or extend those that follow from the config, such as `license`.
     """
     if not isinstance(metadata, Mapping | None):
         raise ValueError(f"card is {metadata!r}; expected a dict, such as {{'license': 'mit'}}")
-    title = source.rpartition("/")[2] or str(config["architecture"])
+    title = str(config["architecture"]) if source == "." else source.rpartition("/")[2]
     entries = {**_metadata(config, title), **(metadata or {})}
     lines = [f"{name}: {_yaml(value)}" for name, value in entries.items()]
     text = "\n".join(["---", *lines, "---", "", *_body(config, title, source), "", ""])

@@ -249,7 +249,7 @@ def save_model(
     directory = storage.as_path(directory)
     if directory.exists() and not directory.is_dir():
         raise ValueError(f"{storage.shown(directory)} is a file; expected a folder or a new path")
-    text = model_card(storage.parse_json(files[CONFIG], CONFIG), directory.resolve().name, card)
+    text = model_card(storage.parse_json(files[CONFIG], CONFIG), ".", card)
     directory.mkdir(parents=True, exist_ok=True)
     storage.write_files({directory / name: data for name, data in files.items()})
     write_card(directory / CARD, text)
