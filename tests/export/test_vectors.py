@@ -12,7 +12,7 @@ from lenet5.quantization import WeightedLayer, quantize
 from lenet5.quantization.reference import activate
 
 
-def read_text(path: Path) -> list[dict[str, npt.NDArray[np.float32]]]:
+def read_vectors(path: Path) -> list[dict[str, npt.NDArray[np.float32]]]:
     """Read the text as someone without NumPy's format would: a header line for each array, then its rows."""
     vectors: list[dict[str, npt.NDArray[np.float32]]] = []
     lines = iter(line for line in path.read_text(encoding="ascii").splitlines() if not line.startswith("#"))
@@ -51,7 +51,7 @@ def test_vectors_hold_every_layer_of_one_digit_of_each_class(name: str, tmp_path
 def test_text_holds_the_same_bits(tmp_path: Path) -> None:
     export_vectors(lenet5.load("mnist_v2"), tmp_path / "vectors.npz")
     arrays = np.load(tmp_path / "vectors.npz")
-    vectors = read_text(tmp_path / "vectors.txt")
+    vectors = read_vectors(tmp_path / "vectors.txt")
     assert len(vectors) == 10
     for number, vector in enumerate(vectors):
         assert [*vector] == arrays.files
@@ -97,6 +97,6 @@ def test_vectors_of_integers_are_those_of_the_reference(name: str, digits: lenet
         if isinstance(layer, WeightedLayer):
             accumulator = arrays[f"{layer.name}.accumulator"]
             np.testing.assert_array_equal(activate(layer, accumulator), outputs[layer.name])
-    vectors = read_text(tmp_path / "vectors.txt")
+    vectors = read_vectors(tmp_path / "vectors.txt")
     for name_, values in vectors[9].items():
         np.testing.assert_array_equal(values.reshape(arrays[name_][9].shape), arrays[name_][9])

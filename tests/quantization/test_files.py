@@ -38,7 +38,7 @@ def test_a_network_is_read_as_it_was_saved(build: Build, images: Tensor, tmp_pat
 def test_files_are_read_without_this_package(build: Build, images: Tensor, tmp_path: Path) -> None:
     network = quantize(build(), images)
     network.save(tmp_path)
-    record = json.loads((tmp_path / "config.json").read_text())["network"]
+    record = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))["network"]
     arrays = load_file(tmp_path / "model.safetensors")
     c1 = network.layers[0]
     assert isinstance(c1, WeightedLayer)
