@@ -129,8 +129,16 @@ def test_augmentation_that_cannot_be_called_with_images_is_refused(augment: Any)
 
 
 def test_transform_that_returns_no_tensor_is_refused() -> None:
-    with pytest.raises(TypeError, match="a transform returned a Image; expected a tensor"):
+    with pytest.raises(TypeError, match="transform returned a Image; expected a tensor"):
         batches(TensorLoader(dataset(transforms.ToPILImage()), batch_size=16))
+
+
+@pytest.mark.parametrize("result", [None, COPIES])
+def test_result_that_is_no_tensor_is_refused(result: Any) -> None:
+    with pytest.raises(TypeError, match="transform returned a .*; expected a tensor"):
+        lenet5.evaluate(LeNet5(2), dataset(lambda _: result))
+    with pytest.raises(TypeError, match="augment returned a .*; expected a tensor"):
+        batches(TensorLoader(dataset(), batch_size=4, augment=lambda _: result))
 
 
 def test_model_trains_and_resumes_with_transforms_of_torchvision() -> None:

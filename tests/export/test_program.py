@@ -1,5 +1,6 @@
 """What holds for every format that is traced from the network."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ from torch.nn.utils import parametrizations, prune
 
 import lenet5
 from lenet5 import CaffeLeNet, LeNet5, LeNet5Original, Preprocess, Pretrained
-from lenet5.export import Exported
+from lenet5.export import Exported, export_arrays, export_c, export_onnx, export_program, export_torchscript
 from lenet5.models.classifier import ImageClassifier
+from lenet5.quantization import prepare
 
 Run = Callable[[Tensor], Tensor]
 Exporter = Callable[..., Run]
@@ -32,6 +34,31 @@ def assert_same(run: Run, model: ImageClassifier, count: int = 3) -> None:
     with torch.no_grad():
         expected = model.eval()(images)
     torch.testing.assert_close(run(images), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("export", [export_onnx, export_program, export_torchscript, export_c, export_arrays])
+def test_network_that_rounds_its_weights_is_refused_with_the_remedy(
+    export: Callable[..., Exported], tmp_path: Path
+) -> None:
+    pretrained = lenet5.load("mnist_v2")
+    prepared = prepare(pretrained, lenet5.load_data("digits").train.images[:32])
+    with pytest.raises(ValueError, match=r"convert it to integers first: lenet5.quantization.convert\(network\)"):
+        export(prepared, tmp_path / "lenet5.c")
+    assert not list(tmp_path.iterdir())
+
+
+def test_devices_are_refused_and_links_are_followed(tmp_path: Path) -> None:
+    file, link = tmp_path / "file.onnx", tmp_path / "link.onnx"
+    file.touch()
+    try:
+        link.symlink_to(file)
+    except OSError:
+        pytest.skip("this system lets no user make symbolic links")
+    export_onnx(LeNet5(), link)
+    assert link.is_symlink()
+    assert file.stat().st_size > 200_000
+    with pytest.raises(ValueError, match="is a device or a pipe; expected a file or a new path"):
+        export_onnx(LeNet5(), os.devnull)
 
 
 @pytest.mark.parametrize("network", NETWORKS)

@@ -1,5 +1,7 @@
 """Quantisation-aware training with the Trainer, its checkpoints, and the integer network that it gives."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -95,6 +97,14 @@ def test_a_prepared_network_is_saved_and_loaded(
     pixels = source.preprocess.resize(images)
     assert np.array_equal(convert(loaded).run(pixels)["output"], convert(model).run(pixels)["output"])
     assert convert(loaded).classes == source.classes
+
+
+def test_a_prepared_network_is_loaded_where_nothing_was_imported(build: Build, images: Tensor, tmp_path: Path) -> None:
+    source = build()
+    prepare(source, images).save_pretrained(tmp_path, preprocess=source.preprocess)
+    program = f"import lenet5; print(type(lenet5.load({str(tmp_path)!r}).model).__name__)"
+    output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert output.strip() == "QuantizationAware"
 
 
 def test_only_supported_networks_are_rebuilt(build: Build, images: Tensor) -> None:

@@ -48,8 +48,8 @@ def transform_images(transform: Any, images: Tensor, *, seed: int | None = None)
     if transform is None:
         return images
     if not takes_one_image(transform):
-        result: Tensor = transform(images)
-        return _plain(result) if _is_torchvision(transform) else result
+        result = transform(images)
+        return _plain(result) if _is_torchvision(transform) else _checked(result, "transform")
     with contextlib.nullcontext() if seed is None else _seeded(seed, images.device):
         return torch.stack([_plain(transform(image)) for image in images])
 
@@ -79,6 +79,7 @@ def as_augmentation(augment: Any) -> Callable[[Tensor, Generator | None], Tensor
         seed = int(torch.randint(_LARGEST_SEED, (), generator=generator, device=place))
         with _seeded(seed, images.device):
             augmented = torch.stack([_plain(augment(image)) for image in images]) if by_image else augment(images)
+        augmented = _checked(augmented, "augment")
         if augmented.dtype != images.dtype or augmented.shape != images.shape:
             raise ValueError(
                 f"augment returned images {tuple(augmented.shape[1:])} of {augmented.dtype}; expected"
@@ -91,9 +92,13 @@ def as_augmentation(augment: Any) -> Callable[[Tensor, Generator | None], Tensor
 
 def _plain(result: Any) -> Tensor:
     """Return the result of a transform of torchvision, which may be a subclass of Tensor, as a Tensor."""
+    return _checked(result, "transform").as_subclass(Tensor)
+
+
+def _checked(result: Any, name: str) -> Tensor:
     if not isinstance(result, Tensor):
-        raise TypeError(f"a transform returned a {type(result).__name__}; expected a tensor, as of v2.ToImage()")
-    return result.as_subclass(Tensor)
+        raise TypeError(f"{name} returned a {type(result).__name__}; expected a tensor (v2.ToImage() returns one)")
+    return result
 
 
 def _is_torchvision(transform: Any) -> bool:

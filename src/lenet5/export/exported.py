@@ -25,7 +25,7 @@ def write_export(path: StrPath, data: bytes) -> Path:
     Raises
     ------
     ValueError
-        The path is a folder, or a part of it is a file.
+        The path is a folder or a device, or a part of it is a file.
     """
     return write_exports({storage.as_path(path): data})[0]
 
@@ -35,11 +35,13 @@ def write_exports(contents: Mapping[Path, bytes]) -> tuple[Path, ...]:
     for target in contents:
         if target.is_dir():
             raise ValueError(f"{storage.shown(target)} is a folder; expected the name of a file in it")
+        if target.exists() and not target.is_file():
+            raise ValueError(f"{storage.shown(target)} is a device or a pipe; expected a file or a new path")
     for target in contents:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError) as error:
             raise ValueError(f"{storage.shown(target.parent)} is not a folder; expected one, or a new path") from error
     for target, data in contents.items():
-        storage.write_file(target, data)
+        storage.write_file(target.resolve(), data)  # of a link, the file to which it leads
     return tuple(contents)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from onnx import TensorProto
+from torch.nn import functional
 
 from .. import __version__
 from ..quantization.layers import DistanceLayer, PoolingLayer, WeightedLayer
@@ -20,8 +21,11 @@ _HALVES_UP = 2.0**-14  # of a unit: ONNX rounds halves to even numbers
 def integer_interface(network: IntegerNetwork, *, preprocess: bool) -> Interface:
     """Return what goes in and comes out of an integer network: pixels, and logits or probabilities."""
     generator = torch.Generator("cpu").manual_seed(0)
-    images = torch.randint(256, (2, *network.image_shape), dtype=torch.uint8, generator=generator, device="cpu")
-    results = torch.from_numpy(network.run(images)["output"]).double() * network.layers[-1].output_scale
+    channels, side = network.image_shape[0], network.preprocess.without_border().image_size
+    size = 2, channels, side, side
+    images = torch.randint(256, size, dtype=torch.uint8, generator=generator, device="cpu")
+    bordered = functional.pad(images, (network.preprocess.padding,) * 4)
+    results = torch.from_numpy(network.run(bordered)["output"]).double() * network.layers[-1].output_scale
     results = (results.softmax(1) if preprocess else results).float()
     metadata = {
         "architecture": network.architecture,
@@ -40,7 +44,8 @@ def integer_graph(network: IntegerNetwork, *, preprocess: bool) -> Graph:
     """Return the graph of an integer network."""
     graph = Graph()
     scales = np.full(len(network.zero_point), network.input_scale)
-    x, features = _dequantized(graph, INPUT, INPUT, scales, network.zero_point, axis=1), False
+    pixels = _bordered(graph, network.preprocess.padding)
+    x, features = _dequantized(graph, INPUT, pixels, scales, network.zero_point, axis=1), False
     for layer in network.layers:
         if isinstance(layer, WeightedLayer):
             if layer.kind == "dense" and not features:
@@ -54,6 +59,14 @@ def integer_graph(network: IntegerNetwork, *, preprocess: bool) -> Graph:
         graph.node("Softmax", "softmax", x, axis=1) if preprocess else x, "probabilities" if preprocess else "logits"
     )
     return graph
+
+
+def _bordered(graph: Graph, width: int) -> str:
+    """Add the border of the preprocessing, of black pixels."""
+    if not width:
+        return INPUT
+    sides = graph.integers("border.pads", 0, 0, width, width, 0, 0, width, width)
+    return graph.node("Pad", "border", INPUT, sides)
 
 
 def _weighted(graph: Graph, layer: WeightedLayer, x: str) -> str:

@@ -16,6 +16,7 @@ from ..data.preprocess import Preprocess
 from ..models.classifier import ImageClassifier
 from ..models.pretrained import unwrapped
 from ..models.structure import check_weights_are_stored
+from ..quantization.aware import QuantizationAware
 from ..weights.bundle import Pretrained
 
 Source: TypeAlias = Pretrained | nn.Module
@@ -125,6 +126,11 @@ def as_program(source: Source, *, preprocess: bool) -> Program:
         raise ValueError(
             f"a {type(network).__name__} does not know its preprocessing; expected a lenet5.Pretrained, such as"
             " lenet5.Pretrained(model, preprocess, {})"
+        )
+    if isinstance(network, QuantizationAware):
+        raise ValueError(
+            "a QuantizationAware network rounds its weights at every call; convert it to integers first:"
+            " lenet5.quantization.convert(network)"
         )
     check_weights_are_stored(network, "exported")
     module: nn.Module = copy.deepcopy(network)

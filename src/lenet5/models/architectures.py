@@ -4,6 +4,7 @@ A later class of the same name replaces an earlier one, as when a notebook's cel
 package: a class from elsewhere that shares its name is named with its module, as in "__main__.LeNet5".
 """
 
+import importlib
 import inspect
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 ARCHITECTURES: dict[str, type[Any]] = {}
 """The latest class of each name."""
 
+_ABOVE = {"QuantizationAware": "quantization.aware"}  # classes of rooms above, imported when a folder names them
 _PACKAGE = __name__.partition(".")[0]
 
 
@@ -42,6 +44,8 @@ def find_architecture(name: object, preferred: type[Any] | None = None) -> type[
         renamed = architecture_name(preferred) != own and str(name).endswith(f".{own}")
         if renamed or name in {architecture_name(base) for base in preferred.__mro__}:
             return preferred
+    if name in _ABOVE and name not in ARCHITECTURES:
+        importlib.import_module(f"{_PACKAGE}.{_ABOVE[str(name)]}")  # which registers the class
     return ARCHITECTURES.get(str(name))
 
 

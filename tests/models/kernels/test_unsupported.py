@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.data import TensorDataset
 
-from lenet5 import LeNet5
+from lenet5 import LeNet5, Trainer, TrainerConfig
 from lenet5.models.kernels import lenet5
 
 RunsKernel = Callable[[nn.Module, Tensor], bool]
@@ -63,6 +64,14 @@ def test_kernel_does_not_run_for_unsupported_networks_and_images(
     model, images = make()
     assert not runs_kernel(model, images)
     assert model(images).shape == (len(images), 10)
+
+
+@pytest.mark.parametrize("arguments", [{"image_size": 20}, {"image_size": 64, "in_channels": 3, "pooling": "avg"}])
+def test_networks_of_other_sizes_train_layer_by_layer(arguments: dict[str, Any]) -> None:
+    model = build(**arguments)
+    assert model.fused_gradients(nn.functional.cross_entropy) is None
+    data = TensorDataset(torch.rand(8, *model.image_shape), torch.arange(8))
+    assert len(Trainer(model, TrainerConfig(max_epochs=1, batch_size=4, device="cpu")).fit(data)) == 1
 
 
 def test_kernel_refuses_images_that_fail_the_checks_of_call() -> None:

@@ -160,7 +160,7 @@ def layer_by_layer(images: Tensor, w1: Tensor, b1: Tensor, w3: Tensor, b3: Tenso
 
 def describe(model: LeNet5) -> tuple[Network, Any] | None:
     """Return a model as C sees it, and the function of C; None if the kernel does not apply."""
-    compiled, plan = library(), NETWORKS.get(model) if model.image_size in _FIRST else None
+    compiled, plan = library(), NETWORKS.get(model)
     if compiled is None or plan is None:
         return None
     return Network.of_plan(plan, model.image_shape), compiled.logits
@@ -287,7 +287,7 @@ def _have_settings(parts: list[Any], names: Sequence[str], size: int) -> bool:
         [*map(type, parts)] == types
         and activation in ACTIVATIONS
         and pooling in _DEFAULTS
-        and lib.convolution_settings(parts[1]) == _FIRST[size]
+        and lib.convolution_settings(parts[1]) == _FIRST.get(size)
         and lib.convolution_settings(parts[5]) == lib.UNPADDED
         and all(_SETTINGS[type(part)](part) == _DEFAULTS[type(part)] for part in parts if type(part) in _SETTINGS)
     )
