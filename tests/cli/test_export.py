@@ -34,7 +34,7 @@ def test_export_writes_to_the_current_folder_by_default(
     [
         (["--format", "onxn"], "there is no 'onxn' (did you mean 'onnx'?); expected one of: onnx, pt2"),
         (["--format", "pt2", "--opset", "18"], "--opset does not apply to the format pt2, only to: onnx"),
-        ([], "Missing option '--format'"),
+        ([], "Missing option '--format'. Choose from: onnx, pt2, "),
         (["--format", "onnx", "--opset", "12"], "opset is 12; expected an integer from 13"),
         (["--format", "onnx", "--prefix", "net"], "--prefix does not apply to the format onnx, only to: c"),
         (["--format", "c", "--prefix", "my-net"], "the prefix is 'my-net'; expected 1 to 31 letters"),

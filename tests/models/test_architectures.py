@@ -82,6 +82,11 @@ def test_base_loads_the_folder_of_a_subclass(tmp_path: Path) -> None:
     assert type(lenet5.LeNet5.from_pretrained(tmp_path)) is own
 
 
+def test_other_network_is_named_before_its_arguments() -> None:
+    with pytest.raises(ValueError, match="holds the architecture LeNet5Original; expected LeNet5"):
+        lenet5.LeNet5.from_pretrained("original_mnist_v1", in_channels=1)
+
+
 def test_unrelated_class_is_refused(tmp_path: Path) -> None:
     lenet5.CaffeLeNet().save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="holds the architecture CaffeLeNet; expected LeNet5"):

@@ -142,7 +142,8 @@ def _one_sentence() -> Iterator[None]:
     except click.exceptions.NoArgsIsHelpError:
         raise
     except click.UsageError as error:
-        raise Failure(f"{error.format_message()}{_setting_hint(error)}") from error
+        message = " ".join(error.format_message().split())  # click puts each choice of a missing option on its own line
+        raise Failure(f"{message}{_setting_hint(error)}") from error
 
 
 def _setting_hint(error: click.UsageError) -> str:

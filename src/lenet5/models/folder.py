@@ -103,6 +103,8 @@ class WeightsFolder:
         if found is None or not isinstance(arguments, dict):
             known = ", ".join(sorted(ARCHITECTURES))
             raise ValueError(f"{self.path / CONFIG} names the architecture {name!r}; expected one of: {known}")
+        if architecture is not None and not issubclass(found, architecture):
+            raise ValueError(f"{self.path} holds the architecture {found.__name__}; expected {architecture.__name__}")
         sketch = self._build(found, arguments, "meta")
         limit = None if sketch is None else storage.tensors_limit(sketch.state_dict())
         data = storage.read_member(self.tensors, str(self.config.get("sha256")), limit=limit)

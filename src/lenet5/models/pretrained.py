@@ -213,10 +213,7 @@ class PretrainedModel(nn.Module):
         check_options(hub, Download, "from_pretrained")
         changes = {"num_classes": num_classes, "in_channels": in_channels}
         given = {name: value for name, value in changes.items() if value is not None}
-        model = WeightsFolder.read(source, lambda folder: folder.load(cls, **given), hub)
-        if not isinstance(model, cls):
-            raise ValueError(f"{source} holds the architecture {type(model).__name__}; expected {cls.__name__}")
-        return model
+        return cast("Self", WeightsFolder.read(source, lambda folder: folder.load(cls, **given), hub))
 
     def adapt(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:  # noqa: ARG002 (subclasses use them)
         """Fit the tensors of a model with other arguments to this one, for `from_pretrained`; this class cannot."""
