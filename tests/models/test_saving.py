@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import lenet5
-from lenet5 import LeNet5, storage
+from lenet5 import LeNet5, Preprocess, storage
 from lenet5.models import load_model
 
 if TYPE_CHECKING:
@@ -59,3 +59,17 @@ def test_weights_left_by_a_kill_are_read_without_writing(tmp_path: Path, faults:
     assert saved_by(new, tmp_path / "model.safetensors")
     assert lenet5.load(tmp_path).classes == ("0", "1", "2")
     assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        ({"preprocess": Preprocess(image_size=32)}, r"prepares images \(1, 32, 32\); expected \(1, 28, 28\)"),
+        ({"preprocess": {"channels": 3}}, r"prepares images \(3, 28, 28\); expected \(1, 28, 28\)"),
+        ({"meta": {"categories": ["a", "b"]}}, "names 2 categories; expected 10"),
+    ],
+)
+def test_what_could_not_be_loaded_is_not_saved(extra: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        LeNet5().save_pretrained(tmp_path / "new", **extra)
+    assert not list(tmp_path.iterdir())

@@ -159,7 +159,7 @@ def test_bundled_configuration_contains_no_path(weights: PretrainedWeights) -> N
     ("preprocess", "message"),
     [
         (None, "does not describe its preprocessing; expected 'preprocess' in its config.json"),
-        ({"image_size": 0}, "does not describe its preprocessing: image_size is 0; expected an integer of at least 1"),
+        ({"std": 0}, "does not describe its preprocessing: mean is 0.1307 and std is 0; expected"),
         ({"colour": True}, "does not describe its preprocessing: .*colour"),
     ],
 )

@@ -16,7 +16,7 @@ from .architectures import architecture_name, construct, register
 from .card import CARD, is_generated, model_card, write_card
 from .folder import CONFIG, TENSORS, WeightsFolder, assign_tensors, check_entries, check_tensors
 from .hub import Download, Upload, check_options, upload
-from .structure import check_structure
+from .structure import check_fit, check_structure
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -110,7 +110,7 @@ class PretrainedModel(nn.Module):
         ------
         ValueError
             `directory` is a file, or the model is not what its constructor's arguments describe: a layer was replaced,
-            added, pruned or parametrized.
+            added, pruned or parametrized. Or the preprocessing or the class names do not fit it.
         TypeError
             There is no such argument. Entries of your own belong into `meta`.
         """
@@ -279,6 +279,7 @@ def model_files(
     }
     sealed = storage.sealed(config)
     check_entries(sealed, Path(CONFIG))
+    check_fit(model, sealed.get("preprocess") or {}, (sealed.get("meta") or {}).get("categories"), CONFIG)
     return {CONFIG: storage.json_bytes(sealed), TENSORS: tensors}
 
 

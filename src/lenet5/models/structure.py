@@ -1,7 +1,7 @@
 """Whether a module is what its constructor's arguments describe, so that a weights folder can rebuild it."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -56,6 +56,17 @@ def check_weights_are_stored(model: nn.Module, purpose: str) -> None:
                 f"{type(model).__name__} cannot be {purpose}: {path} computes its weights at every call; call {remedy}"
                 " first"
             )
+
+
+def check_fit(model: nn.Module, preprocess: Mapping[str, Any], categories: Sequence[str] | None, place: str) -> None:
+    """Raise ValueError unless preprocessing and class names fit a network, if it says what it takes and returns."""
+    channels, side, _ = shape = getattr(model, "image_shape", (None,) * 3)
+    size = preprocess.get("image_size", side)
+    if channels is not None and (found := (preprocess.get("channels", channels), size, size)) != shape:
+        raise ValueError(f"{place} prepares images {found}; expected {shape}, as the network does")
+    num_classes = getattr(model, "num_classes", None)
+    if categories and num_classes is not None and len(categories) != num_classes:
+        raise ValueError(f"{place} names {len(categories)} categories; expected {num_classes}")
 
 
 def _warn_of_replaced_methods(model: nn.Module) -> None:

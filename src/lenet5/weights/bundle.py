@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
 import numpy as np
@@ -17,6 +17,7 @@ from ..inference import Predictions, predict
 from ..models.classifier import ImageClassifier
 from ..models.hub import Download, Upload, check_options
 from ..models.pretrained import PretrainedModel, WeightsFolder
+from ..models.structure import check_fit
 from ..runtime.device import Device
 from ..storage import StrPath
 from .catalogue import LeNet5_Weights, folder_meta, meta_html, read_preprocess
@@ -168,16 +169,5 @@ def _load(folder: WeightsFolder) -> Pretrained:
     assert isinstance(model, PretrainedModel)
     meta = folder_meta(folder)
     if isinstance(model, ImageClassifier):
-        _check_fit(folder, preprocess, meta.get("categories"), model)
+        check_fit(model, asdict(preprocess), meta.get("categories"), str(folder.path))
     return Pretrained(model, preprocess, meta)
-
-
-def _check_fit(
-    folder: WeightsFolder, preprocess: Preprocess, categories: list[str] | None, model: ImageClassifier
-) -> None:
-    """Raise ValueError unless preprocessing and class names fit the network."""
-    shape = (preprocess.channels, preprocess.image_size, preprocess.image_size)
-    if shape != model.image_shape:
-        raise ValueError(f"{folder.path} prepares images {shape}; expected {model.image_shape}, as the network does")
-    if categories and len(categories) != model.num_classes:
-        raise ValueError(f"{folder.path} names {len(categories)} categories; expected {model.num_classes}")
