@@ -57,9 +57,9 @@ def examples(session: nox.Session) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     (folder / "pyrightconfig.json").write_text('{"typeCheckingMode": "basic"}', encoding="utf-8")
-    for page in [Path("README.md"), *Path("docs").glob("*.md")]:
+    for page in [Path("README.md"), *Path("docs").rglob("*.md")]:
         blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
-        (folder / f"{page.stem}_page.py").write_text("\n".join(blocks), encoding="utf-8")
+        (folder / f"{'_'.join(page.with_suffix('').parts)}_page.py").write_text("\n".join(blocks), encoding="utf-8")
     return folder
 
 

@@ -3,11 +3,11 @@
     python benchmarks/model_card.py NAME --data mnist --root DIR --seeds SEEDS.csv
         [--corruptions CSV] [--run RUN] [--held-out WEIGHTS] [--choice TEXT]
 
-completes `.meta` in the folder of the weights, and writes docs/model_cards/NAME.md with the same content and two
-figures. SEEDS.csv comes from benchmarks/seeds.py, CSV from benchmarks/corruptions.py. With --run, the weights of that
-run are first copied into the folder. The threshold for selective classification is chosen on the validation split; its
-coverage and accuracy are measured on the test set. Weights that were trained on all images need --held-out: weights of
-the same recipe and seed that were trained without the validation split, with which the threshold is chosen.
+completes `.meta` in the folder of the weights, and writes docs/results/model_cards/NAME.md with the same content and
+two figures. SEEDS.csv comes from benchmarks/seeds.py, CSV from benchmarks/corruptions.py. With --run, the weights of
+that run are first copied into the folder. The threshold for selective classification is chosen on the validation split;
+its coverage and accuracy are measured on the test set. Weights that were trained on all images need --held-out: weights
+of the same recipe and seed that were trained without the validation split, with which the threshold is chosen.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from lenet5.models import WeightsFolder, load_model, save_model
 from lenet5.recipes import RECIPES
 from lenet5.weights import PretrainedWeights
 
-WEIGHTS, CARDS = Path("src/lenet5/weights"), Path("docs/model_cards")
+WEIGHTS, CARDS = Path("src/lenet5/weights"), Path("docs/results/model_cards")
 LIMITS = {
     "mnist": "The input is one digit, light on dark, in MNIST's format; `lenet5.load_digit` converts photographs."
     " Letters, several digits and empty images also get a prediction, often with high confidence. MNIST was written by"

@@ -1,4 +1,4 @@
-"""Generate docs/results.md from the raw results in benchmarks/results.
+"""Generate docs/results/results.md from the raw results in benchmarks/results.
 
 python benchmarks/results_page.py
 """
@@ -14,7 +14,7 @@ from lenet5 import Augment, TrainerConfig
 from lenet5.recipes import RECIPES
 from model_card import markdown
 
-RESULTS, PAGE = Path("benchmarks/results"), Path("docs/results.md")
+RESULTS, PAGE = Path("benchmarks/results"), Path("docs/results/results.md")
 SEEDS = {
     "record": ("mnist", "mnist_record.csv"),
     "record, validation split held out": ("mnist", "mnist_record_55000.csv"),
@@ -181,7 +181,7 @@ def integer_networks() -> str:
         " post-training quantisation, calibrated with 1,024 images, and quantisation-aware training for"
         f" {trained['epochs'].iloc[0]} epochs with a learning rate of {trained['lr'].iloc[0]:g}, one seed. The way to"
         " calibrate and the learning rate were chosen on the validation split, which is a part of what `mnist_v2` was"
-        " trained on. [Integer inference](bridges/integers.md) shows how to make them."
+        " trained on. [Integer inference](../bridges/integers.md) shows how to make them."
     )
     return f"## Integer networks\n\n{text}\n\n{markdown(pd.DataFrame(rows))}"
 

@@ -44,7 +44,7 @@ def disconnect() -> None:
 
 
 def command(*torchrun: str) -> list[str]:
-    """Return the command of docs/scaling.md that trains under torchrun, or without torchrun if there are no options."""
+    """Return the command of docs/howto/several_processes.md: under torchrun, or without it if there are no options."""
     launcher = ["-m", "torch.distributed.run", *torchrun] if torchrun else []
     train = ["-m", "lenet5", "train", "--device", "cpu", "--epochs", str(EPOCHS), "--out", "run"]
     return [sys.executable, *launcher, *train]

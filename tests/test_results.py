@@ -31,7 +31,7 @@ def test_results_page_is_generated_from_the_raw_results(tmp_path: Path, monkeypa
     script = import_script("results_page")
     monkeypatch.setattr(script, "PAGE", tmp_path / "results.md")
     script.main()
-    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "results" / "results.md").read_text(encoding="utf-8")
     assert (tmp_path / "results.md").read_text(encoding="utf-8") == page
 
 
@@ -55,7 +55,7 @@ def test_page_of_integer_networks_quotes_the_raw_results() -> None:
 
 @pytest.mark.parametrize("command", [[], *([name] for name in sorted(main.commands))])
 def test_reference_quotes_the_help_of_each_command(command: list[str]) -> None:
-    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "reference" / "index.md").read_text(encoding="utf-8")
     environment = {**os.environ, "COLUMNS": "120"}
     program = [sys.executable, "-m", "lenet5", *command, "--help"]
     assert subprocess.run(program, capture_output=True, text=True, check=True, env=environment).stdout in page
