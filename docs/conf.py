@@ -1,24 +1,40 @@
+import os
+import sys
 import typing
+from pathlib import Path
 
 import torch
 
 import lenet5
 
+DOCS = Path(__file__).parent
+sys.path.insert(0, str(DOCS))  # the extensions beside this file
+os.environ["LENET5_REPOSITORY"] = str(DOCS.parent)  # where hidden cells find photographs and measured results
+
 project = "lenet5"
 author = "The lenet5 developers"
 version = release = lenet5.__version__
 
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+extensions = [
+    "code_blocks",
+    "mathml",
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+]
 exclude_patterns = ["_build"]
 default_role = "literal"
 myst_heading_anchors = 3
 
-nb_execution_mode = "force"  # run the examples of the pages about bridges
+nb_execution_mode = "force"  # run the code of all pages
 nb_execution_raise_on_error = True
 nb_execution_in_temp = True
 nb_execution_timeout = 300  # seconds
 nb_merge_streams = True
 nb_output_stderr = "remove"  # warnings, which name files of the machine that builds the pages
+nb_ipywidgets_js = {}  # which would be loaded from another site
 
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
@@ -29,6 +45,10 @@ napoleon_google_docstring = False
 python_use_unqualified_type_names = True
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
+html_math_renderer = "mathml"
+copybutton_selector = "div:not(.output):not(.highlight-text) > div.highlight > pre"  # commands and code, no output
 html_title = f"lenet5 {release}"
 html_show_copyright = False
 
