@@ -47,6 +47,11 @@ def markdown(table: pd.DataFrame) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
+def not_run(command: str) -> str:
+    """Format a command that trains."""
+    return f"```{{not-run}} shell\n:because: it needs the data, and trains until the end\n\n{command}\n```"
+
+
 def calibration_floor(probabilities: npt.NDArray[np.float64], draws: int = 100) -> tuple[float, float]:
     """Return mean and standard deviation of the calibration error of a perfectly calibrated model.
 
@@ -153,7 +158,7 @@ def page(member: PretrainedWeights) -> str:
         (
             f"`{config['architecture']}`, {meta['num_params']:,} parameters, trained on"
             f" {meta['data']}. Selected from {seeds['num']} seeds: {seeds['choice']}. Training command:"
-            f"\n\n```shell\n{meta['recipe']}\n```"
+            f"\n\n{not_run(meta['recipe'])}"
         ),
         markdown(pd.DataFrame(table.items(), columns=["metric", "test set"])),
         "## Metrics by class",

@@ -12,7 +12,7 @@ from scipy import stats
 
 from lenet5 import Augment, TrainerConfig
 from lenet5.recipes import RECIPES
-from model_card import markdown
+from model_card import markdown, not_run
 
 RESULTS, PAGE = Path("benchmarks/results"), Path("docs/results/results.md")
 SEEDS = {
@@ -121,7 +121,7 @@ def by_seed(title: str) -> str:
     if remark:
         return f"### `{recipe}`{comma}{remark}\n\n{markdown(rows)}"
     command = f"python benchmarks/seeds.py --recipe {recipe} --data {data} --root DIR --runs RUNS --results FILE"
-    code = "```text\n" + "\n".join(settings) + "\n```\n\n```shell\n" + command + "\n```"
+    code = "```text\n" + "\n".join(settings) + "\n```\n\n" + not_run(command)
     return f"### `{recipe}`\n\n{code}\n\n{markdown(rows)}"
 
 

@@ -16,7 +16,8 @@ from sphinx.transforms import SphinxTransform
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata, OptionSpec
 
-_MAGIC = "%%bash -e\n"  # IPython's own way to run a cell in a shell, up to the first command that fails
+# IPython's own way to run a cell in a shell, up to the first command that fails; with errors, as a terminal shows them
+_MAGIC = "%%bash -e\nexec 2>&1\n"
 _SHELL_CELL = re.compile(r"^(```+)\{code-cell\} shell\n((?::.*\n)+|---\n(?:.*\n)*?---\n)?\n?", re.MULTILINE)
 
 
@@ -33,7 +34,7 @@ def _add_magic(_app: Sphinx, _page: str, source: list[str]) -> None:
 
 
 class _ShowShell(SphinxTransform):
-    """Show shell commands as such, without the line that runs them."""
+    """Show shell commands as such, without the lines that run them."""
 
     default_priority = 400
 

@@ -11,6 +11,8 @@ DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS))  # the extensions beside this file
 os.environ["LENET5_REPOSITORY"] = str(DOCS.parent)  # where hidden cells find photographs and measured results
 
+os.environ["PYTHONUNBUFFERED"] = "1"  # what a command prints is shown in its order
+
 project = "lenet5"
 author = "The lenet5 developers"
 version = release = lenet5.__version__
