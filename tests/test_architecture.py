@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FROM_ABOVE = [
     ("storage", "import lenet5.models"),
-    ("plots/figures", "import lenet5.metrics.report"),
+    ("plots/curves", "import lenet5.metrics.report"),
     ("models/lenet5", "import lenet5.data"),
     ("data/loader", "import lenet5.metrics"),
     ("metrics/report", "import lenet5.training.history"),

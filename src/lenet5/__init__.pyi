@@ -4,6 +4,7 @@ from . import inspection as inspection
 from . import instruments as instruments
 from . import metrics as metrics
 from . import models as models
+from . import plots as plots
 from . import training as training
 from . import weights as weights
 from .data import Augment as Augment

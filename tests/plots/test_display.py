@@ -17,8 +17,8 @@ from matplotlib.backend_bases import FigureManagerBase
 from matplotlib.figure import Figure
 
 from lenet5 import Evaluation, History, LRSearch
+from lenet5.plots import plot_images
 from lenet5.plots.display import new_figure, panels, to_png
-from lenet5.plots.figures import plot_images
 
 HISTORY = History([{"epoch": 1, "train_loss": 0.5, "val_loss": 0.4, "val_accuracy": 0.9}], best_epoch=1)
 SEARCH = LRSearch((0.1, 1.0), (2.0, 1.0), 0.5)

@@ -10,8 +10,8 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
+from lenet5.plots import plot_confusion_matrix
 from lenet5.plots.display import to_png
-from lenet5.plots.figures import plot_confusion_matrix
 from lenet5.plots.style import default_style
 
 PROGRAM = """

@@ -136,7 +136,7 @@ def _latex(table: pd.DataFrame) -> str:
 def _plot(file: Path, runs: tuple[str, ...]) -> None:
     import pandas as pd
 
-    from ..plots.comparison import plot_comparison
+    from ..plots import plot_comparison
     from ..plots.display import to_png
     from ..plots.style import default_style
     from ..storage import write_file

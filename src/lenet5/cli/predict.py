@@ -121,8 +121,8 @@ def _print_predictions(
 
 def _plot(file: Path, paths: list[Path], batch: Any, probabilities: Any, pretrained: lenet5.Pretrained) -> None:
     from ..photo.digit import thumbnail
+    from ..plots import plot_predictions
     from ..plots.display import to_png
-    from ..plots.figures import plot_predictions
     from ..plots.style import default_style
     from ..storage import write_file
 

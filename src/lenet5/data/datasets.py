@@ -238,7 +238,7 @@ class ImageDataset(Dataset[tuple[Tensor, Tensor]]):
         ValueError
             The dataset is empty, or `num_images` is not a positive integer.
         """
-        from ..plots.figures import plot_images
+        from ..plots import plot_images
 
         num_images = check_integer("num_images", num_images, least=1)
         if not len(self):

@@ -23,8 +23,7 @@ from ..training.state import TrainingState
 from ..training.trainer import Trainer
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from ..plots.display import Figure, GivenAxes
 
 _SMOOTHING = 0.9  # decay of the moving average of the loss
 _DIVERGED = 4  # stop when the smoothed loss exceeds its minimum by this factor
@@ -53,8 +52,8 @@ class LRSearch:
     @overload
     def plot(self) -> Figure: ...
     @overload
-    def plot(self, *, ax: Axes) -> Axes: ...
-    def plot(self, *, ax: Axes | None = None) -> Figure | Axes:
+    def plot(self, *, ax: GivenAxes) -> GivenAxes: ...
+    def plot(self, *, ax: GivenAxes | None = None) -> Figure | GivenAxes:
         """Plot the loss by learning rate, and mark the suggestion.
 
         Parameters
@@ -67,10 +66,9 @@ class LRSearch:
         Figure or Axes
             The new figure, which notebooks display, or `ax`.
         """
-        from ..plots.figures import plot_lr_search
+        from ..plots import plot_lr_search
 
-        figure = plot_lr_search(self.lrs, self.losses, self.suggestion, ax)
-        return figure if ax is None else ax
+        return plot_lr_search(self.lrs, self.losses, self.suggestion, ax=ax)
 
 
 class _Recorder(Callback):

@@ -13,11 +13,12 @@ import numpy.typing as npt
 from .. import notebook
 from . import functions
 from .functions import ArrayOrTensor
+from .selective import coverage_curve
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+
+    from ..plots.display import Figure, GivenAxes
 
 
 class ClassMetrics(NamedTuple):
@@ -171,9 +172,9 @@ class Evaluation:
     @overload
     def plot(self) -> Figure: ...
     @overload
-    def plot(self, *, ax: Axes) -> Axes: ...
-    def plot(self, *, ax: Axes | None = None) -> Figure | Axes:
-        """Plot the confusion matrix.
+    def plot(self, *, ax: GivenAxes) -> GivenAxes: ...
+    def plot(self, *, ax: GivenAxes | None = None) -> Figure | GivenAxes:
+        """Plot the confusion matrix; see `lenet5.plots.plot_confusion_matrix`.
 
         Parameters
         ----------
@@ -185,13 +186,42 @@ class Evaluation:
         Figure or Axes
             The new figure, which notebooks display, or `ax`.
         """
-        from ..plots.figures import plot_confusion_matrix
+        from ..plots import plot_confusion_matrix
 
-        figure = plot_confusion_matrix(self.confusion_matrix, self.classes, ax)
-        return figure if ax is None else ax
+        return plot_confusion_matrix(self.confusion_matrix, self.classes, ax=ax)
+
+    @overload
+    def plot_per_class(self) -> Figure: ...
+    @overload
+    def plot_per_class(self, *, ax: GivenAxes) -> GivenAxes: ...
+    def plot_per_class(self, *, ax: GivenAxes | None = None) -> Figure | GivenAxes:
+        """Plot precision, recall and F1 score of every class; see `lenet5.plots.plot_per_class`."""
+        from ..plots import plot_per_class
+
+        return plot_per_class(self.per_class, ax=ax)
+
+    @overload
+    def plot_reliability(self, *, num_bins: int = 15) -> Figure: ...
+    @overload
+    def plot_reliability(self, *, num_bins: int = 15, ax: GivenAxes) -> GivenAxes: ...
+    def plot_reliability(self, *, num_bins: int = 15, ax: GivenAxes | None = None) -> Figure | GivenAxes:
+        """Plot accuracy against confidence, the reliability diagram; see `lenet5.plots.plot_reliability`."""
+        from ..plots import plot_reliability
+
+        return plot_reliability(self.targets, self.probabilities, num_bins=num_bins, ax=ax)
+
+    @overload
+    def plot_coverage(self) -> Figure: ...
+    @overload
+    def plot_coverage(self, *, ax: GivenAxes) -> GivenAxes: ...
+    def plot_coverage(self, *, ax: GivenAxes | None = None) -> Figure | GivenAxes:
+        """Plot accuracy against the fraction of predictions that are accepted; see `lenet5.plots.plot_coverage`."""
+        from ..plots import plot_coverage
+
+        return plot_coverage(coverage_curve(self.targets, self.probabilities), ax=ax)
 
     def plot_mistakes(self, images: ArrayOrTensor, num_images: int = 100) -> Figure:
-        """Plot misclassified images, in order of decreasing confidence.
+        """Plot misclassified images, in order of decreasing confidence; see `lenet5.plots.plot_mistakes`.
 
         Parameters
         ----------
@@ -205,19 +235,8 @@ class Evaluation:
         ValueError
             The number of images differs from the number of targets, or there are no mistakes.
         """
-        from ..plots.figures import plot_images
+        from ..plots import plot_mistakes
 
-        pixels = np.asarray(images)
-        if len(pixels) != len(self):
-            raise ValueError(f"there are {len(pixels)} images and {len(self)} targets; expected equal numbers")
-        confidence = self.probabilities.max(axis=1)
-        wrong = np.flatnonzero(self.predictions != self.targets)
-        if not len(wrong):
-            raise ValueError(f"all {len(self)} images are classified correctly; there are no mistakes to plot")
-        shown = wrong[np.argsort(-confidence[wrong], kind="stable")][:num_images]
-        labels = [
-            f"{self.classes[self.targets[i]]}\nas {self.classes[self.predictions[i]]}\n{confidence[i]:.0%}"
-            for i in shown
-        ]
-        title = f"true class as predicted class: {len(shown)} of {len(wrong)} mistakes"
-        return plot_images(pixels[shown], labels, title)
+        return plot_mistakes(
+            images, self.targets, self.predictions, self.probabilities, self.classes, num_images=num_images
+        )

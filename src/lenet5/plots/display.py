@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from matplotlib import figure
@@ -15,6 +15,7 @@ from matplotlib.backend_bases import FigureManagerBase
 from .. import notebook
 
 AnyAxes: TypeAlias = Axes | Sequence[Axes]
+GivenAxes = TypeVar("GivenAxes", bound=AnyAxes)
 
 
 class Figure(figure.Figure):
@@ -54,15 +55,15 @@ class Figure(figure.Figure):
             warnings.warn(text, stacklevel=2)
 
 
-def new_figure(width: float, height: float) -> figure.Figure:
+def new_figure(width: float, height: float) -> Figure:
     """Create a figure, sized in inches."""
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def panels(
-    width: float, height: float, num_panels: int = 1, ax: AnyAxes | None = None
-) -> tuple[figure.Figure, list[Axes]]:
-    """Create a figure, sized in inches, with panels side by side. Or return the given axes, and their figure.
+    width: float, height: float, num_panels: int = 1, ax: AnyAxes | None = None, *, stacked: bool = False
+) -> tuple[Figure, list[Axes]]:
+    """Create a figure, sized in inches, with panels side by side or stacked. Or return the given axes and their figure.
 
     Raises
     ------
@@ -71,11 +72,15 @@ def panels(
     """
     if ax is None:
         new = new_figure(width, height)
+        if stacked:  # the first is the figure, and the others explain it
+            ratios = [3] + [1] * (num_panels - 1)
+            return new, list(new.subplots(num_panels, 1, squeeze=False, height_ratios=ratios)[:, 0])
         return new, list(new.subplots(1, num_panels, squeeze=False)[0])
     axes = np.ravel(np.asarray(ax, object)).tolist()
     if not 1 <= len(axes) <= num_panels or not all(isinstance(item, Axes) for item in axes):
         raise ValueError(f"ax is {ax!r}; expected matplotlib Axes, {num_panels} at most")
-    return axes[0].figure, axes
+    owner: Any = axes[0].figure  # of matplotlib's own class, and never returned to the user
+    return owner, axes
 
 
 def to_png(figure: figure.Figure, *, dpi: int = 120) -> bytes:

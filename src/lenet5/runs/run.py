@@ -24,8 +24,8 @@ from ..inference import evaluate
 from ..metrics.calibration import temperature
 from ..metrics.report import Evaluation
 from ..models.pretrained import PretrainedModel, WeightsFolder, save_model
+from ..plots.curves import plot_errors
 from ..plots.display import to_png
-from ..plots.figures import plot_errors
 from ..plots.style import default_style
 from ..recipes.catalogue import RECIPES, Recipe
 from ..training.callbacks import Callback, ProgressBar
@@ -35,7 +35,7 @@ from ..training.trainer import Trainer
 from .settings import CONFIG, REPORT, RunSettings
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from ..plots.display import Figure
 
 _LARGE = 10_000  # training images, validation included, from which the recipe "standard" is the default
 _REPORTED = ("accuracy", "accuracy_interval", "loss", "expected_calibration_error", "num_examples")

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, TypeAlias, overload
 
 from .. import notebook
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
 
-    from ..plots.display import AnyAxes
-
-GivenAxes = TypeVar("GivenAxes", bound="AnyAxes")
-
+    from ..plots.display import Figure, GivenAxes
 
 Row: TypeAlias = dict[str, float]
 """The metrics of one epoch. Validation entries are absent without validation data; callbacks may add entries."""
@@ -96,12 +92,11 @@ class History:
         ValueError
             The history is empty, or `ax` is no such axes.
         """
-        from ..plots.figures import plot_curves
+        from ..plots import plot_curves
 
         if not self.rows:
             raise ValueError("the history is empty; call Trainer.fit first")
-        figure = plot_curves(self.to_frame(), self.best_epoch, ax, kept_epoch=self.kept_epoch)
-        return figure if ax is None else ax
+        return plot_curves(self.to_frame(), self.best_epoch, ax=ax, kept_epoch=self.kept_epoch)
 
     def _repr_html_(self) -> str:
         best = "" if self.best_epoch is None else f", best epoch {self.best_epoch}"

@@ -1,0 +1,17 @@
+from .architecture import plot_architecture as plot_architecture
+from .classes import plot_confusion_matrix as plot_confusion_matrix
+from .classes import plot_per_class as plot_per_class
+from .comparison import plot_comparison as plot_comparison
+from .confidence import plot_coverage as plot_coverage
+from .confidence import plot_reliability as plot_reliability
+from .curves import plot_curves as plot_curves
+from .curves import plot_errors as plot_errors
+from .curves import plot_lr_search as plot_lr_search
+from .display import Figure as Figure
+from .images import plot_images as plot_images
+from .images import plot_mistakes as plot_mistakes
+from .images import plot_predictions as plot_predictions
+from .learned import plot_connection_table as plot_connection_table
+from .learned import plot_filters as plot_filters
+from .learned import plot_prototypes as plot_prototypes
+from .maps import plot_feature_maps as plot_feature_maps
