@@ -21,12 +21,14 @@ extensions = [
     "code_blocks",
     "mathml",
     "myst_nb",
+    "runnable",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
+    "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "examples", "gallery/*.ipynb"]
 default_role = "literal"
 myst_heading_anchors = 3
 
@@ -37,6 +39,20 @@ nb_execution_timeout = 300  # seconds
 nb_merge_streams = True
 nb_output_stderr = "remove"  # warnings, which name files of the machine that builds the pages
 nb_ipywidgets_js = {}  # which would be loaded from another site
+
+sphinx_gallery_conf = {
+    "examples_dirs": "examples",
+    "gallery_dirs": "gallery",
+    "filename_pattern": r"\.py$",
+    "image_scrapers": ("runnable.save_figures",),
+    "reset_modules": (),  # matplotlib's state, which the figures do not use
+    "ignore_repr_types": r"Figure",
+    "abort_on_example_error": True,
+    "show_memory": False,
+    "show_signature": False,
+    "write_computation_times": False,
+    "min_reported_time": 60,  # seconds
+}
 
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True

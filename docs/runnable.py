@@ -1,0 +1,44 @@
+"""An extension of Sphinx for pages that run: the figures of the gallery, and the download links of the notebooks."""
+
+import json
+from pathlib import PurePosixPath
+from typing import Any
+
+from matplotlib.figure import Figure
+from sphinx.application import Sphinx
+from sphinx_gallery.scrapers import figure_rst
+
+_DPI = 100
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register the extension."""
+    app.connect("source-read", offer_download)
+    return {"parallel_read_safe": True}
+
+
+def offer_download(_app: Sphinx, page: str, source: list[str]) -> None:
+    """Add a link to the file below the title of a notebook."""
+    path = PurePosixPath(page)
+    if path.parent.name == "notebooks":
+        notebook = json.loads(source[0])
+        notebook["cells"][0]["source"].append(f"\n\n{{download}}`Download this notebook <{path.name}.ipynb>`")
+        source[0] = json.dumps(notebook)
+
+
+def save_figures(_block: Any, variables: dict[str, Any], config: dict[str, Any]) -> str:
+    """Save the figure that ends a block of an example, in two resolutions, and return its reStructuredText.
+
+    sphinx-gallery itself finds the figures of pyplot alone, and the library draws without pyplot.
+    """
+    value = variables["example_globals"].get(
+        "___"
+    )  # the value of the last expression of this block, or of an older one
+    if not isinstance(value, Figure) or value is variables.get("saved_figure"):
+        return ""
+    variables["saved_figure"] = value
+    path = PurePosixPath(next(variables["image_path_iterator"]))
+    sharp = path.with_stem(f"{path.stem}_2_00x")
+    value.savefig(path, dpi=_DPI)
+    value.savefig(sharp, dpi=2 * _DPI)
+    return str(figure_rst([path], config["src_dir"], srcsetpaths=[{0: path, 2.0: sharp}]))
