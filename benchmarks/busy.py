@@ -49,7 +49,7 @@ def work() -> None:
             lenet5.predict(model, data)
             return
         loader = lenet5.TensorLoader(data, batch_size=int(task.rpartition(" ")[2]), shuffle=True)
-        lenet5.Trainer(model, lenet5.TrainerConfig(max_epochs=1, device="cpu")).fit(loader)
+        lenet5.Trainer(model, lenet5.TrainerConfig(max_epochs=1, device="cpu", progress=False)).fit(loader)
 
     for task in TASKS:
         run(task)

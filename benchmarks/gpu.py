@@ -43,7 +43,7 @@ def time_epochs(train: Any) -> list[dict[str, Any]]:
     for precision, cuda_graph in cases:
         for size in (64, 128, 192, 256, 512, 1024):
             config = TrainerConfig(
-                max_epochs=1, batch_size=size, device="cuda", precision=precision, cuda_graph=cuda_graph
+                max_epochs=1, batch_size=size, device="cuda", precision=precision, cuda_graph=cuda_graph, progress=False
             )
             times = [fit(train, config)[1] for _ in range(4)][1:]
             rows.append({"precision": precision, "cuda_graph": cuda_graph, "batch_size": size, "epoch_s": times})

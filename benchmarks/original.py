@@ -106,7 +106,7 @@ def time_kernel() -> float:
 
 def time_step(model: lenet5.LeNet5Original, train: lenet5.ImageDataset) -> float:
     """Return the time of one training step with one image, in microseconds."""
-    config = lenet5.TrainerConfig(max_epochs=1, batch_size=1, device="cpu")
+    config = lenet5.TrainerConfig(max_epochs=1, batch_size=1, device="cpu", progress=False)
     schedule = lenet5.SDLMSchedule(train, [1e-5], num_patterns=1)
     trainer = lenet5.Trainer(model, config, callbacks=[schedule], loss_fn=lenet5.MAPLoss(), optimizer=lenet5.SDLM)
     begin = time.perf_counter()

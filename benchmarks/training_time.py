@@ -65,7 +65,7 @@ def trainer_fit(model: nn.Module, loader: TensorLoader, config: TrainerConfig) -
 
 def compare(build_model: BuildModel, loader: TensorLoader, rounds: int) -> tuple[list[float], list[float]]:
     """Return the seconds per step in each round, of the minimal loop and of the Trainer, after one warm-up round."""
-    config = TrainerConfig(max_epochs=1, batch_size=loader.batch_size, device="cpu")
+    config = TrainerConfig(max_epochs=1, batch_size=loader.batch_size, device="cpu", progress=False)
     seconds: dict[Callable[..., None], list[float]] = {minimal_loop: [], trainer_fit: []}
     for number in range(rounds + 1):
         models = []
@@ -113,8 +113,8 @@ def train_case(images: int, epochs: int) -> None:
     data = random_images(images)
     val = data.select(slice(500))
     with tempfile.TemporaryDirectory() as folder:
-        config = TrainerConfig(max_epochs=epochs, batch_size=256, device="cpu", checkpoint_dir=folder)
-        Trainer(LeNet5(), TrainerConfig(max_epochs=1, device="cpu")).fit(val, val)  # warm-up
+        config = TrainerConfig(max_epochs=epochs, batch_size=256, device="cpu", checkpoint_dir=folder, progress=False)
+        Trainer(LeNet5(), TrainerConfig(max_epochs=1, device="cpu", progress=False)).fit(val, val)  # warm-up
         begin = time.perf_counter()
         Trainer(LeNet5(), config).fit(data, val)
         seconds = time.perf_counter() - begin
@@ -187,7 +187,9 @@ def measure_schedules(arguments: argparse.Namespace) -> None:
     seconds = epoch_seconds(train, arguments.rounds)
     rows = []
     for size, epochs, lr in SCHEDULES:
-        config = dataclasses.replace(RECIPES["fast"].config, max_epochs=epochs, batch_size=size, lr=lr, device="cpu")
+        config = dataclasses.replace(
+            RECIPES["fast"].config, max_epochs=epochs, batch_size=size, lr=lr, device="cpu", progress=False
+        )
         reached = accuracies(train, val, config, arguments.seeds)
         ours, theirs = np.array(seconds[f"Lenet5 {size}"]), np.array(seconds[f"PyTorch {size}"])
         times = epochs * np.median(ours), epochs * np.median(theirs)

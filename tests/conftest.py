@@ -93,7 +93,7 @@ def displayed(monkeypatch: pytest.MonkeyPatch) -> list[object]:
         return SimpleNamespace(update=values.append)
 
     importlib.import_module("IPython.display")
-    monkeypatch.setattr("IPython.get_ipython", lambda: SimpleNamespace(kernel=object()))
+    monkeypatch.setattr("IPython.get_ipython", lambda: SimpleNamespace(kernel=object(), execution_count=3))
     monkeypatch.setattr("IPython.display.display", display)
     return values
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import lenet5
-from lenet5 import Evaluation, History, ImageDataset, LRSearch, Predictions, ProgressBar, Trainer, notebook
+from lenet5 import Evaluation, History, ImageDataset, LRSearch, Predictions, Trainer, notebook
 
 if TYPE_CHECKING:
     from lenet5 import DataSplits
@@ -132,15 +132,6 @@ def test_trained_trainer_shows_its_history(digits: DataSplits) -> None:
     trainer.fit(digits.train)
     assert repr(trainer) == "<Trainer: LeNet5 on cpu, 1 of 1 epochs>"
     assert "train_loss" in shown(trainer)["text/html"]
-
-
-def test_progress_in_a_notebook_is_one_live_table(
-    digits: DataSplits, displayed: list[object], capsys: pytest.CaptureFixture[str]
-) -> None:
-    config = lenet5.TrainerConfig(max_epochs=2, batch_size=500)
-    history = Trainer(lenet5.LeNet5(), config, callbacks=[ProgressBar()]).fit(digits.train)
-    assert displayed == [history] * 3  # once, and an update after each epoch
-    assert capsys.readouterr() == ("", "")
 
 
 def test_missing_widgets_of_tqdm_are_no_warning() -> None:

@@ -153,7 +153,7 @@ class Lenet5(PyTorch):
         recipe = self.setup
         config = lenet5.TrainerConfig(
             max_epochs=epochs, lr=recipe.lr, warmup=recipe.warmup, weight_decay=recipe.weight_decay,
-            label_smoothing=recipe.label_smoothing, device=recipe.device, seed=seed,
+            label_smoothing=recipe.label_smoothing, device=recipe.device, seed=seed, progress=False,
         )  # fmt: skip
         trainer = lenet5.Trainer(model, config)
         transform = lenet5.Preprocess(mean=MEAN, std=STD)

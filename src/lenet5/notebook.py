@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import html
 import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +22,25 @@ def in_notebook() -> bool:
     """Return True in the kernel of a notebook; False in scripts and in IPython's terminal."""
     get_shell = getattr(sys.modules.get("IPython"), "get_ipython", None)
     return get_shell is not None and getattr(get_shell(), "kernel", None) is not None
+
+
+def current_cell() -> int | None:
+    """Return the number of the cell that runs; None outside a notebook."""
+    number = getattr(sys.modules["IPython"].get_ipython(), "execution_count", None) if in_notebook() else None
+    return number if isinstance(number, int) else None
+
+
+class Markup(NamedTuple):
+    """HTML for a notebook, and the text for frontends without HTML."""
+
+    text: str
+    html: str
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def _repr_html_(self) -> str:
+        return self.html
 
 
 def display(value: object) -> Any:
@@ -37,6 +57,15 @@ def progress_bars() -> Any:
         warnings.simplefilter("ignore")  # tqdm recommends ipywidgets, but tables show the progress without
         from tqdm.auto import tqdm
     return tqdm
+
+
+@functools.cache
+def text_bars() -> Any:
+    """Return a class of tqdm's bars of text, without the thread that tqdm starts to watch slow bars."""
+    progress_bars()  # loads tqdm with care
+    from tqdm.std import tqdm
+
+    return type("TextBar", (tqdm,), {"monitor_interval": 0})
 
 
 @contextlib.contextmanager

@@ -12,7 +12,6 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from lenet5 import LeNet5Classifier, ProgressBar, TrainingState
-from lenet5.sklearn import classifier as module
 
 from .conftest import Array
 
@@ -205,7 +204,7 @@ def test_ctrl_c_raises_and_stores_no_model(pixels: Array, labels: Array, monkeyp
         def on_step_end(self, state: TrainingState) -> None:
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(module, "ProgressBar", Press)
+    monkeypatch.setattr("lenet5.training.progress.ProgressBar", Press)
     classifier = tiny(verbose=True)
     with pytest.raises(KeyboardInterrupt):
         classifier.fit(pixels, labels)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from lenet5 import Callback, ProgressBar, Trainer, TrainingState
+from lenet5 import Callback, Trainer, TrainingState
 from lenet5.training.history import Row
 
 if TYPE_CHECKING:
@@ -106,28 +106,3 @@ def test_should_stop_ends_the_run_after_the_current_step(tiny: Tiny) -> None:
     assert len(history) == 1
     assert trainer.state.finished
     assert not history.interrupted
-
-
-@pytest.mark.parametrize("validated", [True, False])
-def test_progress_bar_writes_one_line_per_epoch_without_a_terminal(
-    tiny: Tiny, validated: bool, capsys: pytest.CaptureFixture[str]
-) -> None:
-    trainer = Trainer(tiny.model(), tiny.config(max_epochs=2), callbacks=[ProgressBar()])
-    history = trainer.fit(tiny.examples(), tiny.examples() if validated else None)
-    output = capsys.readouterr()
-    assert output.out == ""
-    lines = output.err.splitlines()
-    assert len(lines) == 2
-    assert lines[1].startswith(f"epoch 2/2  loss {history[1]['train_loss']:.4f}")
-    assert ("val_accuracy" in lines[1]) == validated
-
-
-def test_progress_bar_is_drawn_on_a_terminal(
-    tiny: Tiny, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    history = Trainer(tiny.model(), tiny.config(max_epochs=2), callbacks=[ProgressBar()]).fit(tiny.examples())
-    text = capsys.readouterr().err
-    assert "epoch 1/2:" in text
-    assert "/3 [" in text
-    assert f"epoch 2/2  loss {history[1]['train_loss']:.4f}\n" in text

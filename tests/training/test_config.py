@@ -46,6 +46,7 @@ REJECTED: list[tuple[str, object, str]] = [
     ("deterministic", None, "True or False"),
     ("compile", 3, "None or the name of a backend"),
     ("cuda_graph", "yes", "None or True or False"),
+    ("progress", "auto", "None or True or False"),
     ("checkpoint_steps", 0, f"None or {COUNT}"),
     ("checkpoint_minutes", -1, "None or a number above 0"),
     ("keep_checkpoints", 0, COUNT),

@@ -44,7 +44,14 @@ def test_resume_rejects_changed_settings(
 
 
 @pytest.mark.parametrize(
-    "changes", [{"keep_checkpoints": 5}, {"checkpoint_steps": 3}, {"checkpoint_minutes": 9.0}, {"cuda_graph": False}]
+    "changes",
+    [
+        {"keep_checkpoints": 5},
+        {"checkpoint_steps": 3},
+        {"checkpoint_minutes": 9.0},
+        {"cuda_graph": False},
+        {"progress": True},
+    ],
 )
 def test_resume_accepts_changed_settings_that_do_not_affect_the_result(
     tiny: Tiny, stopped: TrainerConfig, changes: dict[str, Any]

@@ -82,7 +82,7 @@ def _tasks(place: torch.device) -> tuple[int, list[Task]]:
 
     def fit(size: int) -> None:
         loader = lenet5.TensorLoader(data, batch_size=size, shuffle=True, device=place)
-        lenet5.Trainer(ours, lenet5.TrainerConfig(max_epochs=1, device=str(place))).fit(loader)
+        lenet5.Trainer(ours, lenet5.TrainerConfig(max_epochs=1, device=str(place), progress=False)).fit(loader)
 
     def train(size: int) -> None:
         config, order = lenet5.TrainerConfig(), torch.randperm(NUM_IMAGES, device=place)

@@ -145,7 +145,7 @@ def _search_trainer(trainer: Trainer, recorder: _Recorder, lowest: float, highes
     last, device = recorder.num_steps - 1, str(trainer.device)
     config = replace(
         trainer.config, lr=lowest, max_epochs=recorder.num_steps, device=device, accumulate_steps=1, patience=None,
-        checkpoint_dir=None, ema_decay=None, swa_epochs=None, fast_dev_run=False,
+        checkpoint_dir=None, ema_decay=None, swa_epochs=None, fast_dev_run=False, progress=False,
     )  # fmt: skip
 
     def make_optimizer(parameters: Iterable[nn.Parameter]) -> Optimizer:

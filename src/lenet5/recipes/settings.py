@@ -18,7 +18,8 @@ _Activation: TypeAlias = Literal[
     "ReLU", "Tanh", "Sigmoid", "ELU", "SELU", "GELU", "SiLU", "Mish", "LeakyReLU", "Softplus", "ScaledTanh", "Square"
 ]
 
-_CONFIG = {field.name: field.type for field in fields(TrainerConfig) if field.name not in ("device", "checkpoint_dir")}
+_NOT_OF_A_RECIPE = ("device", "checkpoint_dir", "progress")
+_CONFIG = {field.name: field.type for field in fields(TrainerConfig) if field.name not in _NOT_OF_A_RECIPE}
 SETTINGS: Mapping[str, Any] = {
     **_CONFIG,
     "calibrate": bool,

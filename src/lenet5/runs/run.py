@@ -28,8 +28,9 @@ from ..plots.curves import plot_errors
 from ..plots.display import to_png
 from ..plots.style import default_style
 from ..recipes.catalogue import RECIPES, Recipe
-from ..training.callbacks import Callback, ProgressBar
+from ..training.callbacks import Callback
 from ..training.history import History, Row
+from ..training.progress import ProgressBar
 from ..training.state import TrainingState
 from ..training.trainer import Trainer
 from .settings import CONFIG, REPORT, RunSettings

@@ -20,7 +20,7 @@ from ..runtime.device import Device, resolve_device
 from ..runtime.randomness import seeded
 from ..runtime.threads import shared_processors
 from ..storage import StrPath
-from ..training import History, ProgressBar, Trainer, TrainerConfig
+from ..training import History, Trainer, TrainerConfig
 from .base import BaseEstimator, ClassifierMixin
 from .loss import WeightedLoss
 from .network import build_network, from_arrays, to_arrays
@@ -200,7 +200,7 @@ class LeNet5Classifier(ClassifierMixin, BaseEstimator):
         preprocess = RowPreprocess.of(rows, image_shape, model.image_size)
         train, val = self._batches(rows, targets, preprocess, config)
         loss_fn = None if self.class_weight is None else WeightedLoss.of(self.class_weight, classes, targets)
-        trainer = Trainer(model, config, loss_fn=loss_fn, callbacks=[ProgressBar()] if self.verbose else [])
+        trainer = Trainer(model, config, loss_fn=loss_fn)
         history = trainer.fit(train, val)
         if history.interrupted:
             raise KeyboardInterrupt
@@ -281,7 +281,7 @@ class LeNet5Classifier(ClassifierMixin, BaseEstimator):
         state = np.random.RandomState() if self.random_state is None else check_random_state(self.random_state)
         names = ("max_epochs", "batch_size", "lr", "weight_decay", "patience", "device")
         settings: dict[str, Any] = {name: getattr(self, name) for name in names}
-        return TrainerConfig(**settings, seed=int(state.randint(2**32, dtype=np.uint32)))
+        return TrainerConfig(**settings, seed=int(state.randint(2**32, dtype=np.uint32)), progress=bool(self.verbose))
 
     def _batches(
         self, rows: Array, targets: Array, preprocess: RowPreprocess, config: TrainerConfig

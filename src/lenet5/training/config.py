@@ -159,6 +159,10 @@ class TrainerConfig:
     TensorLoader in a single process, without accumulation, float16 or `compile`. Changes to the structure of the model
     take effect at the next epoch."""
 
+    progress: bool | None = None
+    """Whether `fit` shows a `ProgressBar`. None shows it in a notebook and if stderr is a terminal. A `ProgressBar`
+    among the callbacks is always shown, and takes its place."""
+
     checkpoint_dir: str | os.PathLike[str] | None = None
     """Folder for checkpoints, which are written after each epoch. None for no checkpoints."""
 

@@ -40,13 +40,18 @@ class History:
         or without `restore_best`. None before.
     interrupted
         Whether Ctrl-C or SIGTERM ended the run early.
+    shown_in
+        The number of the notebook's cell that already shows the run as a live table, or None.
     """
+
+    shown_in: int | None
 
     def __init__(self, rows: list[Row] | None = None, best_epoch: int | None = None) -> None:
         self.rows: list[Row] = rows or []
         self.best_epoch = best_epoch
         self.kept_epoch: int | None = None
         self.interrupted = False
+        self.shown_in = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -98,7 +103,10 @@ class History:
             raise ValueError("the history is empty; call Trainer.fit first")
         return plot_curves(self.to_frame(), self.best_epoch, ax=ax, kept_epoch=self.kept_epoch)
 
-    def _repr_html_(self) -> str:
+    def _repr_html_(self) -> str | None:
+        """Return the table; None in a cell whose live table shows the same, so that the notebook shows the text."""
+        if self.shown_in is not None and self.shown_in == notebook.current_cell():
+            return None
         best = "" if self.best_epoch is None else f", best epoch {self.best_epoch}"
         frame = self.to_frame()
         return notebook.table_html(f"{len(self)} epochs{best}", frame.set_index("epoch") if "epoch" in frame else frame)

@@ -18,7 +18,15 @@ from .optimization import Optimization
 from .state import TrainingState
 
 # settings that may change on resume; a different device changes results by rounding only
-_CHANGEABLE = ("device", "cuda_graph", "checkpoint_dir", "checkpoint_steps", "checkpoint_minutes", "keep_checkpoints")
+_CHANGEABLE = (
+    "device",
+    "cuda_graph",
+    "progress",
+    "checkpoint_dir",
+    "checkpoint_steps",
+    "checkpoint_minutes",
+    "keep_checkpoints",
+)
 _EXTENDABLE = ("max_epochs", "patience")
 _COUNTERS = ("epoch", "step", "finished", "num_seen", "lr")
 

@@ -31,6 +31,7 @@ from .history import History
 from .loop import Loop
 from .optimization import AnyOptimizer, AnyScheduler, Optimization
 from .preflight import check_arguments, check_model
+from .progress import with_progress
 from .snapshot import Snapshot
 from .state import TrainingState
 
@@ -114,7 +115,7 @@ class Trainer:
 
     def _repr_html_(self) -> str:
         content = self.history if len(self.history) else self.config
-        return f"<p>{html.escape(repr(self).strip('<>'))}</p>{content._repr_html_()}"
+        return f"<p>{html.escape(repr(self).strip('<>'))}</p>{content._repr_html_() or ''}"
 
     @property
     def history(self) -> History:
@@ -128,6 +129,8 @@ class Trainer:
 
     def fit(self, train: Data, val: Data | None = None, *, resume: StrPath | bool | None = None) -> History:
         """Train the model, and validate it after each epoch.
+
+        A terminal shows a progress bar, and a notebook a live table; see `TrainerConfig.progress`.
 
         Ctrl-C stops the run after the current optimizer step and writes a checkpoint if `checkpoint_dir` is set. A
         second Ctrl-C raises KeyboardInterrupt at once. SIGTERM stops the run in the same way and then exits with code
@@ -199,7 +202,8 @@ class Trainer:
         optimization = Optimization(self.model, config, num_updates, self.optimizer, self.lr_scheduler)
         state.optimizer = optimization.optimizer
         self.model.zero_grad()  # an earlier run may have left gradients
-        run, mid_epoch = Snapshot.of(state, optimization, train, self.callbacks), can_continue(train)
+        callbacks = with_progress(self.callbacks, config.progress)
+        run, mid_epoch = Snapshot.of(state, optimization, train, callbacks), can_continue(train)
         checkpoint = broadcast_checkpoint(
             lambda: checkpoint_to_resume(resume, config.checkpoint_dir, mid_epoch=mid_epoch), state.processes
         )
