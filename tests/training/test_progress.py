@@ -16,6 +16,7 @@ import pytest
 import lenet5
 from lenet5 import History, ProgressBar, Trainer, TrainerConfig, TrainingState
 from lenet5.training import progress
+from lenet5.training.pace import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -225,64 +226,19 @@ def test_progress_changes_no_number(tiny: Tiny) -> None:
     assert shown.rows == fit(tiny, progress=False).rows
 
 
-class Clock:
-    """A clock that a test sets."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = 100.0
-        monkeypatch.setattr("time.perf_counter", lambda: self.now)
-
-
 def test_bar_is_updated_a_few_times_a_second(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    Clock(monkeypatch)  # which stands still
+    monkeypatch.setattr("time.perf_counter", lambda: 100.0)  # time stands still
     described: list[int] = []
-    describe = progress.Pace.describe_step
+    describe = Pace.describe_step
 
-    def record(pace: progress.Pace, state: TrainingState) -> str:
+    def record(pace: Pace, state: TrainingState) -> str:
         described.append(state.step)
         return describe(pace, state)
 
-    monkeypatch.setattr(progress.Pace, "describe_step", record)
+    monkeypatch.setattr(Pace, "describe_step", record)
     with terminal():
         Trainer(tiny.model(), tiny.config(max_epochs=2, batch_size=1)).fit(tiny.examples())
     assert described == [1, 20, 20]  # the first step of the run, and the last of each epoch
-
-
-def state(epoch: int, step: int, *, num_seen: int, max_epochs: int = 4) -> Any:
-    import torch
-
-    return SimpleNamespace(
-        epoch=epoch,
-        step=step,
-        num_steps=10,
-        num_seen=num_seen,
-        global_step=epoch * 10 + step,
-        config=TrainerConfig(max_epochs=max_epochs),
-        loss_sum=torch.tensor(num_seen / 2),
-        processes=SimpleNamespace(world_size=1),
-    )
-
-
-def test_pace_is_that_of_the_steps_and_the_time_left_that_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch)
-    pace = progress.Pace(state(0, 0, num_seen=0))
-    clock.now += 5
-    assert pace.describe_step(state(0, 5, num_seen=20_000)) == "loss 0.5000  4,000 images/s  00:05 left (00:35 in all)"
-    clock.now += 5
-    pace.describe_step(state(0, 10, num_seen=40_000))
-    clock.now += 2  # of validation
-    assert pace.end_epoch(state(1, 0, num_seen=0)) == 12
-    assert pace.throughput() == "4,000 images/s"
-    assert pace.left(state(1, 0, num_seen=0)) == 36
-
-
-def test_pace_of_a_resumed_run_counts_its_own_steps_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(monkeypatch)
-    pace = progress.Pace(state(2, 5, num_seen=50))
-    clock.now += 3
-    assert pace.describe_step(state(2, 6, num_seen=60)) == "loss 0.5000  3.33 images/s  00:12 left (00:42 in all)"
-    only = state(0, 6, num_seen=60, max_epochs=1)
-    assert "in all" not in progress.Pace(state(0, 5, num_seen=50, max_epochs=1)).describe_step(only)
 
 
 def test_notebook_shows_one_live_table_with_time_and_throughput(
@@ -307,7 +263,7 @@ def test_notebook_shows_one_live_table_with_time_and_throughput(
 def test_notebook_is_updated_twice_a_second_and_at_the_end(
     tiny: Tiny, displayed: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Clock(monkeypatch)
+    monkeypatch.setattr("time.perf_counter", lambda: 100.0)
     fit(tiny)
     assert len(displayed) == 2
     assert "2 of 2 epochs" in displayed[-1]._repr_html_()
