@@ -29,7 +29,7 @@ def test_table_has_the_settings_that_differ_and_the_results(runs: dict[str, Path
     measures = ["epochs", "saved_epoch", "val_accuracy", "test_accuracy", "test_loss", "test_ece"]
     assert list(table.columns) == ["seed", "weight_decay", *measures]
     assert table["seed"].tolist() == [0, 1, 0]
-    assert table["weight_decay"].tolist() == ["-", "-", "0.1"]
+    assert table["weight_decay"].tolist() == [0.01, 0.01, 0.1]  # the recipe's own, and one that was set
     report = json.loads((runs["second"] / "report.json").read_text(encoding="utf-8"))
     assert table.loc[str(runs["second"]), "test_accuracy"] == pytest.approx(report["accuracy"], rel=1e-12)
 
@@ -48,9 +48,26 @@ def test_runs_that_differ_in_the_seed_get_mean_and_standard_deviation(runs: dict
 
 def test_latex_escapes_its_special_characters(runs: dict[str, Path], run: Invoke) -> None:
     lines = run("compare", runs["first"], runs["decay"], "--latex").stdout.splitlines()
-    assert lines[0] == r"\begin{tabular}{llllllll}"
-    assert r"weight\_decay & epochs & saved\_epoch" in lines[2]
-    assert r" \% & " in lines[4]
+    assert (lines[0], lines[1], lines[-1]) == (r"\begin{tabular}{lrrrrrrr}", r"\toprule", r"\end{tabular}")
+    assert r"weight\_decay & epochs & saved epoch & validation accuracy (\%)" in lines[2]
+
+
+def test_mean_has_one_row_per_group_in_every_form(runs: dict[str, Path], run: Invoke) -> None:
+    folder = runs["first"].parent
+    latex, markdown, plain, table = (
+        run("compare", folder, "--mean", *form).stdout.splitlines()
+        for form in (["--latex"], ["--markdown"], [], ["--csv"])
+    )
+    assert len(latex) - 6 == len(markdown) - 2 == len(plain) - 1 == len(table) - 1 == 2
+    assert r" $\pm$ " in latex[5]
+    assert markdown[0].startswith("| weight\\_decay | seeds | validation accuracy (%) |")
+    assert table[0].startswith("weight_decay,seeds,val_accuracy,val_accuracy_sd,")
+
+
+def test_folder_of_runs_stands_for_its_runs(runs: dict[str, Path], run: Invoke) -> None:
+    by_folder = run("compare", runs["first"].parent, "--csv").stdout
+    assert by_folder == run("compare", *sorted(runs.values()), "--csv").stdout
+    assert by_folder == run("compare", runs["first"].parent, runs["second"], "--csv").stdout  # which counts once
 
 
 def test_plot_overlays_the_curves_in_a_new_file(

@@ -21,6 +21,7 @@ FILES = {
     "curves.png",
     "history.csv",
     "model.safetensors",
+    "predictions.safetensors",
     "report.json",
 }
 
@@ -60,7 +61,7 @@ def test_recorded_command_reproduces_the_same_bytes(trained: tuple[Path, Result]
     folder, _ = trained
     command = json.loads((folder / "config.json").read_text(encoding="utf-8"))["meta"]["recipe"].split()[1:]
     run(*command, "--device", "cpu", "--out", tmp_path / "again")
-    for name in ("model.safetensors", "config.json", "history.csv", "report.json"):
+    for name in ("model.safetensors", "config.json", "history.csv", "report.json", "predictions.safetensors"):
         assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes(), name
 
 

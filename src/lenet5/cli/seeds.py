@@ -11,7 +11,7 @@ import click
 
 from ..runs.settings import RunSettings, saved_settings
 from ..storage import claimed, shown, write_file
-from .compare import differences, run_table, spread
+from .compare import spread
 from .group import echo
 
 TrainOne: TypeAlias = "Callable[[RunSettings, Path, bool], None]"
@@ -35,7 +35,10 @@ def train_seeds(settings: RunSettings, num_seeds: int, parent: Path, train_one: 
     except (click.exceptions.Exit, KeyboardInterrupt):
         echo(f"to go on with the other seeds, repeat the command with --out {shown(parent)}")
         raise
-    table = run_table({f"seed-{seed}": parent / f"seed-{seed}" for seed in seeds})
+    from ..runs.tables import differences, run_table
+
+    table = run_table([parent / f"seed-{seed}" for seed in seeds])
+    table.index = table.index.map(lambda name: Path(name).name)
     write_file(parent / "seeds.csv", differences(table).to_csv(lineterminator="\n").encode())
     echo("\n".join([*spread(table), f"written to {shown(parent / 'seeds.csv')}"]))
 

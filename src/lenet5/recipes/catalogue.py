@@ -7,13 +7,14 @@ public names of `lenet5`, as a user's script would.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import lenet5
 
 from ..training.config import TrainerConfig
+from .settings import SETTINGS
 
 if TYPE_CHECKING:
     from torch import nn
@@ -104,6 +105,20 @@ class Recipe:
             **own,
         )
 
+    def settings(self) -> dict[str, Any]:
+        """Return the settings that determine the result, by the names of `recipes.settings`."""
+        ignored = _WITHOUT_EFFECT if self.optimizer is None else _WITHOUT_EFFECT | _OPTIMIZATION
+        values = {**self.config.to_dict(), "calibrate": self.calibrate, "all_images": self.all_images}
+        augment = self.augment or _adjusted(None, {"degrees": 0})
+        parts = augment.augmentations if isinstance(augment, lenet5.Compose) else (augment,)
+        for part in parts:
+            if isinstance(part, lenet5.Augment):
+                values |= {f"augment.{name}": value for name, value in asdict(part).items()}
+        network = {"activation": "ReLU", "pooling": "max", **getattr(self.model, "keywords", {})}
+        if getattr(self.model, "func", self.model) is modern_network:
+            values |= {f"model.{name}": value for name, value in network.items()}
+        return {name: values[name] for name in SETTINGS if name in values and name not in ignored}
+
 
 def _adjusted(augment: Augmentation | None, arguments: Mapping[str, Any]) -> Augmentation | None:
     """Replace arguments of an Augment, or of the one in a Compose; without one, the other distortions are zero."""
@@ -122,6 +137,7 @@ def _adjusted(augment: Augmentation | None, arguments: Mapping[str, Any]) -> Aug
     return lenet5.Augment(**{"degrees": 0, "scale": 0, "shear": 0, "translate": 0, **arguments})
 
 
+_WITHOUT_EFFECT = {"cuda_graph", "checkpoint_steps", "checkpoint_minutes", "keep_checkpoints"}  # on the result
 _OPTIMIZATION = {"lr", "schedule", "warmup", "weight_decay"}  # settings that an optimizer of the recipe's own ignores
 
 

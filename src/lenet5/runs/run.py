@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import platform
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ from ..training.history import History, Row
 from ..training.progress import ProgressBar
 from ..training.state import TrainingState
 from ..training.trainer import Trainer
+from .predictions import PREDICTIONS, predictions_bytes
 from .settings import CONFIG, REPORT, RunSettings
 
 if TYPE_CHECKING:
@@ -189,6 +191,7 @@ class Run:
         table = history.to_frame().to_csv(index=False, lineterminator="\n")
         storage.write_file(self.folder / "history.csv", table.encode())
         storage.write_file(self.folder / REPORT, report.to_json().encode())
+        storage.write_file(self.folder / PREDICTIONS, predictions_bytes(report, self.splits.test))
         with default_style():
             for name, figure in self._figures(report, history).items():
                 storage.write_file(self.folder / name, to_png(figure))
@@ -221,6 +224,15 @@ class Run:
             "recipe": self.settings.command(),
             "metrics": {self.settings.name: {name: metrics[name] for name in _REPORTED}},
             "epoch": history.kept_epoch,
+            "best_epoch": history.best_epoch,
+            "training": self.recipe.settings(),
+            "device": _described(self.trainer.device),
             "split_version": SPLIT_VERSION,
             "versions": {"lenet5": __version__, "torch": torch.__version__.partition("+")[0]},
         }
+
+
+def _described(device: torch.device) -> str:
+    """Return the kind of a device, with the name of its GPU."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return f"{device.type} ({name})"

@@ -1,0 +1,10 @@
+from .difference import Difference as Difference
+from .difference import compare_groups as compare_groups
+from .markup import to_latex as to_latex
+from .markup import to_markdown as to_markdown
+from .saved import SavedRun as SavedRun
+from .saved import find_runs as find_runs
+from .saved import read_run as read_run
+from .tables import differences as differences
+from .tables import run_table as run_table
+from .tables import summarise as summarise
