@@ -19,6 +19,7 @@ version = release = lenet5.__version__
 
 extensions = [
     "code_blocks",
+    "drawing_page",
     "mathml",
     "myst_nb",
     "runnable",

@@ -1,4 +1,5 @@
 from . import data as data
+from . import demo as demo
 from . import export as export
 from . import inspection as inspection
 from . import instruments as instruments

@@ -1,0 +1,2 @@
+from .assembly import page as page
+from .server import Server as Server
