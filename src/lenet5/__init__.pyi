@@ -7,6 +7,7 @@ from . import metrics as metrics
 from . import models as models
 from . import plots as plots
 from . import runs as runs
+from . import quantization as quantization
 from . import training as training
 from . import weights as weights
 from .data import Augment as Augment

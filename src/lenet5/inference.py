@@ -27,7 +27,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class Predictions:
-    """The predictions of a model; both tensors are on the CPU."""
+    """The predictions of a model; both tensors are on the CPU.
+
+    Examples
+    --------
+    >>> predictions = lenet5.load("mnist_v2").predict(lenet5.load_data("digits").test.images[:3])
+    >>> predictions
+    <Predictions: 3 images, 10 classes>
+    >>> predictions.labels, predictions.probabilities.shape
+    (tensor([0, 1, 2]), torch.Size([3, 10]))
+    """
 
     labels: Tensor
     """(N,) int64: the most probable class of each image."""
@@ -62,6 +71,12 @@ class Predictions:
         ------
         ValueError
             The threshold is not in [0, 1].
+
+        Examples
+        --------
+        >>> probabilities = torch.tensor([[0.9, 0.1], [0.4, 0.6]])
+        >>> lenet5.Predictions(probabilities.argmax(1), probabilities).abstain(0.8)
+        tensor([ 0, -1])
         """
         if threshold is None:
             return self.labels.clone()
@@ -100,6 +115,14 @@ def evaluate(
         model returns NaN or infinite logits. Or the device is not available, or the precision is unknown.
     TypeError
         The data is of an unsupported type.
+
+    Examples
+    --------
+    >>> weights, digits = lenet5.load("mnist_v2"), lenet5.load_data("digits").test
+    >>> digits.transform = weights.preprocess
+    >>> evaluation = lenet5.evaluate(weights.model, digits)
+    >>> round(evaluation.accuracy, 2)
+    0.95
     """
     place = _move(model, device)
     with shared_processors(place):
@@ -145,6 +168,13 @@ def predict(
         infinite. Or the device is not available, or the precision is unknown.
     TypeError
         The images are of an unsupported type.
+
+    Examples
+    --------
+    >>> weights, digits = lenet5.load("mnist_v2"), lenet5.load_data("digits").test
+    >>> images = weights.preprocess(digits.images[:4])
+    >>> lenet5.predict(weights.model, images).labels
+    tensor([0, 1, 2, 3])
     """
     place = _move(model, device)
     single = isinstance(images, Tensor | np.ndarray) and len(images) <= EVALUATION_BATCH_SIZE

@@ -47,6 +47,13 @@ class Augment:
     ValueError
         A number is negative or not finite, `scale` is 1 or more, `smoothness` is below 1, `flip` is above 1, or
         `interpolation` is unknown.
+
+    Examples
+    --------
+    >>> augment = lenet5.Augment(degrees=15, elastic=1.4)
+    >>> images = lenet5.load_data("digits").train.images[:8]
+    >>> augment(images, torch.Generator().manual_seed(0)).shape
+    torch.Size([8, 1, 28, 28])
     """
 
     degrees: float = 10.0

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -14,13 +13,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..arguments import check_integer
-from ..storage import StrPath
-from .arrays import read_arrays
-from .folders import read_folder
+from .files import FromFiles
 from .images import as_image_batch
 from .preprocess import Preprocess
 from .splits import as_indices
-from .tables import read_table
 from .targets import encode_targets
 from .transforms import transform_images
 
@@ -33,7 +29,7 @@ Targets: TypeAlias = "Tensor | npt.ArrayLike | pd.Series[Any]"
 _PIXEL_VALUES = np.arange(256) / 255
 
 
-class ImageDataset(Dataset[tuple[Tensor, Tensor]]):
+class ImageDataset(FromFiles, Dataset[tuple[Tensor, Tensor]]):
     """Labelled images in memory. For images that are not uint8, use a `torch.utils.data.TensorDataset`.
 
     Parameters
@@ -64,6 +60,15 @@ class ImageDataset(Dataset[tuple[Tensor, Tensor]]):
     ------
     ValueError
         Shapes, lengths or dtypes do not match, or a target is out of range.
+
+    Examples
+    --------
+    >>> images = np.random.randint(0, 256, (6, 28, 28), dtype=np.uint8)
+    >>> dataset = lenet5.ImageDataset(images[:, None], ["cat", "dog"] * 3, classes=None)
+    >>> dataset
+    <ImageDataset: 6 images (1, 28, 28), 2 classes>
+    >>> dataset.targets
+    tensor([0, 1, 0, 1, 0, 1])
     """
 
     images: Tensor
@@ -83,135 +88,6 @@ class ImageDataset(Dataset[tuple[Tensor, Tensor]]):
         self.targets, self.classes = encode_targets(targets, classes)
         if self.targets.shape != (len(self.images),):
             raise ValueError(f"targets have shape {tuple(self.targets.shape)}; expected ({len(self.images)},)")
-
-    @classmethod
-    def from_folder(
-        cls,
-        path: StrPath,
-        *,
-        classes: Iterable[object] | None = None,
-        image_size: int = 28,
-        channels: int = 1,
-        transform: Any | None = None,
-    ) -> Self:
-        """Read a folder with one folder of images per class.
-
-        Images of any size and format are read as by `Preprocess`: turned upright, converted to greyscale, padded with
-        black to a square, and resized. Weights that are trained on them prepare an image for prediction by the same
-        code. Light and dark stay as they are.
-
-        Parameters
-        ----------
-        path
-            The folder. The images of a class may be in further folders within its own. Files without the suffix of an
-            image format, hidden files and folders, and images outside the classes' folders are ignored.
-        classes
-            Class names, in the order of the targets. None for the names of the folders, in natural order, with "2"
-            before "10". Pass the training set's to read a test set.
-        image_size, channels
-            Height and width, and channels (1 or 3), of the dataset.
-        transform
-            As for `ImageDataset`. None to normalise by the mean and standard deviation of these images. Pass the
-            training set's to read a test set.
-
-        Raises
-        ------
-        FileNotFoundError
-            There is no such folder.
-        ValueError
-            There are fewer than two classes, a class has no images, or an image cannot be read.
-        """
-        read = functools.partial(read_folder, path)
-        return cls._from_file(read, path, classes, image_size, channels, transform)
-
-    @classmethod
-    def from_csv(
-        cls,
-        path: StrPath,
-        *,
-        classes: Iterable[object] | None = None,
-        image_size: int = 28,
-        channels: int = 1,
-        transform: Any | None = None,
-    ) -> Self:
-        """Read a table with one image per row: a label, and its pixels from 0 to 255, row by row.
-
-        Parameters
-        ----------
-        path
-            A .csv file, or one compressed as .csv.gz, with or without a header. The label is in the column named
-            "label", "labels", "y", "target", "targets", "class" or "digit", or else in the only one whose name holds no
-            number. Without names, it is in the first. The number of pixels is a square (greyscale), or three times a
-            square (RGB, the three values of a pixel side by side). Pixels with numbered names are put in order. Columns
-            that are named "id" or "index", or have no name, are ignored.
-        classes, image_size, channels, transform
-            As in `from_folder`; the default classes are the labels that occur.
-
-        Raises
-        ------
-        FileNotFoundError
-            There is no such file.
-        ValueError
-            The file is damaged, has no labels or has them in a column that no name tells, or has values that are no
-            pixels. The message names the row.
-        """
-        read = functools.partial(read_table, path)
-        return cls._from_file(read, path, classes, image_size, channels, transform)
-
-    @classmethod
-    def from_npz(
-        cls,
-        path: StrPath,
-        *,
-        split: str = "train",
-        classes: Iterable[object] | None = None,
-        image_size: int = 28,
-        channels: int = 1,
-        transform: Any | None = None,
-    ) -> Self:
-        """Read images and labels from a .npz file of numpy.
-
-        Parameters
-        ----------
-        path
-            The file. Its arrays are named as in Keras (`x_train`, `y_train`, `x_test`, `y_test`) or MedMNIST
-            (`train_images`, `train_labels`, ...), or `images` and `labels`, `x` and `y`, `data` and `target`, in any
-            case. Images are (N, H, W), (N, C, H, W) or (N, H, W, C); labels are (N,) or (N, 1).
-        split
-            "train", "val" or "test". "train" also stands for arrays whose names mention no split.
-        classes, image_size, channels, transform
-            As in `from_folder`; the default classes are the labels that occur.
-
-        Raises
-        ------
-        FileNotFoundError
-            There is no such file.
-        ValueError
-            The file is damaged or holds Python objects, which are never loaded, or the arrays of the split are missing.
-        """
-        read = functools.partial(read_arrays, path, split)
-        return cls._from_file(read, path, classes, image_size, channels, transform)
-
-    @classmethod
-    def _from_file(
-        cls,
-        read: Callable[[Preprocess], tuple[Tensor, list[str]]],
-        path: StrPath,
-        classes: Iterable[object] | None,
-        image_size: int,
-        channels: int,
-        transform: Any | None,
-    ) -> Self:
-        images, labels = read(Preprocess(image_size=image_size, channels=channels))
-        if classes is None and len(set(labels)) < 2:
-            raise ValueError(f"{path} has one class, {labels[0]!r}; expected at least two")
-        try:
-            dataset = cls(images, np.array(labels), classes=classes, transform=transform)
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
-        if transform is None:
-            dataset.transform = dataset.preprocess
-        return dataset
 
     def __len__(self) -> int:
         return len(self.images)
@@ -237,6 +113,11 @@ class ImageDataset(Dataset[tuple[Tensor, Tensor]]):
         ------
         ValueError
             The dataset is empty, or `num_images` is not a positive integer.
+
+        Examples
+        --------
+        >>> figure = lenet5.load_data("digits").train.plot(num_images=10)
+        >>> figure.savefig("digits.png")
         """
         from ..plots import plot_images
 
@@ -255,6 +136,12 @@ class ImageDataset(Dataset[tuple[Tensor, Tensor]]):
             The indices are neither integers nor a mask of the right length.
         IndexError
             An index is out of range.
+
+        Examples
+        --------
+        >>> digits = lenet5.load_data("digits").train
+        >>> digits.select(digits.targets < 5)
+        <ImageDataset: 648 images (1, 28, 28), 10 classes>
         """
         if not isinstance(indices, slice):
             indices = as_indices(indices, len(self))
@@ -268,6 +155,12 @@ class ImageDataset(Dataset[tuple[Tensor, Tensor]]):
         ------
         ValueError
             The datasets differ in their classes or in the shape of their images.
+
+        Examples
+        --------
+        >>> digits = lenet5.load_data("digits")
+        >>> digits.train.concat(digits.val)
+        <ImageDataset: 1437 images (1, 28, 28), 10 classes>
         """
         if self.classes != dataset.classes or self.images.shape[1:] != dataset.images.shape[1:]:
             raise ValueError(f"{self} and {dataset} differ; expected the same classes and image shape")

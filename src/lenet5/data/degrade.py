@@ -32,6 +32,13 @@ class Degrade:
     ------
     ValueError
         `fraction` is out of range.
+
+    Examples
+    --------
+    >>> images = lenet5.load_data("digits").train.images[:8]
+    >>> degraded = lenet5.Degrade(fraction=0.5)(images)
+    >>> degraded.shape, degraded.dtype
+    (torch.Size([8, 1, 28, 28]), torch.uint8)
     """
 
     fraction: float = 0.15
@@ -79,6 +86,11 @@ class Compose:
     ----------
     augmentations
         Callables as for `TensorLoader`: of images (N, C, H, W) uint8 and a generator, or transforms of torchvision.
+
+    Examples
+    --------
+    >>> augment = lenet5.Compose((lenet5.Augment(), lenet5.Degrade()))
+    >>> loader = lenet5.TensorLoader(lenet5.load_data("digits").train, batch_size=64, augment=augment)
     """
 
     augmentations: tuple[Callable[..., Tensor], ...]

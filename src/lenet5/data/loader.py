@@ -92,6 +92,14 @@ class TensorLoader(IndexedSource):
         The dataset is empty, or `batch_size` or `seed` is out of range.
     TypeError
         `dataset` is not an ImageDataset, or `augment` cannot be called.
+
+    Examples
+    --------
+    >>> digits = lenet5.load_data("digits").train
+    >>> loader = lenet5.TensorLoader(digits, batch_size=64, shuffle=True, augment=lenet5.Augment())
+    >>> images, targets = next(iter(loader))
+    >>> images.shape, len(loader)
+    (torch.Size([64, 1, 28, 28]), 21)
     """
 
     dataset: ImageDataset

@@ -37,6 +37,15 @@ class Preprocess:
     ------
     ValueError
         A parameter is out of range.
+
+    Examples
+    --------
+    >>> preprocess = lenet5.Preprocess(image_size=32)
+    >>> preprocess(np.zeros((5, 100, 80), np.uint8)).shape  # five greyscale images
+    torch.Size([5, 1, 32, 32])
+    >>> import PIL.Image
+    >>> preprocess(PIL.Image.open("pencil.jpg")).shape
+    torch.Size([1, 32, 32])
     """
 
     image_size: int = 28
@@ -71,7 +80,14 @@ class Preprocess:
 
     @classmethod
     def original(cls) -> Self:
-        """Return the preprocessing of LeCun et al. (1998), section II.B: 28x28 in 32x32, black -0.1, white 1.175."""
+        """Return the preprocessing of LeCun et al. (1998), section II.B: 28x28 in 32x32, black -0.1, white 1.175.
+
+        Examples
+        --------
+        >>> images = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 1, 28, 28)
+        >>> lenet5.Preprocess.original()(images)[:, 0, 16, 16]
+        tensor([-0.1000,  1.1750])
+        """
         return cls(image_size=32, padding=2, mean=0.1 / 1.275, std=1 / 1.275)
 
     def without_border(self) -> Self:

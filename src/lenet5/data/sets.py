@@ -22,7 +22,14 @@ _DIGITS_TEST_SIZE = 360  # one fifth of 1,797
 
 
 class DataSplits(NamedTuple):
-    """Training, validation and test sets, as returned by `load_data`."""
+    """Training, validation and test sets, as returned by `load_data`.
+
+    Examples
+    --------
+    >>> train, val, test = lenet5.load_data("digits")
+    >>> len(train), len(val), len(test)
+    (1294, 143, 360)
+    """
 
     train: ImageDataset
     val: ImageDataset
@@ -88,6 +95,14 @@ def load_data(
     FileNotFoundError
         A file of your own is missing. Or a file of a named dataset is missing, and `download` is False or every mirror
         failed.
+
+    Examples
+    --------
+    >>> digits = lenet5.load_data("digits")
+    >>> digits.train
+    <ImageDataset: 1294 images (1, 28, 28), 10 classes>
+    >>> lenet5.load_data("shapes").train.classes  # a folder of your own
+    ('circle', 'square')
     """
     val_size = _as_size(val_size)
     if not isinstance(name, str) or name not in NAMES:

@@ -38,6 +38,12 @@ def stratified_holdout(targets: npt.ArrayLike, size: int) -> npt.NDArray[np.int6
     ------
     ValueError
         `size` is out of range.
+
+    Examples
+    --------
+    >>> targets = [0, 0, 0, 0, 1, 1, 1, 1]
+    >>> lenet5.data.stratified_holdout(targets, 4)
+    array([1, 3, 5, 7])
     """
     targets, number = np.asarray(targets), as_integer(size)
     if number is None:

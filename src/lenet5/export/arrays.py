@@ -50,6 +50,14 @@ def export_arrays(source: Source | IntegerNetwork, path: StrPath, *, format: Arr
         The source is no network of this package.
     ValueError
         A weight is not finite, the format is unknown, or the path is a file.
+
+    Examples
+    --------
+    >>> exported = lenet5.export.export_arrays(lenet5.load("mnist_v2"), "weights")
+    >>> exported.description
+    ('10 arrays, 61,706 numbers',)
+    >>> np.load("weights/c1.conv.weight.npy").shape
+    (6, 1, 5, 5)
     """
     if format not in ("npy", "mem", "hex"):
         raise ValueError(f"the format is {format!r}; expected 'npy', 'mem' or 'hex'")

@@ -10,7 +10,14 @@ from ..storage import StrPath
 
 @dataclass(frozen=True)
 class Exported:
-    """The result of an export."""
+    """The result of an export.
+
+    Examples
+    --------
+    >>> exported = lenet5.export.export_c(lenet5.load("mnist_v2"), "digit.c")
+    >>> [path.name for path in exported.files]
+    ['digit.c', 'digit.h']
+    """
 
     files: tuple[Path, ...]
     """The files that were written."""

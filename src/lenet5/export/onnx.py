@@ -62,6 +62,12 @@ def export_onnx(
         The source is no network of this package.
     ValueError
         The network is pruned or parametrized, or has a layer that is not known here. Or the opset is out of range.
+
+    Examples
+    --------
+    >>> exported = lenet5.export.export_onnx(lenet5.load("mnist_v2"), "lenet5.onnx", preprocess=True)
+    >>> exported.files[0].name
+    'lenet5.onnx'
     """
     try:
         import onnx

@@ -14,8 +14,7 @@ from torch.nn import functional
 from .. import __version__, storage
 from ..data.preprocess import Preprocess
 from ..models.classifier import ImageClassifier
-from ..models.pretrained import unwrapped
-from ..models.structure import check_weights_are_stored
+from ..models.structure import check_weights_are_stored, unwrapped
 from ..quantization.aware import QuantizationAware
 from ..weights.bundle import Pretrained
 

@@ -37,6 +37,12 @@ def export_program(source: Source, path: StrPath, *, preprocess: bool = False) -
         The source is no network of this package.
     ValueError
         The network is pruned or parametrized, or torch.export cannot follow it.
+
+    Examples
+    --------
+    >>> exported = lenet5.export.export_program(lenet5.load("mnist_v2"), "lenet5.pt2")
+    >>> torch.export.load("lenet5.pt2").module()(torch.zeros(2, 1, 28, 28)).shape
+    torch.Size([2, 10])
     """
     program = as_program(source, preprocess=preprocess)
     shapes = ({0: torch.export.Dim("batch")},)
@@ -76,6 +82,12 @@ def export_torchscript(source: Source, path: StrPath, *, preprocess: bool = Fals
         The source is no network of this package.
     ValueError
         The network is pruned or parametrized, or its trace computes something else.
+
+    Examples
+    --------
+    >>> exported = lenet5.export.export_torchscript(lenet5.load("mnist_v2"), "lenet5.ts")
+    >>> [path.name for path in exported.files]
+    ['lenet5.ts']
     """
     program = as_program(source, preprocess=preprocess)
     buffer = io.BytesIO()

@@ -59,6 +59,13 @@ def export_vectors(source: Pretrained | IntegerNetwork, path: StrPath, *, data: 
     ValueError
         The source has no preprocessing, a weight is not finite, the network is not a row of layers, or the path does
         not end in ".npz".
+
+    Examples
+    --------
+    >>> exported = lenet5.export.export_vectors(lenet5.load("mnist_v2"), "vectors.npz")
+    >>> with np.load("vectors.npz") as vectors:
+    ...     vectors["c1"].shape
+    (10, 6, 28, 28)
     """
     target = as_path(path)
     if target.suffix != ".npz":

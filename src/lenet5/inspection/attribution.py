@@ -54,6 +54,13 @@ def saliency(
         The images or the network are of an unsupported type.
     ValueError
         The images do not fit the network, or the target is no class of it, or there is no such method or layer.
+
+    Examples
+    --------
+    >>> weights = lenet5.load("mnist_v2")
+    >>> lenet5.saliency(weights, "pencil.jpg").shape  # for the predicted class
+    torch.Size([1, 1, 28, 28])
+    >>> why_not_one = lenet5.saliency(weights, "pencil.jpg", target=1)
     """
     if method not in _METHODS:
         hint = suggestion(str(method), _METHODS)

@@ -62,6 +62,14 @@ def layer_table(source: Source, image_shape: Sequence[int] | None = None) -> "pd
         The network is of an unsupported type.
     ValueError
         The shape is not one of images, or not known, or does not fit the network.
+
+    Examples
+    --------
+    >>> table = lenet5.layer_table(lenet5.LeNet5Original())
+    >>> list(table.index)
+    ['c1', 's2', 'c3', 's4', 'c5', 'f6', 'output']
+    >>> int(table["parameters"].sum()), int(table["connections"].sum())  # as in the paper
+    (60000, 340908)
     """
     import pandas as pd
 

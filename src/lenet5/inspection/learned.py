@@ -35,6 +35,12 @@ def filters(source: Source) -> dict[str, npt.NDArray[Any]]:
     ------
     ValueError
         The network has no convolution.
+
+    Examples
+    --------
+    >>> kernels = lenet5.inspection.filters(lenet5.load("mnist_v2"))
+    >>> kernels["c1"].shape, kernels["c3"].shape
+    ((6, 1, 5, 5), (16, 6, 5, 5))
     """
     network = as_network(source)
     found = {name: _as_array(_kernels(layer)) for name, layer in _convolutions(network)}
@@ -63,6 +69,12 @@ def connection_table(source: Source, layer: str = "c3") -> "pd.DataFrame":
     ------
     ValueError
         There is no layer of this name, or it is not one convolution.
+
+    Examples
+    --------
+    >>> table = lenet5.inspection.connection_table(lenet5.LeNet5Original())
+    >>> table.shape, int(table.to_numpy().sum())  # of 96 pairs of maps
+    ((6, 16), 60)
     """
     import pandas as pd
 
@@ -93,6 +105,12 @@ def prototypes(source: Source) -> npt.NDArray[Any]:
     ------
     ValueError
         The network has no layer of radial basis functions on 84 inputs.
+
+    Examples
+    --------
+    >>> bitmaps = lenet5.inspection.prototypes(lenet5.load("original_mnist_v1"))
+    >>> bitmaps.shape
+    (10, 12, 7)
     """
     network = as_network(source)
     found = [layer.prototypes for layer in network.modules() if isinstance(layer, EuclideanRBF)]

@@ -42,9 +42,11 @@ def feature_maps(source: Source, images: Any, *, layers: Iterable[str] | None = 
 
     Examples
     --------
-    >>> maps = feature_maps(lenet5.load("mnist_v2"), "photo.jpg")
+    >>> maps = lenet5.feature_maps(lenet5.load("mnist_v2"), "pencil.jpg")
     >>> maps["c1"].shape
     torch.Size([1, 6, 28, 28])
+    >>> list(maps)
+    ['c1', 's2', 'c3', 's4', 'c5', 'f6', 'output']
     """
     network = as_network(source)
     chosen = dict(named_layers(network) if layers is None else _find_layers(network, layers))

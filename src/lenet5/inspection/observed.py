@@ -10,13 +10,20 @@ import torch
 from torch import Tensor, nn
 
 from ..models.classifier import ImageClassifier
-from ..models.pretrained import unwrapped
+from ..models.structure import unwrapped
 from ..runtime.modes import evaluation_mode
 from ..runtime.randomness import random_state, restore_random_state
 
 
 class Prepared(Protocol):
-    """A network with its preprocessing, such as `lenet5.Pretrained`."""
+    """A network with its preprocessing, such as `lenet5.Pretrained`.
+
+    Examples
+    --------
+    >>> weights = lenet5.load("mnist_v2")  # one of them
+    >>> weights.prepare("pencil.jpg").shape
+    torch.Size([1, 1, 28, 28])
+    """
 
     @property
     def model(self) -> nn.Module:

@@ -18,6 +18,15 @@ class CSVLogger(Callback):
     ----------
     path
         The CSV file, with the columns of `History.to_frame`.
+
+    Examples
+    --------
+    >>> config = lenet5.TrainerConfig(max_epochs=2)
+    >>> trainer = lenet5.Trainer(lenet5.LeNet5(), config, callbacks=[lenet5.CSVLogger("history.csv")])
+    >>> history = trainer.fit(*lenet5.load_data("digits")[:2])
+    >>> import pandas as pd
+    >>> list(pd.read_csv("history.csv"))
+    ['epoch', 'lr', 'train_loss', 'val_loss', 'val_accuracy']
     """
 
     path: Path
@@ -53,6 +62,11 @@ class TensorBoardLogger(Callback):
     ------
     ImportError
         TensorBoard is not installed. The extra `tensorboard` of this package installs it.
+
+    Examples
+    --------
+    >>> logger = lenet5.TensorBoardLogger("logs", every=10)
+    >>> trainer = lenet5.Trainer(lenet5.LeNet5(), callbacks=[logger])
     """
 
     directory: str

@@ -31,7 +31,15 @@ _DIVERGED = 4  # stop when the smoothed loss exceeds its minimum by this factor
 
 @dataclass(frozen=True, repr=False)
 class LRSearch:
-    """The result of `find_lr`."""
+    """The result of `find_lr`.
+
+    Examples
+    --------
+    >>> search = lenet5.LRSearch(lrs=(1e-3, 1e-2, 1e-1), losses=(2.3, 1.1, 9.0), suggestion=1e-2)
+    >>> search
+    <LRSearch: 3 rates, suggestion 0.01>
+    >>> search.plot().savefig("lr_search.png")
+    """
 
     lrs: tuple[float, ...]
     """The learning rates, in ascending order."""
@@ -117,6 +125,13 @@ def find_lr(
         loss, or there are several processes.
     KeyboardInterrupt
         Ctrl-C ended the search.
+
+    Examples
+    --------
+    >>> trainer = lenet5.Trainer(lenet5.LeNet5())
+    >>> search = lenet5.find_lr(trainer, lenet5.load_data("digits").train)
+    >>> 1e-4 < search.suggestion < 1
+    True
     """
     if not (0 < lowest < highest < math.inf and num_steps >= 10):
         raise ValueError(

@@ -29,6 +29,15 @@ class Profiler(Callback):
     ------
     ValueError
         `skip` or `steps` is less than 1.
+
+    Examples
+    --------
+    >>> profiler = lenet5.Profiler("profile", skip=2, steps=3)
+    >>> config = lenet5.TrainerConfig(max_epochs=1)
+    >>> trainer = lenet5.Trainer(lenet5.LeNet5(), config, callbacks=[profiler])
+    >>> history = trainer.fit(lenet5.load_data("digits").train)
+    >>> sorted(path.name for path in profiler.directory.iterdir())
+    ['operators.txt', 'trace.json']
     """
 
     directory: Path

@@ -35,6 +35,11 @@ def accuracy(targets: ArrayOrTensor, predictions: ArrayOrTensor) -> float:
     ------
     ValueError
         The arguments are empty, differ in length, or are not one-dimensional integers.
+
+    Examples
+    --------
+    >>> lenet5.accuracy([0, 1, 2, 2], [0, 1, 2, 1])
+    0.75
     """
     targets, predictions = _check_pair(targets, predictions)
     return float(np.mean(targets == predictions))
@@ -55,6 +60,11 @@ def error_rate(targets: ArrayOrTensor, predictions: ArrayOrTensor) -> float:
     ------
     ValueError
         As for `accuracy`.
+
+    Examples
+    --------
+    >>> lenet5.error_rate([0, 1, 2, 2], [0, 1, 2, 1])
+    0.25
     """
     targets, predictions = _check_pair(targets, predictions)
     return float(np.mean(targets != predictions))
@@ -78,6 +88,12 @@ def top_k_accuracy(targets: ArrayOrTensor, scores: ArrayOrTensor, *, k: int = 5)
     ------
     ValueError
         The shapes do not match, `k` or a target is out of range, or a score is NaN.
+
+    Examples
+    --------
+    >>> scores = [[0.5, 0.3, 0.2], [0.1, 0.3, 0.6]]
+    >>> lenet5.top_k_accuracy([1, 0], scores, k=2)
+    0.5
     """
     targets, scores = check_scores(targets, scores)
     if not 1 <= k <= scores.shape[1]:
@@ -105,6 +121,13 @@ def confusion_matrix(targets: ArrayOrTensor, predictions: ArrayOrTensor, *, num_
     ------
     ValueError
         As for `accuracy`, or a class is out of range.
+
+    Examples
+    --------
+    >>> lenet5.confusion_matrix([0, 1, 2, 2], [0, 1, 2, 1])
+    array([[1, 0, 0],
+           [0, 1, 0],
+           [0, 1, 1]])
     """
     targets, predictions = _check_pair(targets, predictions)
     low, high = min(targets.min(), predictions.min()), max(targets.max(), predictions.max())
@@ -135,6 +158,12 @@ def classification_report(
     ------
     ValueError
         As for `confusion_matrix`.
+
+    Examples
+    --------
+    >>> report = lenet5.classification_report([0, 1, 1], [0, 1, 0], classes=["cat", "dog"])
+    >>> report["dog"]["recall"]
+    0.5
     """
     from sklearn.metrics import classification_report as report
 
@@ -166,6 +195,12 @@ def expected_calibration_error(targets: ArrayOrTensor, probabilities: ArrayOrTen
     ------
     ValueError
         The shapes do not match, a target or a probability is out of range, or `num_bins` is less than 1.
+
+    Examples
+    --------
+    >>> probabilities = [[0.9, 0.1], [0.8, 0.2]]
+    >>> round(lenet5.expected_calibration_error([0, 0], probabilities), 2)
+    0.15
     """
     targets, probabilities = check_probabilities(targets, probabilities)
     if num_bins < 1:
@@ -194,6 +229,12 @@ def confidence_interval(num_correct: int, num_examples: int, *, confidence: floa
     ------
     ValueError
         A count or `confidence` is out of range.
+
+    Examples
+    --------
+    >>> low, high = lenet5.confidence_interval(9_922, 10_000)
+    >>> f"{low:.2%} to {high:.2%}"
+    '99.03% to 99.37%'
     """
     from scipy.stats import binomtest
 

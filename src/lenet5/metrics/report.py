@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 
 
 class ClassMetrics(NamedTuple):
-    """Metrics of one class."""
+    """Metrics of one class.
+
+    Examples
+    --------
+    >>> evaluation = lenet5.Evaluation([0, 1, 1], [[0.8, 0.2], [0.3, 0.7], [0.6, 0.4]])
+    >>> evaluation.per_class["1"]
+    ClassMetrics(precision=1.0, recall=0.5, f1=0.6666666666666666, support=2)
+    """
 
     precision: float
     recall: float
@@ -58,6 +65,16 @@ class Evaluation:
     ValueError
         The dataset is empty, the shapes do not match, a target is out of range, a probability is NaN, or the class
         names are not unique.
+
+    Examples
+    --------
+    >>> probabilities = [[0.8, 0.2], [0.3, 0.7], [0.6, 0.4]]
+    >>> evaluation = lenet5.Evaluation([0, 1, 1], probabilities, classes=["cat", "dog"])
+    >>> evaluation.confusion_matrix
+    array([[1, 0],
+           [1, 1]])
+    >>> f"{evaluation.accuracy:.2%}"
+    '66.67%'
     """
 
     targets: npt.NDArray[np.int64]
@@ -146,7 +163,16 @@ class Evaluation:
         return dict(zip(self.classes, map(ClassMetrics._make, rows), strict=True))
 
     def to_frame(self) -> pd.DataFrame:
-        """Return `per_class` as a table with one row per class."""
+        """Return `per_class` as a table with one row per class.
+
+        Examples
+        --------
+        >>> probabilities = [[0.8, 0.2], [0.3, 0.7], [0.6, 0.4]]
+        >>> lenet5.Evaluation([0, 1, 1], probabilities, classes=["cat", "dog"]).to_frame().round(2)
+             precision  recall    f1  support
+        cat        0.5     1.0  0.67        1
+        dog        1.0     0.5  0.67        2
+        """
         import pandas as pd
 
         return pd.DataFrame(list(self.per_class.values()), index=list(self.classes))
@@ -234,6 +260,13 @@ class Evaluation:
         ------
         ValueError
             The number of images differs from the number of targets, or there are no mistakes.
+
+        Examples
+        --------
+        >>> weights, digits = lenet5.load("mnist_v2"), lenet5.load_data("digits").test
+        >>> digits.transform = weights.preprocess
+        >>> evaluation = lenet5.evaluate(weights.model, digits)
+        >>> evaluation.plot_mistakes(digits.images, num_images=10).savefig("mistakes.png")
         """
         from ..plots import plot_mistakes
 

@@ -9,7 +9,14 @@ from .functions import ArrayOrTensor, check_scores
 
 
 class CoverageCurve(NamedTuple):
-    """Accuracy and coverage at each confidence threshold: three (K,) float64 arrays, by descending threshold."""
+    """Accuracy and coverage at each confidence threshold: three (K,) float64 arrays, by descending threshold.
+
+    Examples
+    --------
+    >>> curve = lenet5.coverage_curve([0, 1, 1], [[0.9, 0.1], [0.3, 0.7], [0.6, 0.4]])
+    >>> curve.thresholds, curve.accuracy.round(2)
+    (array([0.9, 0.7, 0.6]), array([1.  , 1.  , 0.67]))
+    """
 
     thresholds: npt.NDArray[np.float64]
     """Distinct confidences. Examples with at least this confidence are classified."""
@@ -22,7 +29,14 @@ class CoverageCurve(NamedTuple):
 
 
 class Abstention(NamedTuple):
-    """One point of a coverage curve."""
+    """One point of a coverage curve.
+
+    Examples
+    --------
+    >>> probabilities = [[0.9, 0.1], [0.3, 0.7], [0.6, 0.4]]
+    >>> lenet5.abstention([0, 1, 1], probabilities, accuracy=0.9).threshold
+    0.7
+    """
 
     threshold: float
     coverage: float
@@ -46,6 +60,12 @@ def coverage_curve(targets: ArrayOrTensor, probabilities: ArrayOrTensor) -> Cove
     ------
     ValueError
         The arguments are empty, or their shapes do not match.
+
+    Examples
+    --------
+    >>> curve = lenet5.coverage_curve([0, 1, 1], [[0.9, 0.1], [0.3, 0.7], [0.6, 0.4]])
+    >>> curve.coverage.round(2)
+    array([0.33, 0.67, 1.  ])
     """
     targets, probabilities = check_scores(targets, probabilities)
     confidence = probabilities.max(axis=1).astype(np.float64)
@@ -72,6 +92,14 @@ def abstention(targets: ArrayOrTensor, probabilities: ArrayOrTensor, *, accuracy
     ------
     ValueError
         `accuracy` is out of range, or no threshold reaches it.
+
+    Examples
+    --------
+    >>> weights, digits = lenet5.load("mnist_v2"), lenet5.load_data("digits")
+    >>> probabilities = weights.predict(digits.val.images).probabilities
+    >>> chosen = lenet5.abstention(digits.val.targets, probabilities, accuracy=0.99)
+    >>> chosen.accuracy >= 0.99
+    True
     """
     if not 0 < accuracy <= 1:
         raise ValueError(f"accuracy is {accuracy}; expected a number above 0 and at most 1")

@@ -12,6 +12,12 @@ class Square(nn.Module):
 
     Gilad-Bachrach et al., "CryptoNets: Applying Neural Networks to Encrypted Data with High Throughput and Accuracy",
     ICML 2016. It is unbounded, so train with gradient clipping, as the recipe `square` does.
+
+    Examples
+    --------
+    >>> lenet5.Square()(torch.tensor([-2.0, 3.0]))
+    tensor([4., 9.])
+    >>> model = lenet5.LeNet5(activation=lenet5.Square, pooling="avg")
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -24,6 +24,14 @@ class CaffeLeNet(ImageClassifier):
     ------
     ValueError
         `num_classes` is not a positive integer.
+
+    Examples
+    --------
+    >>> model = lenet5.CaffeLeNet()
+    >>> sum(parameter.numel() for parameter in model.parameters())
+    431080
+    >>> model(torch.rand(2, 1, 28, 28)).shape
+    torch.Size([2, 10])
     """
 
     first_layer: ClassVar[str | None] = "conv1"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
-from typing import Any, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypedDict, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,9 @@ from .. import storage
 from ..storage import StrPath
 from .architectures import ARCHITECTURES, find_architecture
 from .hub import Download, download, is_repository
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 Result = TypeVar("Result")
 
@@ -34,6 +37,22 @@ _ENTRIES: dict[str, tuple[type | UnionType, str]] = {
 }
 
 
+Preprocessing: TypeAlias = "DataclassInstance | Mapping[str, Any] | None"
+
+
+class Entries(TypedDict, total=False):
+    """The optional entries of `config.json`."""
+
+    preprocess: Preprocessing
+    """A `Preprocess`, or its arguments."""
+
+    meta: Mapping[str, Any] | None
+    """Metadata."""
+
+    settings: Mapping[str, Any] | None
+    """Settings of a run of the command line."""
+
+
 @dataclass(frozen=True)
 class WeightsFolder:
     """A weights folder whose `config.json` has been read and verified.
@@ -46,6 +65,14 @@ class WeightsFolder:
         The content of `config.json`.
     name
         The name of the repository on the Hugging Face Hub; else that of the folder.
+
+    Examples
+    --------
+    >>> folder = lenet5.models.WeightsFolder.open("mnist_v2")
+    >>> folder.name, folder.tensors.name
+    ('mnist_v2', 'model.safetensors')
+    >>> folder.config["arguments"]["num_classes"]
+    10
     """
 
     tensors: Path

@@ -15,6 +15,12 @@ class Download(TypedDict, total=False):
     """Options of a download from the Hugging Face Hub.
 
     Other sources need no download and ignore them, but for `subfolder`, which applies to local folders too.
+
+    Examples
+    --------
+    >>> options: lenet5.models.Download = {"revision": "v1.0", "local_files_only": True}
+    >>> lenet5.load("mnist_v2", **options)  # bundled weights need no download
+    <Pretrained: LeNet5, 61,706 parameters>
     """
 
     revision: str | None
@@ -37,7 +43,13 @@ class Download(TypedDict, total=False):
 
 
 class Upload(TypedDict, total=False):
-    """Options of an upload to the Hugging Face Hub."""
+    """Options of an upload to the Hugging Face Hub.
+
+    Examples
+    --------
+    >>> options: lenet5.models.Upload = {"private": True, "commit_message": "Trained on my digits"}
+    >>> lenet5.LeNet5().save_pretrained("my_digits", push_to_hub=False, **options)
+    """
 
     private: bool | None
     """True to create a private repository, and to refuse an existing public one; None for the owner's default."""

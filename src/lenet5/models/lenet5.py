@@ -42,9 +42,12 @@ class LeNet5(ImageClassifier):
 
     Examples
     --------
-    >>> model = LeNet5()
-    >>> model(torch.zeros(2, 1, 28, 28)).shape
+    >>> model = lenet5.LeNet5()
+    >>> model(torch.rand(2, 1, 28, 28)).shape
     torch.Size([2, 10])
+    >>> colour = lenet5.LeNet5(num_classes=5, in_channels=3, image_size=64)
+    >>> colour(torch.rand(2, 3, 64, 64)).shape
+    torch.Size([2, 5])
     """
 
     first_layer: ClassVar[str | None] = "c1.conv"

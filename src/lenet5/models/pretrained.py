@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypedDict, Unpack, cast
+from typing import Any, Self, Unpack, cast
 
 from torch import Tensor, nn
 
@@ -14,12 +14,9 @@ from .. import storage
 from ..storage import StrPath
 from .architectures import architecture_name, construct, register
 from .card import CARD, is_generated, model_card, write_card
-from .folder import CONFIG, TENSORS, WeightsFolder, assign_tensors, check_entries, check_tensors
+from .folder import CONFIG, TENSORS, Entries, Preprocessing, WeightsFolder, assign_tensors, check_entries, check_tensors
 from .hub import Download, Upload, check_options, upload
-from .structure import check_fit, check_structure
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
+from .structure import check_fit, check_structure, unwrapped
 
 __all__ = [
     "CONFIG",
@@ -31,28 +28,24 @@ __all__ = [
     "load_model",
     "model_files",
     "save_model",
-    "unwrapped",
 ]
 
 
-Preprocessing: TypeAlias = "DataclassInstance | Mapping[str, Any] | None"
-
-
-class Entries(TypedDict, total=False):
-    """The optional entries of `config.json`."""
-
-    preprocess: Preprocessing
-    """A `Preprocess`, or its arguments."""
-
-    meta: Mapping[str, Any] | None
-    """Metadata."""
-
-    settings: Mapping[str, Any] | None
-    """Settings of a run of the command line."""
-
-
 class PretrainedModel(nn.Module):
-    """A module that can be saved to a folder and rebuilt from it."""
+    """A module that can be saved to a folder and rebuilt from it.
+
+    Examples
+    --------
+    >>> class Linear(lenet5.models.PretrainedModel):
+    ...     def __init__(self, num_classes):
+    ...         super().__init__()
+    ...         self.layer = torch.nn.Linear(784, num_classes)
+    ...     def arguments(self):
+    ...         return {"num_classes": self.layer.out_features}
+    >>> Linear(10).save_pretrained("linear")
+    >>> Linear.from_pretrained("linear").layer
+    Linear(in_features=784, out_features=10, bias=True)
+    """
 
     def __init_subclass__(cls, *, abstract: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -113,6 +106,12 @@ class PretrainedModel(nn.Module):
             added, pruned or parametrized. Or the preprocessing or the class names do not fit it.
         TypeError
             There is no such argument. Entries of your own belong into `meta`.
+
+        Examples
+        --------
+        >>> digits = lenet5.load_data("digits")
+        >>> meta = {"categories": digits.train.classes}
+        >>> lenet5.LeNet5().save_pretrained("my_digits", preprocess=digits.preprocess, meta=meta)
         """
         check_options(hub, Upload, "save_pretrained")
         save_model(self, directory, preprocess=preprocess, meta=meta, card=card)
@@ -209,6 +208,12 @@ class PretrainedModel(nn.Module):
             The server refuses the request.
         TypeError
             There is no such option.
+
+        Examples
+        --------
+        >>> model = lenet5.LeNet5.from_pretrained("mnist_v2", num_classes=26, in_channels=3)
+        >>> model(torch.rand(2, 3, 28, 28)).shape
+        torch.Size([2, 26])
         """
         check_options(hub, Download, "from_pretrained")
         changes = {"num_classes": num_classes, "in_channels": in_channels}
@@ -221,7 +226,13 @@ class PretrainedModel(nn.Module):
 
 
 def load_model(source: StrPath, **hub: Unpack[Download]) -> PretrainedModel:
-    """Load a model of any architecture; see `PretrainedModel.from_pretrained`."""
+    """Load a model of any architecture; see `PretrainedModel.from_pretrained`.
+
+    Examples
+    --------
+    >>> lenet5.models.load_model("original_mnist_v1").output
+    EuclideanRBF(84, 10)
+    """
     check_options(hub, Download, "load_model")
     return cast("PretrainedModel", WeightsFolder.read(source, WeightsFolder.load, hub))
 
@@ -241,6 +252,12 @@ def save_model(
         As in `PretrainedModel.save_pretrained`.
     entries
         `preprocess` and `meta`, as in `PretrainedModel.save_pretrained`, and `settings`, those of a run.
+
+    Examples
+    --------
+    >>> lenet5.models.save_model(torch.nn.Linear(784, 10), "any_module")
+    >>> lenet5.models.WeightsFolder.open("any_module").config["architecture"]
+    'Linear'
     """
     files = model_files(model, **entries)
     directory = storage.as_path(directory)
@@ -281,10 +298,3 @@ def model_files(
     check_entries(sealed, Path(CONFIG))
     check_fit(model, sealed.get("preprocess") or {}, (sealed.get("meta") or {}).get("categories"), CONFIG)
     return {CONFIG: storage.json_bytes(sealed), TENSORS: tensors}
-
-
-def unwrapped(model: nn.Module) -> nn.Module:
-    """Return the module inside `torch.compile`, DataParallel and DistributedDataParallel."""
-    wrapper = nn.DataParallel, nn.parallel.DistributedDataParallel
-    inner: Any = model.module if isinstance(model, wrapper) else getattr(model, "_orig_mod", None)
-    return unwrapped(inner) if isinstance(inner, nn.Module) else model

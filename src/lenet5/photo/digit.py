@@ -40,6 +40,12 @@ def load_digit(image: str | PathLike[str] | PIL.Image.Image) -> Tensor:
         The file does not exist or is not a readable image, or the image does not show exactly one digit.
     TypeError
         `image` is neither a path nor a PIL image.
+
+    Examples
+    --------
+    >>> digit = lenet5.load_digit("pencil.jpg")
+    >>> digit.shape, digit.dtype
+    (torch.Size([1, 28, 28]), torch.uint8)
     """
     if not isinstance(image, str | PathLike | PIL.Image.Image):
         raise TypeError(f"the image is {type(image).__name__}; expected a path or a PIL image")

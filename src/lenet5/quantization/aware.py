@@ -107,6 +107,12 @@ class QuantizationAware(ImageClassifier):
     ------
     ValueError
         A number of bits is out of range, or an activation does not act on each number alone.
+
+    Examples
+    --------
+    >>> prepared = lenet5.quantization.prepare(lenet5.load("mnist_v2"), lenet5.load_data("digits").val)
+    >>> prepared.weight_bits, prepared(torch.rand(2, 1, 28, 28)).shape
+    (8, torch.Size([2, 10]))
     """
 
     input_scale: Tensor

@@ -41,9 +41,12 @@ def quantize(source: Source, images: CalibrationImages, *, power_of_two: bool = 
 
     Examples
     --------
-    >>> network = quantize(lenet5.load("mnist_v2"), lenet5.load_data("digits").train)
-    >>> network.layers[0].weight.dtype
-    dtype('int8')
+    >>> digits = lenet5.load_data("digits")
+    >>> network = lenet5.quantization.quantize(lenet5.load("mnist_v2"), digits.train)
+    >>> network
+    <IntegerNetwork: LeNet5, 8-bit weights, 8-bit activations, fixed-point scales>
+    >>> network.evaluate(digits.test).accuracy > 0.9
+    True
     """
     return convert(prepare(source, images, power_of_two=power_of_two))
 
@@ -58,6 +61,13 @@ def convert(model: QuantizationAware) -> IntegerNetwork:
     ------
     ValueError
         The model is not a `QuantizationAware`, or its weights are not finite, or its prototypes are too large.
+
+    Examples
+    --------
+    >>> digits = lenet5.load_data("digits").val
+    >>> prepared = lenet5.quantization.prepare(lenet5.load("mnist_v2"), digits, weight_bits=4)
+    >>> lenet5.quantization.convert(prepared).weight_bits
+    4
     """
     if not isinstance(model, QuantizationAware):
         raise ValueError(f"the model is a {type(model).__name__}; expected the result of prepare, or quantize it")

@@ -37,6 +37,15 @@ class WeightedLayer(_Layer):
     1. accumulator = bias[c] + sum of weight[c] * inputs
     2. q = clip((accumulator * multiplier[c] + 2 ** shift[c] // 2) >> shift[c], low, high), in 64 bits
     3. output = lookup[q - low], or q itself if there is no table
+
+    Examples
+    --------
+    >>> network = lenet5.quantization.quantize(lenet5.load("mnist_v2"), lenet5.load_data("digits").val)
+    >>> layer = network.layers[0]
+    >>> layer
+    <WeightedLayer c1: convolution (6, 1, 5, 5)>
+    >>> layer.weight.dtype, layer.bias.dtype, layer.dtype
+    (dtype('int8'), dtype('int32'), dtype('uint8'))
     """
 
     name: str
@@ -103,6 +112,12 @@ class PoolingLayer(_Layer):
 
     The mean of a, b, c and d is (a + b + c + d + 2) >> 2. If a side of the maps is odd, its last row or column is
     ignored.
+
+    Examples
+    --------
+    >>> network = lenet5.quantization.quantize(lenet5.load("mnist_v2"), lenet5.load_data("digits").val)
+    >>> network.layers[1]
+    <PoolingLayer s2: max>
     """
 
     name: str
@@ -120,7 +135,15 @@ class PoolingLayer(_Layer):
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class DistanceLayer(_Layer):
-    """The Euclidean RBF units of the original network: logit = -sum of (input - prototype) ** 2."""
+    """The Euclidean RBF units of the original network: logit = -sum of (input - prototype) ** 2.
+
+    Examples
+    --------
+    >>> weights, digits = lenet5.load("original_mnist_v1"), lenet5.load_data("digits").val
+    >>> layer = lenet5.quantization.quantize(weights, digits).layers[-1]
+    >>> layer, layer.prototypes.dtype
+    (<DistanceLayer output: distances (10, 84)>, dtype('int16'))
+    """
 
     name: str
     """Name of the layer in the network: "output"."""

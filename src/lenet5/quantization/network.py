@@ -28,6 +28,18 @@ class IntegerNetwork:
 
     A pixel p of channel c stands for the real number `input_scale * (p - zero_point[c])`, and the weights of C1 are
     relative to `input_scale`. In all other tensors, an integer q stands for `scale * q`.
+
+    Examples
+    --------
+    >>> network = lenet5.quantization.quantize(lenet5.load("mnist_v2"), lenet5.load_data("digits").val)
+    >>> [layer.name for layer in network.layers]
+    ['c1', 's2', 'c3', 's4', 'c5', 'f6', 'output']
+    >>> pixels = lenet5.load_digit("pencil.jpg")
+    >>> network.predict(pixels).labels, network.run(pixels[None])["output"].dtype
+    (tensor([7]), dtype('int32'))
+    >>> network.save("integers")
+    >>> lenet5.quantization.IntegerNetwork.load("integers").architecture
+    'LeNet5'
     """
 
     architecture: str

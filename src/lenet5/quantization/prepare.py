@@ -58,6 +58,14 @@ def prepare(
     -------
     QuantizationAware
         In evaluation mode, on the CPU. Train it on images normalised by the preprocessing of the source.
+
+    Examples
+    --------
+    >>> weights, digits = lenet5.load("mnist_v2"), lenet5.load_data("digits")
+    >>> prepared = lenet5.quantization.prepare(weights, digits.val, weight_bits=4)
+    >>> digits.train.transform = weights.preprocess
+    >>> trainer = lenet5.Trainer(prepared, lenet5.TrainerConfig(max_epochs=1, lr=1e-3))
+    >>> history = trainer.fit(digits.train)
     """
     if not isinstance(getattr(source, "model", None), nn.Module):
         raise TypeError(f"the source is a {type(source).__name__}; expected a Pretrained, such as lenet5.load returns")

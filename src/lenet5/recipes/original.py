@@ -42,6 +42,21 @@ class SDLMSchedule(Callback):
         `label_smoothing` is set and `loss_fn` is None, or the resumed run had a different schedule.
     TypeError
         In `Trainer.fit`: the optimizer is not SDLM.
+
+    Examples
+    --------
+    >>> digits = lenet5.load_data("digits").train
+    >>> digits.transform = lenet5.Preprocess.original()
+    >>> trainer = lenet5.Trainer(
+    ...     lenet5.LeNet5Original(init="lecun_uniform"),
+    ...     lenet5.TrainerConfig(max_epochs=1, batch_size=1),
+    ...     callbacks=[lenet5.SDLMSchedule(digits, lrs=[5e-4])],
+    ...     loss_fn=lenet5.MLELoss(),
+    ...     optimizer=lenet5.SDLM,
+    ...     lr_scheduler=lambda optimizer, num_steps: torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1),
+    ... )
+    >>> trainer.fit(digits)
+    <History: 1 epochs, best None>
     """
 
     patterns: ImageDataset

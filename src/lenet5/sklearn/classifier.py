@@ -114,7 +114,8 @@ class LeNet5Classifier(ClassifierMixin, BaseEstimator):
     --------
     >>> from sklearn.datasets import load_digits
     >>> X, y = load_digits(return_X_y=True)
-    >>> LeNet5Classifier(random_state=0).fit(X[:1000], y[:1000]).score(X[1000:], y[1000:]) > 0.9
+    >>> classifier = lenet5.LeNet5Classifier(max_epochs=5, random_state=0)
+    >>> classifier.fit(X[:1000], y[:1000]).score(X[1000:], y[1000:]) > 0.9
     True
     """
 

@@ -11,6 +11,17 @@ class Callback:
 
     To stop the run after the current optimizer step, set `state.should_stop = True`. Under torchrun, every rank calls
     its own callbacks, and only the rank where `state.is_main` is True should write or print.
+
+    Examples
+    --------
+    >>> class StopAtLowLoss(lenet5.Callback):
+    ...     def on_epoch_end(self, state, row):
+    ...         if row["train_loss"] < 1:
+    ...             state.should_stop = True
+    >>> trainer = lenet5.Trainer(lenet5.LeNet5(), callbacks=[StopAtLowLoss()])
+    >>> history = trainer.fit(lenet5.load_data("digits").train)
+    >>> len(history) < trainer.config.max_epochs
+    True
     """
 
     def on_fit_start(self, state: TrainingState) -> None:

@@ -79,6 +79,13 @@ class TrainerConfig:
     ------
     ValueError
         A setting is out of range.
+
+    Examples
+    --------
+    >>> config = lenet5.TrainerConfig(max_epochs=20, lr=0.003, patience=5)
+    >>> from dataclasses import replace
+    >>> replace(config, batch_size=128).batch_size
+    128
     """
 
     max_epochs: Count = 10

@@ -42,6 +42,15 @@ class History:
         Whether Ctrl-C or SIGTERM ended the run early.
     shown_in
         The number of the notebook's cell that already shows the run as a live table, or None.
+
+    Examples
+    --------
+    >>> digits = lenet5.load_data("digits")
+    >>> trainer = lenet5.Trainer(lenet5.LeNet5(), lenet5.TrainerConfig(max_epochs=2))
+    >>> history = trainer.fit(digits.train, digits.val)
+    >>> history.to_frame().columns.tolist()
+    ['epoch', 'lr', 'train_loss', 'val_loss', 'val_accuracy']
+    >>> history.plot().savefig("curves.png")
     """
 
     shown_in: int | None

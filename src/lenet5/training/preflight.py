@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch.nn.parameter import UninitializedParameter
 from torch.optim import Optimizer
 
 from .. import storage
-from ..data.sources import Source, ends_with_one_example, evaluation_source
+from ..data.sources import Source, can_continue, ends_with_one_example, evaluation_source
 from ..runtime.acceleration import LossFunction
 from ..storage import StrPath
 from .callbacks import Callback
@@ -121,3 +122,13 @@ def rehearse_checkpoint(directory: StrPath, model: nn.Module, state: dict[str, A
     directory.mkdir(parents=True, exist_ok=True)
     with storage.trial_folder(directory / "step-trial") as folder:
         write_checkpoint(folder / "step-0", model, state)
+
+
+def warn_of_whole_epochs(config: TrainerConfig, data: object, batches: Source) -> None:
+    """Warn the caller of `fit` if its data gives batches that cannot continue in the middle of an epoch."""
+    if config.checkpoint_dir is not None and not can_continue(batches):
+        warnings.warn(
+            f"a {type(data).__name__} cannot continue in the middle of an epoch, so checkpoints are written only at the"
+            " end of an epoch; pass the dataset itself or a TensorLoader for more",
+            stacklevel=3,  # the caller of fit
+        )

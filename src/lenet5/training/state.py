@@ -49,6 +49,17 @@ class TrainingState:
         Whether the run is complete and the model has its final weights.
     should_stop
         Set to True to stop after the current optimizer step.
+
+    Examples
+    --------
+    >>> class PrintStep(lenet5.Callback):
+    ...     def on_step_end(self, state):
+    ...         if state.is_main and state.step == state.num_steps:
+    ...             print(f"epoch {state.epoch + 1}, step {state.step}, {state.num_seen} examples")
+    >>> config = lenet5.TrainerConfig(max_epochs=1)
+    >>> trainer = lenet5.Trainer(lenet5.LeNet5(), config, callbacks=[PrintStep()])
+    >>> history = trainer.fit(lenet5.load_data("digits").train)
+    epoch 1, step 21, 1294 examples
     """
 
     model: nn.Module

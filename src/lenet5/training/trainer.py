@@ -3,7 +3,6 @@
 import html
 import math
 import signal
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Self
@@ -30,7 +29,7 @@ from .form import read_results
 from .history import History
 from .loop import Loop
 from .optimization import AnyOptimizer, AnyScheduler, Optimization
-from .preflight import check_arguments, check_model
+from .preflight import check_arguments, check_model, warn_of_whole_epochs
 from .progress import with_progress
 from .snapshot import Snapshot
 from .state import TrainingState
@@ -76,6 +75,14 @@ class Trainer:
         The device of the model.
     state
         The state of the latest run. In a new Trainer, the state before the first step.
+
+    Examples
+    --------
+    >>> digits = lenet5.load_data("digits")
+    >>> trainer = lenet5.Trainer(lenet5.LeNet5(), lenet5.TrainerConfig(max_epochs=5))
+    >>> history = trainer.fit(digits.train, digits.val)
+    >>> trainer.evaluate(digits.test).accuracy > 0.9
+    True
     """
 
     config: TrainerConfig
@@ -168,6 +175,13 @@ class Trainer:
             There is no valid checkpoint at `resume`.
         FloatingPointError
             The loss or a weight became NaN or infinite. The message names the epoch and the step.
+
+        Examples
+        --------
+        >>> config = lenet5.TrainerConfig(max_epochs=2, checkpoint_dir="checkpoints")
+        >>> trainer = lenet5.Trainer(lenet5.LeNet5(), config)
+        >>> trainer.fit(lenet5.load_data("digits").train, resume="auto")  # continues where a run stopped
+        <History: 2 epochs, best None>
         """
         config, device = self.config, self.device
         resume = ("auto" if resume else None) if isinstance(resume, bool) else resume
@@ -185,8 +199,7 @@ class Trainer:
             limit, settings = (2 if config.fast_dev_run else None), (config.batch_size, config.seed)
             batches = as_source(train, device, *settings, shuffle=True, limit=limit or config.overfit_batches)
             val_batches = None if val is None else evaluation_source(val, device, limit=limit, repeated=True)
-            if config.checkpoint_dir is not None and not can_continue(batches):
-                _warn_epochs_only(train)
+            warn_of_whole_epochs(config, train, batches)
             self._run = self._prepare(self._new_state(config, processes), batches, resume)
             self.state = self._run.state
             self._train(self._run, val_batches, interrupt)
@@ -289,11 +302,3 @@ class Trainer:
         for module in (self.model, self.loss_fn):
             if isinstance(module, nn.Module):
                 module.to(self.device)
-
-
-def _warn_epochs_only(data: object) -> None:
-    warnings.warn(
-        f"a {type(data).__name__} cannot continue in the middle of an epoch, so checkpoints are written only at the end"
-        " of an epoch; pass the dataset itself or a TensorLoader for more",
-        stacklevel=3,  # the caller of fit
-    )

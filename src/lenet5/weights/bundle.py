@@ -30,7 +30,16 @@ Input: TypeAlias = "Images | StrPath | PIL.Image.Image | Sequence[Input]"
 
 @dataclass(frozen=True, repr=False)
 class Pretrained:
-    """A model with its preprocessing and metadata."""
+    """A model with its preprocessing and metadata.
+
+    Examples
+    --------
+    >>> weights = lenet5.load("mnist_v2")
+    >>> weights
+    <Pretrained: LeNet5, 61,706 parameters>
+    >>> weights.classes[:3], round(weights.threshold, 3)
+    (('0', '1', '2'), 0.919)
+    """
 
     model: PretrainedModel
     """The model, in evaluation mode, on the CPU."""
@@ -107,6 +116,15 @@ class Pretrained:
             An image cannot be read, has the wrong shape, or shows no digit or several.
         TypeError
             An image is of an unsupported type.
+
+        Examples
+        --------
+        >>> weights = lenet5.load("mnist_robust_v1")
+        >>> weights.predict(["pencil.jpg", "shadow.jpg"]).labels  # photographs
+        tensor([7, 5])
+        >>> digits = lenet5.load_data("digits").test
+        >>> weights.predict(digits.images[:4]).labels  # images in MNIST format
+        tensor([0, 1, 2, 3])
         """
         return predict(self.model, self.prepare(images, raw=raw), device=device)
 
@@ -119,7 +137,14 @@ class Pretrained:
         repo_id: str | None = None,
         **hub: Unpack[Upload],
     ) -> str | None:
-        """Write the model, its preprocessing and its metadata to a folder; see `LeNet5.save_pretrained`."""
+        """Write the model, its preprocessing and its metadata to a folder; see `LeNet5.save_pretrained`.
+
+        Examples
+        --------
+        >>> lenet5.load("mnist_v2").save_pretrained("copy_of_mnist_v2")
+        >>> lenet5.load("copy_of_mnist_v2").predict("pencil.jpg").labels
+        tensor([7])
+        """
         return self.model.save_pretrained(
             directory, card=card, push_to_hub=push_to_hub, repo_id=repo_id, **self._entries(), **hub
         )
@@ -153,9 +178,10 @@ def load(source: StrPath, **hub: Unpack[Download]) -> Pretrained:
 
     Examples
     --------
-    >>> digits = load("mnist_v2")
-    >>> digits.predict(torch.zeros(2, 1, 28, 28, dtype=torch.uint8)).probabilities.shape
-    torch.Size([2, 10])
+    >>> weights = lenet5.load("mnist_v2")
+    >>> predictions = weights.predict("pencil.jpg")
+    >>> predictions.labels, f"{predictions.confidence.item():.1%}"
+    (tensor([7]), '100.0%')
     """
     if isinstance(source, str) and source.lower() == "default":
         source = LeNet5_Weights.DEFAULT.value

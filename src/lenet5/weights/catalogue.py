@@ -29,6 +29,13 @@ class PretrainedWeights(_Displayed, Enum):
     """Bundled weights, which follow torchvision's `WeightsEnum`. The value of a member is the name of its folder.
 
     Lookup by name ignores case: `LeNet5_Weights("default")`, `LeNet5_Weights("LeNet5_Weights.DEFAULT")`.
+
+    Examples
+    --------
+    >>> lenet5.LeNet5_Weights("default")
+    <LeNet5_Weights.MNIST_V2: 'mnist_v2'>
+    >>> [weights.name for weights in lenet5.LeNet5_Weights]
+    ['MNIST_V1', 'MNIST_V2', 'MNIST_ROBUST_V1', 'FASHION_MNIST_V1']
     """
 
     @classmethod
@@ -100,7 +107,17 @@ class PretrainedWeights(_Displayed, Enum):
 
 
 class LeNet5_Weights(PretrainedWeights):  # noqa: N801 (torchvision's convention)
-    """Weights of `LeNet5`."""
+    """Weights of `LeNet5`.
+
+    Examples
+    --------
+    >>> weights = lenet5.LeNet5_Weights.FASHION_MNIST_V1
+    >>> weights.meta["categories"][:3]
+    ['T-shirt/top', 'Trouser', 'Pullover']
+    >>> weights.meta["metrics"]["fashion_mnist"]["accuracy"]
+    0.9272
+    >>> model, preprocess = lenet5.lenet5(weights=weights), weights.transforms()
+    """
 
     MNIST_V1 = "mnist_v1"
     MNIST_V2 = "mnist_v2"
@@ -110,7 +127,16 @@ class LeNet5_Weights(PretrainedWeights):  # noqa: N801 (torchvision's convention
 
 
 class LeNet5Original_Weights(PretrainedWeights):  # noqa: N801 (torchvision's convention)
-    """Weights of `LeNet5Original`."""
+    """Weights of `LeNet5Original`.
+
+    Examples
+    --------
+    >>> weights = lenet5.LeNet5Original_Weights.DEFAULT
+    >>> weights, weights.value
+    (<LeNet5Original_Weights.MNIST_V1: 'original_mnist_v1'>, 'original_mnist_v1')
+    >>> weights.transforms().padding
+    2
+    """
 
     MNIST_V1 = "original_mnist_v1"
     DEFAULT = MNIST_V1
@@ -166,6 +192,14 @@ def lenet5(*, weights: LeNet5_Weights | str | None = None, progress: bool = True
     ------
     ValueError
         The weights are unknown or damaged, or have different arguments.
+
+    Examples
+    --------
+    >>> model = lenet5.lenet5(weights="DEFAULT")
+    >>> preprocess = lenet5.LeNet5_Weights.DEFAULT.transforms()
+    >>> digits = lenet5.load_data("digits").test
+    >>> model(preprocess(digits.images[:4])).argmax(1)
+    tensor([0, 1, 2, 3])
     """
     return _build(LeNet5, None if weights is None else LeNet5_Weights(weights), kwargs)
 
@@ -193,6 +227,12 @@ def lenet5_original(
     ------
     ValueError
         The weights are unknown or damaged, or have different arguments.
+
+    Examples
+    --------
+    >>> model = lenet5.lenet5_original(weights="DEFAULT")
+    >>> sum(parameter.numel() for parameter in model.parameters())
+    60000
     """
     if weights is not None and "init" in kwargs:
         raise ValueError(f"weights and init={kwargs['init']!r} are both given; expected at most one of them")

@@ -56,6 +56,12 @@ def export_c(source: Source | IntegerNetwork, path: StrPath, *, prefix: str = "l
     ValueError
         A weight is not finite, a layer cannot be written in C, the prefix is no name of C, or the path does not end
         in ".c".
+
+    Examples
+    --------
+    >>> exported = lenet5.export.export_c(lenet5.load("mnist_v2"), "lenet5.c")
+    >>> "int lenet5_classify(" in exported.files[1].read_text()
+    True
     """
     prefix, target = check_prefix(prefix), _target(path)
     parts = integer_parts(source) if isinstance(source, IntegerNetwork) else _float_parts(source)

@@ -30,9 +30,10 @@ def compiled(model: ImageClassifier) -> Callable[[Tensor], Tensor]:
 
     Examples
     --------
-    >>> classify = compiled(LeNet5())
-    >>> classify(torch.zeros(1, 1, 28, 28)).shape
-    torch.Size([1, 10])
+    >>> weights = lenet5.load("mnist_v2")
+    >>> classify = lenet5.compiled(weights.model)
+    >>> classify(weights.prepare("pencil.jpg")).argmax(1)
+    tensor([7])
     """
     frozen = copy.deepcopy(model).eval().requires_grad_(False)
     kernel = KERNELS.get(type(frozen).forward)

@@ -42,6 +42,14 @@ def gauss_newton_diagonal(
     ------
     TypeError
         The model contains any other kind of layer.
+
+    Examples
+    --------
+    >>> model = lenet5.LeNet5Original()
+    >>> images, targets = torch.rand(8, 1, 32, 32), torch.arange(8)
+    >>> diagonal = lenet5.models.gauss_newton_diagonal(model, lenet5.MLELoss(), images, targets)
+    >>> diagonal[model.f6.linear.weight].shape
+    torch.Size([84, 120])
     """
     calls: list[tuple[nn.Module, Tensor]] = []  # each layer with its inputs
     leaves = [module for module in model.modules() if not any(True for _ in module.children())]

@@ -42,6 +42,11 @@ class ScaledTanh(nn.Module):
 
     LeCun, Bottou, Bengio and Haffner 1998, section II.B and appendix A: the second derivative is largest in magnitude
     at ±1, and targets of ±1 lie outside the saturated region.
+
+    Examples
+    --------
+    >>> lenet5.models.ScaledTanh()(torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([-1.0000,  0.0000,  1.0000])
     """
 
     __constants__: ClassVar[list[str]] = ["amplitude", "slope"]  # for TorchScript
@@ -66,6 +71,12 @@ class Subsampling(nn.Module):
     init
         Initialisation of the coefficients. "paper" draws them with a fan-in of 4. "lecun_uniform" sets them to 1/4, so
         that the layer starts as average pooling.
+
+    Examples
+    --------
+    >>> layer = lenet5.models.Subsampling(6)
+    >>> layer(torch.rand(2, 6, 28, 28)).shape
+    torch.Size([2, 6, 14, 14])
     """
 
     def __init__(self, num_maps: int, *, init: Init = "paper") -> None:
@@ -113,6 +124,14 @@ class PartialConv2d(nn.Module):
     ------
     ValueError
         The table or a row is empty, a row is not in ascending order or has a negative index, or `init` is unknown.
+
+    Examples
+    --------
+    >>> layer = lenet5.models.PartialConv2d([(0, 1), (1, 2)], kernel_size=5)
+    >>> layer(torch.rand(2, 3, 14, 14)).shape
+    torch.Size([2, 2, 10, 10])
+    >>> layer.weight.shape, layer.dense_weight().shape
+    (torch.Size([4, 5, 5]), torch.Size([2, 3, 5, 5]))
     """
 
     def __init__(self, table: Sequence[Sequence[int]], kernel_size: int, *, init: Init = "paper") -> None:
@@ -191,6 +210,12 @@ class EuclideanRBF(nn.Module):
     ------
     ValueError
         The prototypes are not a matrix, or not finite.
+
+    Examples
+    --------
+    >>> layer = lenet5.models.EuclideanRBF(torch.tensor([[1.0, 1.0], [-1.0, 1.0]]))
+    >>> layer(torch.tensor([[1.0, 0.0]]))
+    tensor([[1., 5.]])
     """
 
     prototypes: Tensor

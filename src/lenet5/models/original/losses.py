@@ -12,6 +12,12 @@ class MLELoss(nn.Module):
 
     The loss ignores the distances to the other prototypes. With trainable prototypes, the network would collapse
     (section II.C).
+
+    Examples
+    --------
+    >>> logits = torch.tensor([[-3.0, -40.0]])  # the distances are 3 and 40
+    >>> lenet5.MLELoss()(logits, torch.tensor([0]))
+    tensor(3.)
     """
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
@@ -34,6 +40,12 @@ class MAPLoss(nn.Module):
     ------
     ValueError
         `j` is not positive and finite.
+
+    Examples
+    --------
+    >>> logits = torch.tensor([[-3.0, -40.0], [-30.0, -40.0]])
+    >>> lenet5.MAPLoss(j=10.0)(logits, torch.tensor([0, 0]))
+    tensor(10.0005)
     """
 
     def __init__(self, j: float = 10.0) -> None:

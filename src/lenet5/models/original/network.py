@@ -37,6 +37,16 @@ def digit_prototypes() -> Tensor:
     """Return the target activations of F6 for each digit: (10, 84), 7x12 bitmaps of 1 (ink) and -1 (background).
 
     These are the bitmaps of most ports of the network. They have not been compared with figure 3 of the paper.
+
+    Examples
+    --------
+    >>> for row in lenet5.models.digit_prototypes()[7].view(12, 7)[:5]:
+    ...     print("".join("#" if pixel > 0 else "." for pixel in row))
+    #######
+    .....##
+    .....##
+    ....##.
+    ...##..
     """
     rows = [line.split() for line in _BITMAPS.split("\n") if line]
     bitmaps = ["".join(row[digit] for row in rows) for digit in range(10)]
@@ -67,8 +77,9 @@ class LeNet5Original(ImageClassifier):
 
     Examples
     --------
-    >>> model = LeNet5Original()
-    >>> model(torch.zeros(2, 1, 32, 32)).shape
+    >>> model = lenet5.LeNet5Original()
+    >>> preprocess = lenet5.Preprocess.original()
+    >>> model(preprocess(torch.zeros(2, 1, 28, 28, dtype=torch.uint8))).shape
     torch.Size([2, 10])
     """
 

@@ -30,6 +30,15 @@ class SDLM(Optimizer):
     ------
     ValueError
         `lr` is negative, or `mu` is not positive.
+
+    Examples
+    --------
+    >>> model, loss_fn = lenet5.LeNet5Original(), lenet5.MLELoss()
+    >>> optimizer = lenet5.SDLM(model.parameters(), lr=5e-4)
+    >>> images, targets = torch.rand(8, 1, 32, 32), torch.arange(8)
+    >>> optimizer.estimate(model, loss_fn, images, targets)
+    >>> loss_fn(model(images), targets).backward()
+    >>> optimizer.step()
     """
 
     def __init__(self, params: Iterable[Any], lr: float = 5e-4, *, mu: float = 0.02) -> None:
