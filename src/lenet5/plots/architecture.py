@@ -39,6 +39,12 @@ def plot_architecture(table: pd.DataFrame, image_shape: Sequence[int] | None = N
     ------
     ValueError
         The table is empty, or has no shapes.
+
+    Examples
+    --------
+    >>> model = lenet5.LeNet5Original()
+    >>> figure = lenet5.plots.plot_architecture(lenet5.layer_table(model), model.image_shape)
+    >>> figure.savefig("architecture.pdf")
     """
     if "output_shape" not in table or not len(table):
         raise ValueError("the table has no layers with an output_shape; expected the result of lenet5.layer_table")

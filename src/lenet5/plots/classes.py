@@ -54,6 +54,13 @@ def plot_confusion_matrix(
     ------
     ValueError
         The matrix is empty or not square, or the number of names is not that of its rows.
+
+    Examples
+    --------
+    >>> matrix = lenet5.confusion_matrix([0, 1, 1], [0, 1, 0])
+    >>> figure = lenet5.plots.plot_confusion_matrix(matrix, ["cat", "dog"])
+    >>> figure.axes[0].get_title()
+    '2 of 3 correct (66.67%)'
     """
     matrix = as_array("matrix", matrix, 2)
     size, total, num_correct = len(matrix), matrix.sum(), np.trace(matrix)
@@ -118,6 +125,12 @@ def plot_per_class(per_class: PerClass, *, ax: AnyAxes | None = None) -> Figure 
     ------
     ValueError
         There are no classes, or a metric is missing.
+
+    Examples
+    --------
+    >>> probabilities = [[0.8, 0.2], [0.3, 0.7], [0.6, 0.4]]
+    >>> evaluation = lenet5.Evaluation([0, 1, 1], probabilities, classes=["cat", "dog"])
+    >>> figure = lenet5.plots.plot_per_class(evaluation.per_class)
     """
     names, values = _metrics(per_class)
     figure, (axes,) = panels(6.4, 1 + 0.5 * len(names), ax=ax)

@@ -41,6 +41,13 @@ def plot_comparison(histories: Histories, *, ax: AnyAxes | None = None) -> Figur
     ------
     ValueError
         There are no runs, a table is empty, or `ax` is no such axes.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> fast = pd.DataFrame({"epoch": [1, 2], "train_loss": [1.2, 0.4]})
+    >>> slow = pd.DataFrame({"epoch": [1, 2], "train_loss": [2.1, 1.5]})
+    >>> figure = lenet5.plots.plot_comparison({"lr 0.01": fast, "lr 0.001": slow})
     """
     groups = {name: _frames(name, value) for name, value in histories.items()}
     if not groups:

@@ -65,6 +65,12 @@ def plot_reliability(
     ------
     ValueError
         The arguments are empty, their shapes do not match, or `num_bins` is less than 1.
+
+    Examples
+    --------
+    >>> weights, digits = lenet5.load("mnist_v2"), lenet5.load_data("digits").test
+    >>> probabilities = weights.predict(digits.images).probabilities
+    >>> figure = lenet5.plots.plot_reliability(digits.targets, probabilities)
     """
     num_bins = check_integer("num_bins", num_bins, least=1)
     targets, probabilities = as_array("targets", targets, 1), as_array("probabilities", probabilities, 2)
@@ -121,6 +127,15 @@ def plot_coverage(curves: Curves, *, ax: AnyAxes | None = None) -> Figure | AnyA
     ------
     ValueError
         There is no curve.
+
+    Examples
+    --------
+    >>> digits = lenet5.load_data("digits").test
+    >>> curves = {}
+    >>> for name in ("mnist_v1", "mnist_v2"):
+    ...     probabilities = lenet5.load(name).predict(digits.images).probabilities
+    ...     curves[name] = lenet5.coverage_curve(digits.targets, probabilities)
+    >>> figure = lenet5.plots.plot_coverage(curves)
     """
     named = curves if isinstance(curves, Mapping) else {"": curves}
     if not named or not all(len(curve.coverage) for curve in named.values()):

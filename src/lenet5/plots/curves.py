@@ -47,6 +47,12 @@ def plot_curves(
     ------
     ValueError
         The table is empty or has no column of losses, or `ax` is no such axes.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> frame = pd.DataFrame({"epoch": [1, 2], "train_loss": [1.2, 0.4], "val_loss": [0.9, 0.5]})
+    >>> figure = lenet5.plots.plot_curves(frame, best_epoch=2)
     """
     check_history(frame)
     validated, epochs = "val_accuracy" in frame, frame["epoch"]
@@ -112,6 +118,12 @@ def plot_errors(
     ------
     ValueError
         The table is empty or lacks a column.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> frame = pd.DataFrame({"epoch": [1, 2], "train_accuracy": [0.96, 0.97], "test_accuracy": [0.95, 0.96]})
+    >>> figure = lenet5.plots.plot_errors(frame)
     """
     missing = [name for name in ("epoch", "train_accuracy", "test_accuracy") if name not in frame]
     if missing or not len(frame):
@@ -161,6 +173,10 @@ def plot_lr_search(
     ------
     ValueError
         There are no rates, or their number is not that of the losses.
+
+    Examples
+    --------
+    >>> figure = lenet5.plots.plot_lr_search([1e-3, 1e-2, 1e-1], [2.3, 1.1, 9.0], suggestion=1e-2)
     """
     if not len(lrs) or len(lrs) != len(losses):
         raise ValueError(f"there are {len(lrs)} rates and {len(losses)} losses; expected equal numbers, at least one")

@@ -19,7 +19,16 @@ GivenAxes = TypeVar("GivenAxes", bound=AnyAxes)
 
 
 class Figure(figure.Figure):
-    """A matplotlib figure that notebooks display, with and without `%matplotlib inline`."""
+    """A matplotlib figure that notebooks display, with and without `%matplotlib inline`.
+
+    Examples
+    --------
+    >>> figure = lenet5.plots.plot_lr_search([1e-3, 1e-2, 1e-1], [2.3, 1.1, 9.0])
+    >>> figure.savefig("lr_search.svg")
+    >>> import matplotlib.figure
+    >>> isinstance(figure, matplotlib.figure.Figure)
+    True
+    """
 
     def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
         """Render at twice the displayed size, for screens of high resolution."""

@@ -38,6 +38,11 @@ def plot_images(images: ArrayOrTensor, labels: Sequence[str] | None = None, titl
     ------
     ValueError
         There are no images, or the number of labels differs from theirs.
+
+    Examples
+    --------
+    >>> digits = lenet5.load_data("digits").test
+    >>> figure = lenet5.plots.plot_images(digits.images[:10], [f"digit {target}" for target in digits.targets[:10]])
     """
     images = as_array("images", images, 4)
     labels = [""] * len(images) if labels is None else labels
@@ -92,6 +97,13 @@ def plot_mistakes(
     ------
     ValueError
         The numbers of images, targets, predictions and probabilities differ, or there are no mistakes.
+
+    Examples
+    --------
+    >>> digits = lenet5.load_data("digits").test
+    >>> predictions = lenet5.load("mnist_v2").predict(digits.images)
+    >>> results = digits.targets, predictions.labels, predictions.probabilities
+    >>> figure = lenet5.plots.plot_mistakes(digits.images, *results, digits.classes, num_images=10)
     """
     num_images = check_integer("num_images", num_images, least=1)
     pixels, truth = as_array("images", images, 4), as_array("targets", targets, 1)
@@ -142,6 +154,15 @@ def plot_predictions(
     ------
     ValueError
         There are no images.
+
+    Examples
+    --------
+    >>> import PIL.Image
+    >>> weights, photograph = lenet5.load("mnist_robust_v1"), PIL.Image.open("pencil.jpg").convert("RGB")
+    >>> digit = lenet5.load_digit(photograph)
+    >>> probabilities = weights.predict(digit).probabilities
+    >>> images = [("pencil.jpg", np.asarray(photograph))]
+    >>> figure = lenet5.plots.plot_predictions(images, digit / 255, probabilities, weights.classes)
     """
     inputs, probabilities = as_array("inputs", inputs, 3), as_array("probabilities", probabilities, 2)
     figure = new_figure(8, 2.3 * len(images))

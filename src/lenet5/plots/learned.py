@@ -38,6 +38,11 @@ def plot_filters(filters: Mapping[str, ArrayOrTensor] | ArrayOrTensor) -> Figure
     ------
     ValueError
         There are no kernels, or they do not have four axes.
+
+    Examples
+    --------
+    >>> kernels = lenet5.inspection.filters(lenet5.load("mnist_v2"))
+    >>> figure = lenet5.plots.plot_filters(kernels["c1"])
     """
     named = filters if isinstance(filters, Mapping) else {"": filters}
     layers = {name: as_array(f"filters of {name}".strip(), kernels, 4) for name, kernels in named.items()}
@@ -90,6 +95,11 @@ def plot_connection_table(table: pd.DataFrame | ArrayOrTensor, *, ax: AnyAxes | 
     ------
     ValueError
         The table is empty or does not have two axes.
+
+    Examples
+    --------
+    >>> table = lenet5.inspection.connection_table(lenet5.LeNet5Original())
+    >>> figure = lenet5.plots.plot_connection_table(table)
     """
     connected = as_array("table", table, 2).astype(bool)
     num_inputs, num_outputs = connected.shape
@@ -127,6 +137,11 @@ def plot_prototypes(prototypes: ArrayOrTensor, classes: Sequence[str] | None = N
     ------
     ValueError
         There are no prototypes, or the number of names is not theirs.
+
+    Examples
+    --------
+    >>> bitmaps = lenet5.inspection.prototypes(lenet5.LeNet5Original())
+    >>> figure = lenet5.plots.plot_prototypes(bitmaps)
     """
     bitmaps = as_array("prototypes", prototypes, 3)
     names = class_names(classes, len(bitmaps))

@@ -56,6 +56,13 @@ def plot_feature_maps(
     ------
     ValueError
         There are no maps, or no image of this index, or no such unit.
+
+    Examples
+    --------
+    >>> weights = lenet5.load("mnist_v2")
+    >>> maps = lenet5.feature_maps(weights, "pencil.jpg")
+    >>> figure = lenet5.plots.plot_feature_maps(maps, weights.prepare("pencil.jpg"), predicted=7)
+    >>> figure.savefig("feature_maps.png")
     """
     outputs = {name: _one(f"maps of {name}", output, index) for name, output in maps.items()}
     if not outputs:
