@@ -78,8 +78,10 @@ def _check_loss_fn(loss_fn: object) -> None:
         raise ValueError(f"loss_fn has reduction={reduction!r}; expected 'mean', the mean loss of a batch")
 
 
-def check_model(model: nn.Module) -> None:
-    """Raise ValueError unless a model has parameters to train."""
+def check_run(model: nn.Module, config: TrainerConfig, val: object) -> None:
+    """Raise ValueError unless a model has parameters to train, and `patience` has validation data."""
+    if config.patience is not None and val is None:
+        raise ValueError(f"patience is {config.patience}, but there is no validation data; pass val to fit")
     parameters = list(model.parameters())
     if any(isinstance(parameter, UninitializedParameter) for parameter in parameters):
         raise ValueError("the model has lazy layers without parameters; expected one call of the model before training")

@@ -31,11 +31,10 @@ class ProgressBar(Callback):
 
     Examples
     --------
-    >>> import lenet5
-    >>> splits = lenet5.load_data("digits")
+    >>> digits = lenet5.load_data("digits")
     >>> config = lenet5.TrainerConfig(max_epochs=1, progress=False)
     >>> trainer = lenet5.Trainer(lenet5.LeNet5(), config, callbacks=[lenet5.ProgressBar()])
-    >>> history = trainer.fit(splits.train)
+    >>> history = trainer.fit(digits.train)
     """
 
     def on_fit_start(self, state: TrainingState) -> None:

@@ -29,7 +29,7 @@ from .form import read_results
 from .history import History
 from .loop import Loop
 from .optimization import AnyOptimizer, AnyScheduler, Optimization
-from .preflight import check_arguments, check_model, warn_of_whole_epochs
+from .preflight import check_arguments, check_run, warn_of_whole_epochs
 from .progress import with_progress
 from .snapshot import Snapshot
 from .state import TrainingState
@@ -178,8 +178,7 @@ class Trainer:
 
         Examples
         --------
-        >>> config = lenet5.TrainerConfig(max_epochs=2, checkpoint_dir="checkpoints")
-        >>> trainer = lenet5.Trainer(lenet5.LeNet5(), config)
+        >>> trainer = lenet5.Trainer(lenet5.LeNet5(), lenet5.TrainerConfig(max_epochs=2, checkpoint_dir="checkpoints"))
         >>> trainer.fit(lenet5.load_data("digits").train, resume="auto")  # continues where a run stopped
         <History: 2 epochs, best None>
         """
@@ -187,13 +186,11 @@ class Trainer:
         resume = ("auto" if resume else None) if isinstance(resume, bool) else resume
         if config.fast_dev_run:
             config, resume = replace(config, max_epochs=1, checkpoint_dir=None), None
-        if config.patience is not None and val is None:
-            raise ValueError(f"patience is {config.patience}, but there is no validation data; pass val to fit")
+        check_run(self.model, config, val)
         processes = join_processes(device)
         seed = config.seed if processes.is_main else derive_seed(config.seed, processes.rank) % 2**32
         alone = processes.world_size == 1  # torchrun forwards a Ctrl-C that the processes have already received
         self._move()
-        check_model(self.model)
         claim, determinism = claimed_folder(config.checkpoint_dir, processes), deterministic(config.deterministic)
         with claim, seeded(seed, device), determinism, interruptible(second_raises=alone) as interrupt:
             limit, settings = (2 if config.fast_dev_run else None), (config.batch_size, config.seed)
@@ -229,9 +226,8 @@ class Trainer:
         """Run the loop. The wrapped module is released afterwards, because it would delay the exit of other ranks."""
         given = unwrapped(self._given_model) is self.model and run.state.processes.world_size == 1
         module: Any = self._given_model if given else run.state.processes.wrap(self.model)
-        if self.config.compile is not None:
-            module = torch.compile(module, backend=self.config.compile)
-        Loop(run, module, val, interrupt).run()
+        backend = self.config.compile
+        Loop(run, module if backend is None else torch.compile(module, backend=backend), val, interrupt).run()
 
     def evaluate(self, data: Data) -> Evaluation:
         """Evaluate the model on a whole dataset; see `lenet5.evaluate`."""
