@@ -15,8 +15,10 @@ import PIL.Image
 import PIL.ImageDraw
 import pytest
 import torch
+from click.testing import CliRunner
 
 import lenet5
+from lenet5.cli import main
 
 ROOT = Path(__file__).parents[1]
 ROOMS = {name: room for name in vars(lenet5)["__all__"] if isinstance(room := getattr(lenet5, name), ModuleType)}
@@ -82,6 +84,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path = folder / "shapes" / ("circle" if circle else "square") / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         image.save(path)
+    train = ["train", "--epochs", "1", "--seeds", "2", "--device", "cpu", "--out", str(folder / "seeds")]
+    assert CliRunner().invoke(main, train).exit_code == 0
     return folder
 
 

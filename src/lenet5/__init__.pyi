@@ -6,8 +6,8 @@ from . import instruments as instruments
 from . import metrics as metrics
 from . import models as models
 from . import plots as plots
-from . import runs as runs
 from . import quantization as quantization
+from . import runs as runs
 from . import training as training
 from . import weights as weights
 from .data import Augment as Augment

@@ -12,7 +12,15 @@ from .saved import SavedRun
 
 
 class Difference(NamedTuple):
-    """The difference between the test accuracies of two groups of runs: the second minus the first."""
+    """The difference between the test accuracies of two groups of runs: the second minus the first.
+
+    Examples
+    --------
+    >>> first, second = (lenet5.runs.read_run(f"seeds/seed-{seed}") for seed in (0, 1))
+    >>> difference = lenet5.runs.compare_groups([first], [second])
+    >>> difference.low < difference.difference < difference.high
+    True
+    """
 
     difference: float
     """As a fraction, such as 0.002."""
@@ -50,6 +58,13 @@ def compare_groups(first: Sequence[SavedRun], second: Sequence[SavedRun], *, con
     ------
     ValueError
         The runs do not allow the comparison, or `confidence` is out of range.
+
+    Examples
+    --------
+    >>> runs = [lenet5.runs.read_run(folder) for folder in lenet5.runs.find_runs("seeds").values()]
+    >>> difference = lenet5.runs.compare_groups(runs[:1], runs[1:])
+    >>> difference.method  # two single runs are compared over the test images
+    'images'
     """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is {confidence}; expected a number between 0 and 1")
@@ -88,4 +103,6 @@ def _over_images(first: SavedRun, second: SavedRun, confidence: float) -> Differ
     centre = (more - less) / total
     margin = norm.ppf((1 + confidence) / 2) * math.sqrt((more + less) / total - centre**2) / math.sqrt(total)
     p_value = binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
-    return Difference((gained - lost) / len(one), centre - margin, centre + margin, float(p_value), "images")
+    return Difference(
+        (gained - lost) / len(one), float(centre - margin), float(centre + margin), float(p_value), "images"
+    )

@@ -71,6 +71,13 @@ def to_latex(table: pd.DataFrame) -> str:
     -------
     str
         The environment `tabular`. Characters with a meaning in LaTeX are escaped. Numbers are aligned to the right.
+
+    Examples
+    --------
+    >>> summary = lenet5.runs.summarise(lenet5.runs.run_table("seeds"))
+    >>> text = lenet5.runs.to_latex(summary)
+    >>> text.splitlines()[1]
+    '\\toprule'
     """
     short = formatted(table)
     numeric = re.compile(r"-|[-+.\d]+( ± [.\d]+)?")
@@ -86,6 +93,15 @@ def to_markdown(table: pd.DataFrame) -> str:
     ----------
     table
         As for `to_latex`.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> print(lenet5.runs.to_markdown(pd.DataFrame({"recipe": ["fast"], "test_accuracy": [0.9901]})))
+    | recipe | test accuracy (%) |
+    | --- | --- |
+    | fast | 99.01 |
+    <BLANKLINE>
     """
     short = formatted(table)
     rows = [[_escaped(cell) for cell in row] for row in [list(short.columns), *short.to_numpy().tolist()]]

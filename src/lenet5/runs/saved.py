@@ -57,6 +57,13 @@ class SavedRun:
         All predictions for the test set; None for a run of an older version, which did not store them.
     mistakes
         Misclassified images of the test set, the most confident ones at least; None if not stored.
+
+    Examples
+    --------
+    >>> run = lenet5.runs.read_run("seeds/seed-0")
+    >>> run.settings["data"], run.settings["max_epochs"], run.num_examples
+    ('digits', 1, 360)
+    >>> figure = run.evaluation.plot()
     """
 
     name: str
@@ -128,6 +135,11 @@ def find_runs(paths: StrPath | Iterable[StrPath]) -> dict[str, Path]:
     ------
     FileNotFoundError
         There is no run at a path.
+
+    Examples
+    --------
+    >>> [folder.name for folder in lenet5.runs.find_runs("seeds").values()]
+    ['seed-0', 'seed-1']
     """
     found: dict[Path, str] = {}
     for path in map(as_path, [paths] if isinstance(paths, str | os.PathLike) else paths):
@@ -154,6 +166,14 @@ def read_run(folder: StrPath) -> SavedRun:
         There is no run in the folder.
     ValueError
         The run has not finished, or a file is damaged.
+
+    Examples
+    --------
+    >>> run = lenet5.runs.read_run("seeds/seed-0")
+    >>> run.history
+    <History: 1 epochs, best 1>
+    >>> run.confusion_matrix.shape
+    (10, 10)
     """
     from ..models.folder import WeightsFolder
 

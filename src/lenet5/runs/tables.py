@@ -37,6 +37,12 @@ def run_table(runs: StrPath | Iterable[StrPath | SavedRun]) -> pd.DataFrame:
     ------
     FileNotFoundError, ValueError
         As for `find_runs` and `read_run`.
+
+    Examples
+    --------
+    >>> table = lenet5.runs.run_table("seeds")
+    >>> table["seed"].tolist(), table["recipe"].tolist()
+    ([0, 1], ['digits', 'digits'])
     """
     import pandas as pd
 
@@ -80,6 +86,11 @@ def differences(table: pd.DataFrame) -> pd.DataFrame:
     ----------
     table
         As returned by `run_table`.
+
+    Examples
+    --------
+    >>> lenet5.runs.differences(lenet5.runs.run_table("seeds")).columns.tolist()[:3]
+    ['seed', 'epochs', 'saved_epoch']
     """
     return table[[*(name for name in _changed(table) if name != "max_epochs"), *MEASURES]]
 
@@ -119,6 +130,12 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
         One row per group of runs that differ in nothing but the seed. Of several runs with the same seed, the first
         counts. The columns are the settings that differ between the groups, the number of seeds, and mean and sample
         standard deviation (`_sd`; missing for a single seed) of the results.
+
+    Examples
+    --------
+    >>> summary = lenet5.runs.summarise(lenet5.runs.run_table("seeds"))
+    >>> summary["seeds"].tolist(), summary.columns.tolist()[-2:]
+    ([2], ['test_ece', 'test_ece_sd'])
     """
     import pandas as pd
 
