@@ -38,6 +38,7 @@ nb_execution_raise_on_error = True
 nb_execution_in_temp = True
 nb_execution_timeout = 300  # seconds
 nb_merge_streams = True
+nb_render_markdown_format = "myst"  # so that links to pages are checked
 nb_output_stderr = "remove"  # warnings, which name files of the machine that builds the pages
 nb_ipywidgets_js = {}  # which would be loaded from another site
 
