@@ -3,11 +3,12 @@
     python benchmarks/model_card.py NAME --data mnist --root DIR --seeds SEEDS.csv
         [--corruptions CSV] [--run RUN] [--held-out WEIGHTS] [--choice TEXT]
 
-completes `.meta` in the folder of the weights, and writes docs/results/model_cards/NAME.md with the same content and
-two figures. SEEDS.csv comes from benchmarks/seeds.py, CSV from benchmarks/corruptions.py. With --run, the weights of
-that run are first copied into the folder. The threshold for selective classification is chosen on the validation split;
-its coverage and accuracy are measured on the test set. Weights that were trained on all images need --held-out: weights
-of the same recipe and seed that were trained without the validation split, with which the threshold is chosen.
+completes `.meta` in the folder of the weights, and writes docs/results/model_cards/NAME.md with the same content. What
+its figures show goes to benchmarks/results/cards. SEEDS.csv comes from benchmarks/seeds.py, CSV from
+benchmarks/corruptions.py. With --run, the weights of that run are first copied into the folder. The threshold for
+selective classification is chosen on the validation split; its coverage and accuracy are measured on the test set.
+Weights that were trained on all images need --held-out: weights of the same recipe and seed that were trained without
+the validation split, with which the threshold is chosen.
 """
 
 import argparse
@@ -18,8 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+import torch
 
 import lenet5
 from lenet5.models import WeightsFolder, load_model, save_model
@@ -27,6 +27,8 @@ from lenet5.recipes import RECIPES
 from lenet5.weights import PretrainedWeights
 
 WEIGHTS, CARDS = Path("src/lenet5/weights"), Path("docs/results/model_cards")
+FIGURES = Path("benchmarks/results/cards")
+FRONT_MATTER = "---\nfile_format: mystnb\nkernelspec:\n  name: python3\n---\n"
 LIMITS = {
     "mnist": "The input is one digit, light on dark, in MNIST's format; `lenet5.load_digit` converts photographs."
     " Letters, several digits and empty images also get a prediction, often with high confidence. MNIST was written by"
@@ -66,21 +68,26 @@ def calibration_floor(probabilities: npt.NDArray[np.float64], draws: int = 100) 
     return float(np.mean(errors)), float(np.std(errors))
 
 
-def plot_coverage(report: lenet5.Evaluation, abstention: dict[str, Any]) -> Figure:
-    """Plot accuracy against coverage, and mark the threshold."""
+def save_figures(report: lenet5.Evaluation, images: torch.Tensor, file: Path) -> None:
+    """Save what the figures of the card show: the misclassified images, and the coverage curve at 500 of its points."""
+    wrong = np.flatnonzero(report.predictions != report.targets)
     curve = lenet5.coverage_curve(report.targets, report.probabilities)
-    figure = Figure(figsize=(6, 3.5), layout="constrained")
-    axes = figure.add_subplot()
-    axes.plot(curve.coverage, curve.accuracy)
-    label = f"threshold {abstention['threshold']:.4f}"
-    axes.plot([abstention["coverage"]], [abstention["accuracy"]], "o", label=label)
-    axes.set(xlabel="coverage (fraction of the test images)", ylabel="accuracy", xlim=(0.5, 1.005))
-    axes.set_ylim(min(curve.accuracy[-1], abstention["accuracy"]) - 0.002, 1.0005)
-    for axis, decimals in ((axes.xaxis, 0), (axes.yaxis, 1)):
-        axis.set_major_formatter(PercentFormatter(1, decimals))
-    axes.grid(alpha=0.3)
-    axes.legend(loc="lower left")
-    return figure
+    points = np.unique(np.linspace(0, len(curve.coverage) - 1, 500).round().astype(int))
+    np.savez_compressed(
+        file,
+        images=images[wrong].numpy(),
+        targets=report.targets[wrong],
+        predictions=report.predictions[wrong],
+        probabilities=report.probabilities[wrong].astype(np.float32),
+        coverage=curve.coverage[points].astype(np.float32),
+        accuracy=curve.accuracy[points].astype(np.float32),
+    )
+
+
+def figure_cell(code: str, alternative: str) -> str:
+    """Format a cell whose code is not shown, with the text that stands for its figure."""
+    options = f"---\ntags: [remove-input]\nmystnb:\n  image:\n    alt: {alternative}\n---"
+    return f"```{{code-cell}} python\n{options}\n{code}\n```"
 
 
 def complete(
@@ -126,6 +133,27 @@ def complete(
     (WEIGHTS / member.value / "README.md").unlink()  # the page is the model card
 
 
+MISTAKES = """import os
+from types import SimpleNamespace
+
+import numpy as np
+
+import lenet5
+from lenet5 import plots
+
+file = f"{{os.environ['LENET5_REPOSITORY']}}/benchmarks/results/cards/{name}.npz"
+card = SimpleNamespace(**np.load(file))
+meta = lenet5.load("{name}").meta
+plots.plot_mistakes(card.images, card.targets, card.predictions, card.probabilities, meta["categories"])"""
+COVERAGE = """figure = plots.plot_coverage(card)
+axes, chosen = figure.axes[0], meta["abstention"]
+axes.plot(100 * chosen["coverage"], 100 * chosen["accuracy"], "o", label=f"threshold {chosen['threshold']:.4f}")
+axes.set_xlim(50, 100.5)
+axes.set_ylim(100 * min(card.accuracy[-1], chosen["accuracy"]) - 0.2, 100.05)
+axes.legend(loc="lower left")
+figure"""
+
+
 def page(member: PretrainedWeights) -> str:
     """Format `.meta` as a page."""
     name, meta = member.value, member.meta
@@ -164,13 +192,15 @@ def page(member: PretrainedWeights) -> str:
         "## Metrics by class",
         markdown(per_class),
         "## Misclassified images",
-        f"![Misclassified test images]({name}_errors.png)",
+        figure_cell(
+            MISTAKES.format(name=name), "The misclassified test images, each with its class and the prediction"
+        ),
         "## Selective classification",
         (
             f"The threshold {abstention['threshold']:.4f} is the lowest that gives {abstention['val_accuracy']:.1%}"
             f" accuracy on the validation split (`Predictions.abstain`).{held_out} On the test set,"
             f" {abstention['coverage']:.2%} of the predictions reach it, and {abstention['accuracy']:.2%} of these are"
-            f" correct.\n\n![Accuracy against coverage]({name}_coverage.png)"
+            f" correct.\n\n{figure_cell(COVERAGE, 'Accuracy against coverage, with the threshold')}"
         ),
     ]
     if corruptions := metrics.get("corruptions"):
@@ -182,7 +212,7 @@ def page(member: PretrainedWeights) -> str:
             markdown(pd.DataFrame(rows.items(), columns=["kind", "accuracy"])),
         ]
     parts += ["## Limitations", meta["limits"], "## Data licence", meta["licence"]]
-    return "\n\n".join(parts) + "\n"
+    return f"{FRONT_MATTER}\n" + "\n\n".join(parts) + "\n"
 
 
 def main() -> None:
@@ -211,8 +241,7 @@ def main() -> None:
     report = lenet5.evaluate(load_model(member.value), splits.test)
     complete(member, splits, report, arguments)
     CARDS.mkdir(exist_ok=True)
-    report.plot_mistakes(splits.test.images).savefig(CARDS / f"{member.value}_errors.png", dpi=110)
-    plot_coverage(report, member.meta["abstention"]).savefig(CARDS / f"{member.value}_coverage.png", dpi=110)
+    save_figures(report, splits.test.images, FIGURES / f"{member.value}.npz")
     (CARDS / f"{member.value}.md").write_text(page(member), encoding="utf-8")
 
 

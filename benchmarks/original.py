@@ -2,12 +2,12 @@
 
     python benchmarks/original.py step-sizes --root DIR --results FILE.csv
     python benchmarks/original.py step-time
-    python benchmarks/original.py figures --root DIR --runs RUNS
+    python benchmarks/original.py sizes --root DIR --runs RUNS
 
 `step-sizes` compares the step sizes of the first two passes with the published range, 7e-5 to 0.016 (section III.B).
-`step-time` times a training step with and without the CPU kernel. `figures` draws figures 5 and 6 of the paper for
-docs/explained/original.md: it trains on the first 15,000 and 30,000 images, unless the results are in RUNS already, and
-writes mnist_1998_sizes.csv. The results for 60,000 images come from `seeds.py`.
+`step-time` times a training step with and without the CPU kernel. `sizes` trains on the first 15,000 and 30,000 images,
+unless the results are in RUNS already, and writes mnist_1998_sizes.csv. The results for 60,000 images come from
+`seeds.py`. docs/explained/original.md draws figures 5 and 6 of the paper from these results.
 """
 
 import argparse
@@ -19,17 +19,17 @@ from pathlib import Path
 import pandas as pd
 import torch
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from torch.utils.benchmark import Timer
 
 import lenet5
 from ablation import fit
 from lenet5.models.original.layers import Init, Subsampling, uniform_bound
+from lenet5.plots import Figure
 from lenet5.recipes import RECIPES
 from lenet5.recipes.original import PUBLISHED_LRS
 
-RESULTS, IMAGES = Path("benchmarks/results"), Path("docs/images")
+RESULTS = Path(__file__).parent / "results"
 RECIPE = RECIPES["1998"]
 SIZES = 15_000, 30_000
 SETS = (("training", "train_accuracy", "C0"), ("test", "test_accuracy", "C1"))
@@ -168,8 +168,9 @@ def plot_passes() -> Figure:
     return figure
 
 
-def plot_sizes(sizes: pd.DataFrame) -> Figure:
+def plot_sizes() -> Figure:
     """Plot the errors against the size of the training set: figure 6 of the paper."""
+    sizes = pd.read_csv(RESULTS / "mnist_1998_sizes.csv")
     published = RECIPE.published or {}
     figure = Figure(figsize=(6.4, 4), layout="constrained")
     axes = figure.add_subplot()
@@ -198,8 +199,8 @@ def plot_sizes(sizes: pd.DataFrame) -> Figure:
     return figure
 
 
-def draw_figures(arguments: argparse.Namespace) -> None:
-    """Train the missing runs, and draw both figures."""
+def measure_sizes(arguments: argparse.Namespace) -> None:
+    """Train the missing runs, and write the table that `plot_sizes` reads."""
     splits = lenet5.load_data("mnist", arguments.root, download=False, val_size=0)
     for split in splits:
         split.transform = RECIPE.preprocess
@@ -217,8 +218,6 @@ def draw_figures(arguments: argparse.Namespace) -> None:
     last = passes[passes["epoch"] == passes["epoch"].max()].assign(size=60_000)
     table = pd.concat([*rows, last[rows[0].columns]])
     table.to_csv(RESULTS / "mnist_1998_sizes.csv", index=False, lineterminator="\n")
-    plot_passes().savefig(IMAGES / "lenet5_1998_passes.png", dpi=110)
-    plot_sizes(table).savefig(IMAGES / "lenet5_1998_sizes.png", dpi=110)
 
 
 def main() -> None:
@@ -231,12 +230,12 @@ def main() -> None:
     sizes.add_argument("--seeds", type=int, default=5)
     sizes.set_defaults(measure=measure_step_sizes)
     commands.add_parser("step-time", help="time of a training step").set_defaults(measure=measure_step_time)
-    figures = commands.add_parser("figures", help="figures 5 and 6 of the paper")
-    figures.add_argument("--root", required=True)
-    figures.add_argument("--runs", type=Path, required=True)
-    figures.add_argument("--seeds", type=int, default=3)
-    figures.add_argument("--only", type=int, choices=SIZES, help="train on this number of images only, and stop")
-    figures.set_defaults(measure=draw_figures)
+    training = commands.add_parser("sizes", help="errors by size of the training set")
+    training.add_argument("--root", required=True)
+    training.add_argument("--runs", type=Path, required=True)
+    training.add_argument("--seeds", type=int, default=3)
+    training.add_argument("--only", type=int, choices=SIZES, help="train on this number of images only, and stop")
+    training.set_defaults(measure=measure_sizes)
     arguments = parser.parse_args()
     arguments.measure(arguments)
 

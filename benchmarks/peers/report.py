@@ -11,10 +11,10 @@ from typing import Any, Self
 import pandas as pd
 import torch
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from lenet5.models import kernels
+from lenet5.plots import Figure
 
 COLUMNS = ["measure", "candidate", "unit", "statistic", "value", "low", "high", "sd", "runs", "epochs", "accuracy"]
 COLUMNS += ["ratio", "share", "device"]
@@ -60,18 +60,21 @@ class Report:
         lines = [f"- {name}: {value}" for name, value in self._environment().items()]
         return "\n\n".join(["\n".join(lines), *parts, *(["Not measured:\n\n" + "\n".join(absent)] if absent else [])])
 
-    def plot(self) -> Figure:
+    def plot(self, measures: Sequence[str] | None = None) -> Figure:
         """Plot one panel of bars per measure; error bars show the quartiles, or ± one standard deviation."""
-        measures = list(self.table["measure"].unique())
-        height = 0.32 * self.table["candidate"].nunique() + 0.9
-        figure = Figure(figsize=(13.5, 0.6 + height * -(-len(measures) // 2)), layout="constrained")
-        panels = figure.subplots(max(-(-len(measures) // 2), 1), 2, squeeze=False).flatten()
-        for panel, measure in zip(panels, measures, strict=False):
-            _plot_bars(panel, measure, self.table[self.table["measure"] == measure])
-        for panel in panels[len(measures) :]:
-            panel.axis("off")
+        names = list(self.table["measure"].unique()) if measures is None else measures
+        panels = [self.table[self.table["measure"] == name] for name in names]
+        figure = Figure(figsize=(6, 0.6 + sum(0.5 + 0.42 * len(rows) for rows in panels)), layout="constrained")
+        heights = [1 + len(rows) for rows in panels]
+        for axes, name, rows in zip(
+            figure.subplots(max(len(panels), 1), 1, squeeze=False, height_ratios=heights or [1]).flat,
+            names,
+            panels,
+            strict=False,
+        ):
+            _plot_bars(axes, name, rows)
         environment = self._environment()
-        figure.suptitle(f"LeNet-5 on {environment['processor']}, {environment['computes on']}", fontsize=11)
+        figure.suptitle(f"LeNet-5 on {environment['processor']}\n{environment['computes on']}", fontsize=10)
         return figure
 
     def write(self, folder: Path) -> None:
@@ -162,22 +165,27 @@ def _markdown(frame: pd.DataFrame) -> str:
 
 
 def _plot_bars(panel: Axes, measure: str, rows: pd.DataFrame) -> None:
-    """Plot the bars of a measure, the first candidate at the top and this package in a different colour."""
+    """Plot the bars of a measure, the first candidate at the top and this package in a different colour.
+
+    Names are above the bars, so that the figure is readable in a narrow column.
+    """
     title, _, unit, scale = _title(measure)
     values = (rows["value"] * scale).fillna(0).to_numpy()
     below = (rows["value"] - rows["low"]).fillna(rows["sd"]).fillna(0).to_numpy(float) * scale
     above = (rows["high"] - rows["value"]).fillna(rows["sd"]).fillna(0).to_numpy(float) * scale
     colours = ["C1" if name.startswith("lenet5") else "C0" for name in rows["candidate"]]
-    bars = panel.barh(rows["candidate"], values, color=colours, xerr=[below, above], ecolor="0.3")
+    bars = panel.barh(range(len(rows)), values, 0.4, color=colours, xerr=[below, above], ecolor="0.3")
     texts = _texts(rows["value"] * scale, _rounded, missing="not reached")
     if rows["epochs"].notna().any():
         counts = [f"{epochs} epoch{'' if epochs == 1 else 's'}" for epochs in rows["epochs"]]
         texts = [f"{text} ({count})" for text, count in zip(texts, counts, strict=True)]
-    panel.bar_label(bars, texts, padding=4, fontsize=8)
-    panel.set(title=f"{title} ({unit}, {'higher' if unit == 'images/s' else 'lower'} is better)")
-    panel.title.set_fontsize(9)
-    panel.tick_params(labelsize=8)
+    panel.bar_label(bars, texts, padding=4, fontsize=9)
+    for row, name in enumerate(rows["candidate"]):
+        panel.annotate(name, (0, row - 0.22), (3, 1), textcoords="offset points", fontsize=9)
+    panel.set_title(f"{title} ({unit}, {'higher' if unit == 'images/s' else 'lower'} is better)", fontsize=10)
+    panel.set_yticks([])
+    panel.set_ylim(len(rows) - 0.6, -0.9)
+    panel.tick_params(labelsize=9)
     panel.margins(x=0.4 if rows["epochs"].notna().any() else 0.2)
-    panel.xaxis.set_major_locator(MaxNLocator(5))
-    panel.invert_yaxis()
+    panel.xaxis.set_major_locator(MaxNLocator(4))
     panel.spines[["top", "right"]].set_visible(False)
