@@ -68,8 +68,9 @@ def test_commands_that_are_not_run_are_those_of_the_command_line(page: Path) -> 
     for line in commands(page):
         try:
             parse(line)
-        except click.BadOptionUsage as error:  # a sentence names an option without its value
-            assert line.endswith(error.option_name)
+        except click.BadOptionUsage as error:
+            if not line.endswith(error.option_name):  # a sentence may name an option without its value
+                pytest.fail(f"lenet5 {line}: {error!r}")
         except (click.UsageError, KeyError, ValueError) as error:
             pytest.fail(f"lenet5 {line}: {error!r}")
 
