@@ -56,9 +56,14 @@ def examples(session: nox.Session) -> Path:
     folder = Path(session.create_tmp()).resolve() / "examples"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    (folder / "pyrightconfig.json").write_text('{"typeCheckingMode": "basic"}', encoding="utf-8")
-    for page in [Path("README.md"), *Path("docs").rglob("*.md")]:
-        blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    # other projects' packages are not installed here, and the pages about them, docs/bridges, are left out
+    settings = '{"typeCheckingMode": "basic", "reportMissingImports": "none"}'
+    (folder / "pyrightconfig.json").write_text(settings, encoding="utf-8")
+    block = re.compile(
+        r"^```(?:\{(?:code-cell|not-run)\} )?python\n(?:---\n.*?^---\n|(?::.*\n)*)(.*?)^```", re.DOTALL | re.MULTILINE
+    )
+    for page in [Path("README.md"), *(page for page in Path("docs").rglob("*.md") if page.parent.name != "bridges")]:
+        blocks = block.findall(page.read_text(encoding="utf-8"))
         (folder / f"{'_'.join(page.with_suffix('').parts)}_page.py").write_text("\n".join(blocks), encoding="utf-8")
     return folder
 
@@ -132,7 +137,18 @@ def benchmark(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Build the documentation and run its examples; a warning is an error."""
     session.install("-e", ".[docs,onnx,hub]", *group("bridges"))
-    session.run("sphinx-build", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html")
+    # pages are read in as many processes as there are cores, so each computes with one thread
+    options = ["--fail-on-warning", "--keep-going", "--fresh-env", "--jobs", "auto", "--builder", "html"]
+    session.run("sphinx-build", *options, "docs", "docs/_build/html", env={"OMP_NUM_THREADS": "1"})
+
+
+@nox.session
+def pages(session: nox.Session) -> None:
+    """Check the documentation that `nox -s docs` has built in a browser, at the width of a desk and of a phone."""
+    session.install(*group("browser"))
+    if shutil.which("chromium") is None:
+        session.run("playwright", "install", "chromium")
+    session.run("pytest", "--noconftest", "tests/browser/test_site.py", *session.posargs)
 
 
 def exercise(session: nox.Session, compiler: list[str], instruction_set: str, *flags: str) -> str:

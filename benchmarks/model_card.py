@@ -79,6 +79,7 @@ def save_figures(report: lenet5.Evaluation, images: torch.Tensor, file: Path) ->
         targets=report.targets[wrong],
         predictions=report.predictions[wrong],
         probabilities=report.probabilities[wrong].astype(np.float32),
+        thresholds=curve.thresholds[points],
         coverage=curve.coverage[points].astype(np.float32),
         accuracy=curve.accuracy[points].astype(np.float32),
     )
@@ -134,22 +135,22 @@ def complete(
 
 
 MISTAKES = """import os
-from types import SimpleNamespace
 
 import numpy as np
 
 import lenet5
-from lenet5 import plots
+from lenet5 import metrics, plots
 
 file = f"{{os.environ['LENET5_REPOSITORY']}}/benchmarks/results/cards/{name}.npz"
-card = SimpleNamespace(**np.load(file))
-meta = lenet5.load("{name}").meta
-plots.plot_mistakes(card.images, card.targets, card.predictions, card.probabilities, meta["categories"])"""
-COVERAGE = """figure = plots.plot_coverage(card)
+card, meta = np.load(file), lenet5.load("{name}").meta
+mistakes = (card[column] for column in ("images", "targets", "predictions", "probabilities"))
+plots.plot_mistakes(*mistakes, classes=meta["categories"])"""
+COVERAGE = """curve = metrics.CoverageCurve(card["thresholds"], card["coverage"], card["accuracy"])
+figure = plots.plot_coverage(curve)
 axes, chosen = figure.axes[0], meta["abstention"]
 axes.plot(100 * chosen["coverage"], 100 * chosen["accuracy"], "o", label=f"threshold {chosen['threshold']:.4f}")
 axes.set_xlim(50, 100.5)
-axes.set_ylim(100 * min(card.accuracy[-1], chosen["accuracy"]) - 0.2, 100.05)
+axes.set_ylim(100 * min(curve.accuracy[-1], chosen["accuracy"]) - 0.2, 100.05)
 axes.legend(loc="lower left")
 figure"""
 

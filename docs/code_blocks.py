@@ -1,11 +1,12 @@
 """Code blocks of the pages: shell commands that the build runs, and commands that it cannot run.
 
-`{code-cell} shell` runs the commands in the temporary folder of the page, as `{code-cell} python` runs Python. Its last
-failing command fails the build.
+`{code-cell} shell` runs the commands in the temporary folder of the page, as `{code-cell} python` runs Python. A command
+that fails, fails the build. What commands write to stderr is shown too, as in a terminal.
 
 `{not-run} shell` shows commands that the build cannot run. Its option `because` says why, below the block.
 """
 
+import ast
 import re
 from typing import ClassVar
 
@@ -16,35 +17,45 @@ from sphinx.transforms import SphinxTransform
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata, OptionSpec
 
-# IPython's own way to run a cell in a shell, up to the first command that fails; with errors, as a terminal shows them
-_MAGIC = "%%bash -e\nexec 2>&1\n"
-_SHELL_CELL = re.compile(r"^(```+)\{code-cell\} shell\n((?::.*\n)+|---\n(?:.*\n)*?---\n)?\n?", re.MULTILINE)
+_CELL = re.compile(
+    r"^(```+)\{code-cell\} shell\n((?::.*\n)+|---\n(?:.*\n)*?---\n)?\n?(.*?)\n\1$", re.DOTALL | re.MULTILINE
+)
+# IPython's own %%bash writes the output piece by piece, which myst-nb joins with line breaks
+_PYTHON = """import subprocess
+_shell = subprocess.run(["bash", "-ec", {}], stdout=-1, stderr=-2, text=True)
+print(_shell.stdout, end="")
+_shell.check_returncode()"""
+_BEFORE, _AFTER = _PYTHON.split("{}")
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Add the two kinds of blocks."""
-    app.connect("source-read", _add_magic)
+    app.connect("source-read", _to_python)
     app.add_transform(_ShowShell)
     app.add_directive("not-run", _NotRun)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
-def _add_magic(_app: Sphinx, _page: str, source: list[str]) -> None:
-    source[0] = _SHELL_CELL.sub(lambda cell: f"{cell[1]}{{code-cell}} python\n{cell[2] or ''}{_MAGIC}", source[0])
+def _to_python(_app: Sphinx, _page: str, source: list[str]) -> None:
+    source[0] = _CELL.sub(_python_cell, source[0])
+
+
+def _python_cell(cell: re.Match[str]) -> str:
+    fence, options, commands = cell.groups()
+    return f"{fence}{{code-cell}} python\n{options or ''}\n{_BEFORE}{commands!r}{_AFTER}\n{fence}"
 
 
 class _ShowShell(SphinxTransform):
-    """Show shell commands as such, without the lines that run them."""
+    """Show shell commands as such, without the Python that runs them."""
 
     default_priority = 400
 
     def apply(self, **_: object) -> None:
         """Change the blocks of a page."""
-        for block in self.document.findall(nodes.literal_block):
-            if (text := block.astext()).startswith(_MAGIC):
-                commands = text.removeprefix(_MAGIC)
-                shown = nodes.literal_block(commands, commands, language="shell", classes=block["classes"])
-                block.replace_self(shown)
+        for block in list(self.document.findall(nodes.literal_block)):
+            if (text := block.astext()).startswith(_BEFORE):
+                commands = ast.literal_eval(text.removeprefix(_BEFORE).removesuffix(_AFTER))
+                block.replace_self(nodes.literal_block(commands, commands, language="shell", classes=block["classes"]))
 
 
 class _NotRun(SphinxDirective):

@@ -20,6 +20,7 @@ version = release = lenet5.__version__
 extensions = [
     "code_blocks",
     "drawing_page",
+    "descriptions",
     "mathml",
     "myst_nb",
     "runnable",

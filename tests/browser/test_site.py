@@ -19,6 +19,7 @@ axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs
 HTML = Path(__file__).parents[2] / "docs" / "_build" / "html"
 GENERATED = {"_modules", "_static", "_downloads", "_images", "_sources"}
 FILES = sorted(file for file in HTML.rglob("*.html") if not GENERATED & set(file.relative_to(HTML).parts))
+WITHOUT_TEXT = {"genindex.html", "search.html", "py-modindex.html"}
 WIDTHS = 1280, 390  # pixels: a desk and a phone
 TOO_WIDE = """() => [...document.querySelectorAll("body *")]
     .filter(element => element.getBoundingClientRect().right > innerWidth + 1 && element.checkVisibility())
@@ -67,10 +68,12 @@ def test_page_fits_is_accessible_and_asks_nothing_of_other_sites(
     overflow = page.evaluate("document.documentElement.scrollWidth - innerWidth")
     wide = page.evaluate(TOO_WIDE) if overflow > 0 else []
     unnamed = page.evaluate(NAMED_BY_FILE)
+    description = page.evaluate("document.querySelector('meta[name=description]')?.content")
     found = [each for each in axe.Axe().run(page).response["violations"] if each["impact"] in {"serious", "critical"}]
     page.close()
     assert not [url for url in requests if not url.startswith((site, "data:", "blob:"))]
     assert not errors
     assert not wide, f"{overflow} pixels wider than the window"
+    assert file.name in WITHOUT_TEXT or len(description) > 20
     assert not unnamed, "figures need a text that stands for them"
     assert not [(each["id"], [node["html"][:200] for node in each["nodes"][:3]]) for each in found]
