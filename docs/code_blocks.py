@@ -1,7 +1,7 @@
 """Code blocks of the pages: shell commands that the build runs, and commands that it cannot run.
 
-`{code-cell} shell` runs the commands in the temporary folder of the page, as `{code-cell} python` runs Python. A command
-that fails, fails the build. What commands write to stderr is shown too, as in a terminal.
+`{code-cell} shell` runs commands in the temporary folder of the page, as `{code-cell} python` runs Python. A command
+that fails makes the build fail. What commands write to stderr is shown too, as in a terminal.
 
 `{not-run} shell` shows commands that the build cannot run. Its option `because` says why, below the block.
 """
