@@ -226,8 +226,8 @@ class Trainer:
         """Run the loop. The wrapped module is released afterwards, because it would delay the exit of other ranks."""
         given = unwrapped(self._given_model) is self.model and run.state.processes.world_size == 1
         module: Any = self._given_model if given else run.state.processes.wrap(self.model)
-        backend = self.config.compile
-        Loop(run, module if backend is None else torch.compile(module, backend=backend), val, interrupt).run()
+        module = module if self.config.compile is None else torch.compile(module, backend=self.config.compile)
+        Loop(run, module, val, interrupt).run()
 
     def evaluate(self, data: Data) -> Evaluation:
         """Evaluate the model on a whole dataset; see `lenet5.evaluate`."""
