@@ -136,7 +136,7 @@ def benchmark(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation and run its examples; a warning is an error."""
-    session.install("-e", ".[docs,onnx,hub]", *group("bridges"))
+    session.install("-e", ".[docs,onnx,hub,tensorboard]", *group("bridges"))
     # pages are read in as many processes as there are cores, so each computes with one thread
     options = ["--fail-on-warning", "--keep-going", "--fresh-env", "--jobs", "auto", "--builder", "html"]
     session.run("sphinx-build", *options, "docs", "docs/_build/html", env={"OMP_NUM_THREADS": "1"})

@@ -18,7 +18,11 @@ from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata, OptionSpec
 
 _CELL = re.compile(
-    r"^(```+)\{code-cell\} shell\n((?::.*\n)+|---\n(?:.*\n)*?---\n)?\n?(.*?)\n\1$", re.DOTALL | re.MULTILINE
+    r"""^(?P<fence>```+)\{code-cell\}\ shell\n
+    (?P<options>(?::[^\n]*\n)+|---\n.*?^---\n)?\n*
+    (?P<commands>.*?)\n
+    (?P=fence)$""",
+    re.DOTALL | re.MULTILINE | re.VERBOSE,
 )
 # IPython's own %%bash writes the output piece by piece, which myst-nb joins with line breaks
 _PYTHON = """import subprocess
@@ -41,7 +45,7 @@ def _to_python(_app: Sphinx, _page: str, source: list[str]) -> None:
 
 
 def _python_cell(cell: re.Match[str]) -> str:
-    fence, options, commands = cell.groups()
+    fence, options, commands = cell.group("fence", "options", "commands")
     return f"{fence}{{code-cell}} python\n{options or ''}\n{_BEFORE}{commands!r}{_AFTER}\n{fence}"
 
 

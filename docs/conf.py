@@ -32,6 +32,7 @@ extensions = [
 ]
 exclude_patterns = ["_build", "examples", "gallery/*.ipynb"]
 default_role = "literal"
+myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 
 nb_execution_mode = "force"  # run the code of all pages
@@ -68,6 +69,7 @@ python_use_unqualified_type_names = True
 html_theme = "furo"
 html_static_path = ["_static"]
 html_css_files = ["pages.css"]
+html_js_files = ["pages.js"]
 html_math_renderer = "mathml"
 copybutton_selector = "div:not(.output):not(.highlight-text) > div.highlight > pre"  # commands and code, no output
 html_title = f"lenet5 {release}"
