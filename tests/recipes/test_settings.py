@@ -12,7 +12,7 @@ from lenet5.recipes.settings import SETTINGS, check_settings, choices, format_se
 
 
 def test_settings_cover_the_config_and_the_augmentation() -> None:
-    config = {field.name for field in fields(TrainerConfig)} - {"device", "checkpoint_dir"}
+    config = {field.name for field in fields(TrainerConfig)} - {"device", "checkpoint_dir", "progress"}
     assert config <= SETTINGS.keys()
     augment = {f"augment.{field.name}" for field in fields(Augment)}
     assert {name for name in SETTINGS if name.startswith("augment.")} == augment
