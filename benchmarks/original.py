@@ -7,7 +7,7 @@
 `step-sizes` compares the step sizes of the first two passes with the published range, 7e-5 to 0.016 (section III.B).
 `step-time` times a training step with and without the CPU kernel. `sizes` trains on the first 15,000 and 30,000 images,
 unless the results are in RUNS already, and writes mnist_1998_sizes.csv. The results for 60,000 images come from
-`seeds.py`. docs/explained/original.md draws figures 5 and 6 of the paper from these results.
+`seeds.py`. docs/explained/original_training.md draws figures 5 and 6 of the paper from these results.
 """
 
 import argparse

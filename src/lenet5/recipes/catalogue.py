@@ -209,7 +209,7 @@ class _Recipes(Mapping[str, Recipe]):
             lenet5.Augment(degrees=3, scale=0.05, shear=0.03, translate=1, flip=0.5, interpolation="bicubic"),
             calibrate=True,
         ),
-        # the original network, trained as published: docs/explained/original.md
+        # the original network, trained as published: docs/explained/original_training.md
         "1998": _original,
         # the same, on distorted images and with lower learning rates
         "1998_distorted": _original_distorted,

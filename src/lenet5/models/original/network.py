@@ -68,7 +68,7 @@ class LeNet5Original(ImageClassifier):
     init
         Initialisation of the weights. "paper" is uniform in ±2.4/fan_in. "lecun_uniform" is uniform in ±√(3/fan_in),
         with subsampling coefficients of 1/4. The published training procedure converges only with "lecun_uniform"
-        (docs/explained/original.md).
+        (docs/explained/original_training.md).
 
     Raises
     ------
