@@ -54,8 +54,10 @@ sphinx_gallery_conf = {
     "abort_on_example_error": True,
     "show_memory": False,
     "show_signature": False,
+    "within_subsection_order": "runnable.LessonOrder",
+    "remove_config_comments": True,
     "write_computation_times": False,
-    "min_reported_time": 60,  # seconds
+    "min_reported_time": float("inf"),  # seconds
 }
 
 autodoc_member_order = "bysource"

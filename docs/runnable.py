@@ -9,12 +9,43 @@ from sphinx.application import Sphinx
 from sphinx_gallery.scrapers import figure_rst
 
 _DPI = 100
+_LESSONS = (  # the gallery, from the first lesson on
+    "learning_curves",
+    "confusion_matrix",
+    "misclassified_digits",
+    "feature_maps",
+    "filters_and_prototypes",
+    "architecture",
+    "saliency",
+    "own_images",
+    "fine_tuning",
+    "learning_rate",
+    "own_callback",
+    "compare_settings",
+    "calibration",
+    "abstention",
+    "corruptions",
+    "quantization",
+    "export",
+    "scikit_learn",
+)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the extension."""
     app.connect("source-read", offer_download)
     return {"parallel_read_safe": True}
+
+
+class LessonOrder:
+    """The order of the examples in the gallery."""
+
+    def __init__(self, _folder: str) -> None:
+        pass
+
+    def __call__(self, file: str) -> int:
+        """Return the place of an example."""
+        return _LESSONS.index(PurePosixPath(file).stem)
 
 
 def offer_download(_app: Sphinx, page: str, source: list[str]) -> None:

@@ -1,14 +1,18 @@
 """The notebooks are stored so that they open everywhere, and so that a change of them is easy to read."""
 
+import ast
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import nbformat
+import pandas as pd
 import pytest
+from IPython.core import inputtransformer2
 
-FOLDER = Path(__file__).parents[1] / "docs" / "notebooks"
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "docs" / "notebooks"
 NOTEBOOKS = sorted(path.stem for path in FOLDER.glob("*.ipynb"))
 
 
@@ -55,8 +59,10 @@ def test_the_identifiers_of_cells_are_names_that_last(notebook: dict[str, Any]) 
 
 
 def test_the_code_of_every_cell_compiles(notebook: dict[str, Any]) -> None:
+    python: Any = inputtransformer2  # which has no types
     for cell in code_cells(notebook):
-        compile(source(cell), cell["id"], "exec")
+        code = python.TransformerManager().transform_cell(source(cell))  # which may have commands, such as `%run`
+        compile(code, cell["id"], "exec")
 
 
 def test_every_notebook_begins_with_a_title_and_says_how_to_install(notebook: dict[str, Any]) -> None:
@@ -68,3 +74,27 @@ def test_every_notebook_begins_with_a_title_and_says_how_to_install(notebook: di
 
 def test_every_notebook_ends_with_exercises(notebook: dict[str, Any]) -> None:
     assert source(notebook["cells"][-1]).startswith("## Exercises\n\n1. ")
+
+
+def test_the_errors_on_mnist_in_the_notebook_of_1998_are_those_of_the_committed_results() -> None:
+    notebook = json.loads((FOLDER / "network_of_1998.ipynb").read_text(encoding="utf-8"))
+    lines = [line for cell in code_cells(notebook) for line in ast.parse(source(cell)).body]
+    given = {
+        line.targets[0].id: [float(number) for number in ast.literal_eval(line.value).split()]
+        for line in lines
+        if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name)
+        if line.targets[0].id.endswith(("ERRORS", "SIZES"))
+    }
+
+    def mean_errors(name: str, column: str) -> pd.DataFrame:
+        results = pd.read_csv(ROOT / "benchmarks" / "results" / f"mnist_1998_{name}.csv").groupby(column).mean()
+        return (100 * (1 - results[["train_accuracy", "test_accuracy"]])).round(2)
+
+    passes, sizes = mean_errors("passes", "epoch"), mean_errors("sizes", "size")
+    assert given == {
+        "TRAIN_ERRORS": passes["train_accuracy"].tolist(),
+        "TEST_ERRORS": passes["test_accuracy"].tolist(),
+        "SIZES": sizes.index.tolist(),
+        "SIZES_TRAIN_ERRORS": sizes["train_accuracy"].tolist(),
+        "SIZES_TEST_ERRORS": sizes["test_accuracy"].tolist(),
+    }

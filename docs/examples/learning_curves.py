@@ -6,8 +6,8 @@ Train, and plot the learning curves
 """
 
 # %%
-# scikit-learn's 1,797 digits come with scikit-learn. `load_data` enlarges them to MNIST's 28x28 pixels, and holds out a
-# validation split and a test set.
+# scikit-learn's 1,797 digits come with scikit-learn. `load_data` enlarges them to MNIST's 28x28 pixels, and holds out
+# a validation split and a test set.
 
 import torch
 
@@ -29,3 +29,5 @@ history.plot()
 # The same numbers as a table. The training loss is measured on distorted images, before each step.
 
 history.to_frame().tail(3)
+
+# sphinx_gallery_thumbnail_number = 2
