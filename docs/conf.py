@@ -20,9 +20,9 @@ version = release = lenet5.__version__
 extensions = [
     "code_blocks",
     "drawing_page",
-    "descriptions",
     "mathml",
     "myst_nb",
+    "page_context",
     "runnable",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
@@ -70,6 +70,7 @@ python_use_unqualified_type_names = True
 
 html_theme = "furo"
 html_static_path = ["_static"]
+html_favicon = "_static/icon.svg"
 html_css_files = ["pages.css"]
 html_js_files = ["pages.js"]
 html_math_renderer = "mathml"

@@ -1,4 +1,4 @@
-"""The description of a page, which search engines show: its first paragraph, unless its front matter has one."""
+"""What Sphinx and furo leave out of a page: its description, and the level of the headings in the sidebar."""
 
 import html
 import textwrap
@@ -8,20 +8,28 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.typing import ExtensionMetadata
 
-_LONGEST = 160  # characters, of which search engines show about as many
+_LONGEST = 160  # characters of a description, of which search engines show about as many
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Register the extension."""
     app.connect("html-page-context", _describe)
+    app.connect("html-page-context", _level_headings, priority=900)  # after furo
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
 def _describe(
     _app: Sphinx, _page: str, _template: str, context: dict[str, Any], document: nodes.document | None
 ) -> None:
+    """Describe a page by its first paragraph, unless its front matter does."""
     if document is None or 'name="description"' in context["metatags"]:
         return
     paragraphs = (node.astext() for node in document.findall(nodes.paragraph) if isinstance(node.parent, nodes.section))
     text = textwrap.shorten(next(paragraphs, ""), _LONGEST, placeholder=" …")
     context["metatags"] += f'<meta name="description" content="{html.escape(text)}" />\n'
+
+
+def _level_headings(_app: Sphinx, _page: str, _template: str, context: dict[str, Any], _document: object) -> None:
+    """Give the captions of the sidebar the level that their role requires."""
+    tree = context.get("furo_navigation_tree", "")
+    context["furo_navigation_tree"] = tree.replace('role="heading"', 'role="heading" aria-level="2"')
