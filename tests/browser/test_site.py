@@ -29,7 +29,8 @@ CUT_OFF = """() => {
         .filter(element => !scrolls(element)).map(element => `${element.tagName} ${element.className}`).slice(0, 5);
 }"""
 NAMED_BY_FILE = """() => [...document.querySelectorAll("article img")]
-    .filter(image => image.alt.endsWith(".png") || (!image.alt && !image.closest(".sphx-glr-thumbcontainer"))).map(image => image.src)"""
+    .filter(image => image.alt.endsWith(".png") || (!image.alt && !image.closest(".sphx-glr-thumbcontainer")))
+    .map(image => image.src)"""
 
 pytestmark = pytest.mark.skipif(not FILES, reason="docs/_build/html is empty; run nox -s docs first")
 
