@@ -40,6 +40,9 @@ def test_each_seed_is_a_run_and_the_spread_is_printed(
     percent = 100 * pd.Series(accuracies)
     expected = f"test accuracy: {percent.mean():.2f} ± {percent.std():.2f} % (mean ± sd) over 2 seeds: seed-3, seed-4"
     assert expected in result.stdout
+    assert f"written to {folder}: report.html, seeds.csv" in result.stdout
+    assert "2 runs on digits" in (folder / "report.html").read_text(encoding="utf-8")
+    assert run("report", folder).exit_code == 0  # which replaces it
     table = pd.read_csv(folder / "seeds.csv")
     assert table["seed"].tolist() == [3, 4]
     assert table["test_accuracy"].tolist() == pytest.approx(accuracies, rel=1e-12)

@@ -22,6 +22,7 @@ FILES = {
     "history.csv",
     "model.safetensors",
     "predictions.safetensors",
+    "report.html",
     "report.json",
 }
 
@@ -61,7 +62,14 @@ def test_recorded_command_reproduces_the_same_bytes(trained: tuple[Path, Result]
     folder, _ = trained
     command = json.loads((folder / "config.json").read_text(encoding="utf-8"))["meta"]["recipe"].split()[1:]
     run(*command, "--device", "cpu", "--out", tmp_path / "again")
-    for name in ("model.safetensors", "config.json", "history.csv", "report.json", "predictions.safetensors"):
+    for name in (
+        "model.safetensors",
+        "config.json",
+        "history.csv",
+        "report.json",
+        "predictions.safetensors",
+        "report.html",
+    ):
         assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes(), name
 
 

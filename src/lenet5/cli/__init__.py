@@ -1,13 +1,13 @@
-"""The command line: `lenet5 train`, `evaluate`, `predict`, `compare`, `export`, `demo`, `info` and `benchmark`."""
+"""The command line: `lenet5 train`, `evaluate`, `predict`, `compare`, `report`, `export`, `demo`, `info`, `benchmark`."""
 
 import signal
 import sys
 
 try:
-    from . import benchmark, compare, demo, evaluate, export, info, predict, train
+    from . import benchmark, compare, demo, evaluate, export, info, predict, report, train
     from .group import main
 except KeyboardInterrupt:  # before a command handles it
     sys.stderr.write("interrupted\n")
     sys.exit(128 + signal.SIGINT)
 
-__all__ = ["benchmark", "compare", "demo", "evaluate", "export", "info", "main", "predict", "train"]
+__all__ = ["benchmark", "compare", "demo", "evaluate", "export", "info", "main", "predict", "report", "train"]

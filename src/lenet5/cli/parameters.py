@@ -172,8 +172,13 @@ class Setting(_ParamType):
 
 def new_png(file: Path, option: str) -> Path:
     """Return the name of a figure that an option would write; raise ValueError if it is taken, or no PNG file."""
-    if file.suffix.lower() != ".png" or file.exists() or not file.absolute().parent.is_dir():
-        raise ValueError(f"{option} would write {shown(file)}; expected the name of a new PNG file in a folder")
+    return new_file(file, option, "PNG")
+
+
+def new_file(file: Path, option: str, kind: str) -> Path:
+    """Return the name of a file that an option would write; raise ValueError if it is taken, or of another kind."""
+    if file.suffix.lower() != f".{kind.lower()}" or file.exists() or not file.absolute().parent.is_dir():
+        raise ValueError(f"{option} would write {shown(file)}; expected the name of a new {kind} file in a folder")
     return file
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -31,16 +31,20 @@ def train_seeds(settings: RunSettings, num_seeds: int, parent: Path, train_one: 
     seeds = range(settings.seed, settings.seed + num_seeds)
     try:
         for seed in seeds:
-            _train_seed(dataclasses.replace(settings, seed=seed), parent / f"seed-{seed}", train_one)
+            _train_seed(replace(settings, seed=seed), parent / f"seed-{seed}", train_one)
     except (click.exceptions.Exit, KeyboardInterrupt):
         echo(f"to go on with the other seeds, repeat the command with --out {shown(parent)}")
         raise
-    from ..runs.tables import differences, run_table
+    from ..runs.report.page import REPORT_PAGE, is_report, write_report
+    from ..runs.tables import as_runs, differences, run_table
 
-    table = run_table([parent / f"seed-{seed}" for seed in seeds])
-    table.index = table.index.map(lambda name: Path(name).name)
+    runs = [replace(run, name=run.folder.name) for run in as_runs([parent / f"seed-{seed}" for seed in seeds])]
+    table = run_table(runs)
     write_file(parent / "seeds.csv", differences(table).to_csv(lineterminator="\n").encode())
-    echo("\n".join([*spread(table), f"written to {shown(parent / 'seeds.csv')}"]))
+    page = parent / REPORT_PAGE
+    if not page.exists() or is_report(page):  # else somebody edited it
+        write_report(runs, page)
+    echo("\n".join([*spread(table), f"written to {shown(parent)}: {REPORT_PAGE}, seeds.csv"]))
 
 
 def _train_seed(settings: RunSettings, folder: Path, train_one: TrainOne) -> None:

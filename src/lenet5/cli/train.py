@@ -181,7 +181,9 @@ def _claim_folder(
     assert out is not None
     claim.enter_context(storage.claimed(out))
     others = [path for path in out.iterdir() if storage.is_visible(path)]  # last, when no other run can write here
-    if others and not (has_seeds and all(path.name.startswith("seed") for path in others)):
+    if others and not (
+        has_seeds and all(path.name.startswith("seed") or path.name == "report.html" for path in others)
+    ):
         raise ValueError(f"{out} is not empty; expected a new folder, or --resume {out} to resume the run in it")
     return out
 

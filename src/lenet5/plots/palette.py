@@ -7,6 +7,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from ..storage import shown
+
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe and Ito's colours for all kinds of colour vision, without black and yellow (Wong, Nature Methods 8, 2011)."""
 
@@ -42,8 +44,8 @@ def finish(axes: Axes, *, legend: bool = True, **properties: Any) -> None:
 
 
 def literal(text: object) -> str:
-    """Escape the dollars of a name, which would make it a formula."""
-    return str(text).replace("$", r"\$")
+    """Escape the dollars of a name, which would make it a formula, and characters that no font and no SVG file has."""
+    return "\n".join(shown(line) for line in str(text).split("\n")).replace("$", r"\$")
 
 
 def shortened(text: object, length: int) -> str:

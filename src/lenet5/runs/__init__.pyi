@@ -2,6 +2,8 @@ from .difference import Difference as Difference
 from .difference import compare_groups as compare_groups
 from .markup import to_latex as to_latex
 from .markup import to_markdown as to_markdown
+from .report.page import report_html as report_html
+from .report.page import write_report as write_report
 from .saved import SavedRun as SavedRun
 from .saved import find_runs as find_runs
 from .saved import read_run as read_run

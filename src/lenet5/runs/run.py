@@ -35,6 +35,7 @@ from ..training.progress import ProgressBar
 from ..training.state import TrainingState
 from ..training.trainer import Trainer
 from .predictions import PREDICTIONS, predictions_bytes
+from .report.page import REPORT_PAGE, is_report, write_report
 from .settings import CONFIG, REPORT, RunSettings
 
 if TYPE_CHECKING:
@@ -195,6 +196,9 @@ class Run:
         with default_style():
             for name, figure in self._figures(report, history).items():
                 storage.write_file(self.folder / name, to_png(figure))
+        page = self.folder / REPORT_PAGE
+        if not page.exists() or is_report(page):  # else somebody edited it
+            write_report(self.folder.absolute(), page)
         return report
 
     def _figures(self, report: Evaluation, history: History) -> dict[str, Figure]:
