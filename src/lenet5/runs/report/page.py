@@ -34,6 +34,12 @@ def report_html(runs: StrPath | Iterable[StrPath | SavedRun]) -> str:
     ------
     FileNotFoundError, ValueError
         As for `find_runs` and `read_run`, or there is no run.
+
+    Examples
+    --------
+    >>> page = lenet5.runs.report_html("seeds")
+    >>> page[:15], "2 runs on digits" in page
+    ('<!DOCTYPE html>', True)
     """
     saved = as_runs(runs)
     if not saved:
@@ -62,6 +68,10 @@ def write_report(runs: StrPath | Iterable[StrPath | SavedRun], file: StrPath) ->
         The file exists, and is no such report.
     FileNotFoundError, ValueError
         As for `report_html`.
+
+    Examples
+    --------
+    >>> lenet5.runs.write_report("seeds", "comparison.html")
     """
     path = as_path(file)
     check_replaceable(path)
