@@ -32,6 +32,11 @@ extensions = [
 ]
 exclude_patterns = ["_build", "examples", "gallery/*.ipynb"]
 default_role = "literal"
+nitpicky = True  # a reference to a name of this package that has no entry is a warning
+nitpick_ignore_regex = [
+    ("py:(class|exc)", r"(?!lenet5\.).*"),  # of other projects, whose pages the build does not read
+    ("py:class", r"lenet5(\.\w+){3}"),  # by the module that defines it: a type without an entry of its own
+]
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 
