@@ -151,6 +151,14 @@ def pages(session: nox.Session) -> None:
     session.run("pytest", "--noconftest", "tests/browser/test_site.py", *session.posargs)
 
 
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Test the page to draw on in Chromium: the system's, or that of `playwright install chromium`."""
+    session.install("-e", ".", *group("test"), *group("browser"))
+    environment = {**TEST_ENVIRONMENT, "LENET5_REQUIRE_BROWSER": "1"}
+    session.run("pytest", *(session.posargs or ["tests/demo"]), env=environment)
+
+
 def exercise(session: nox.Session, compiler: list[str], instruction_set: str, *flags: str) -> str:
     """Compile the kernels with the program that calls all of them; return its path."""
     folder = Path("src", "lenet5", "models", "kernels")

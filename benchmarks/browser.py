@@ -1,4 +1,6 @@
-"""Measure, in headless Chromium, the ways to run LeNet-5 in a web page: latency of one image, and bytes to deliver.
+"""Measure, in headless Chromium, the ways to run LeNet-5 in a web page, and the page to draw on.
+
+Of each way, the latency of one image and the bytes to deliver; of the page, the time from the pen's lift to the answer.
 
 python benchmarks/browser.py ONNXRUNTIME_WEB [--rounds 5] [--out benchmarks/results/browser.json]
 
@@ -108,6 +110,15 @@ def normalisation() -> tuple[float, float]:
     return preprocess["mean"], preprocess["std"]
 
 
+LIFT = """() => {
+    globalThis.lifts = [];
+    let lifted = 0;
+    addEventListener("pointerup", (event) => { lifted = event.timeStamp; }, true);
+    new MutationObserver(() => lifts.push(performance.now() - lifted))
+        .observe(document.getElementById("status"), {childList: true});
+}"""
+
+
 class Handler(http.server.SimpleHTTPRequestHandler):
     """Serves a folder silently."""
 
@@ -127,6 +138,28 @@ def measure(browser: Browser, address: str, name: str, pixels: list[int]) -> dic
     result: dict[str, Any] = page.evaluate(MEASURE % PREPARE[name], pixels)
     page.close()
     return result
+
+
+def measure_lifts(browser: Browser, file: Path) -> list[float]:
+    """Draw the digits by the mouse in a new page; return the milliseconds from each lift of the pen to the answer."""
+    page = browser.new_page()
+    page.goto(file.as_uri())
+    page.evaluate(LIFT)
+    box = page.locator("#pad").bounding_box()
+    assert box
+    for digit in range(10):
+        for points in page.evaluate("(digit) => Examples.strokes(digit, Pad.SIDE)", digit):
+            places = [(box["x"] + x * box["width"] / 280, box["y"] + y * box["height"] / 280) for x, y in points]
+            page.mouse.move(*places[0])
+            page.mouse.down()
+            for place in places[1:]:
+                page.mouse.move(*place)
+            page.mouse.up()
+        page.evaluate("document.getElementById('clear').click()")
+        page.evaluate("lifts.pop(), null")  # what clearing has announced
+    lifts: list[float] = page.evaluate("lifts")
+    page.close()
+    return lifts
 
 
 def summary(folder: Path, name: str, runs: list[dict[str, Any]], expected: torch.Tensor) -> dict[str, Any]:
@@ -175,10 +208,14 @@ def main() -> None:
         for _ in range(options.rounds):
             for candidate in FILES:
                 runs[candidate].append(measure(browser, address, candidate, pixels.flatten().tolist()))
+        (folder / "page.html").write_text(lenet5.demo.page(), encoding="utf-8")
+        lifts = [measure_lifts(browser, folder / "page.html") for _ in range(options.rounds)]
         results = {candidate: summary(folder, candidate, rounds, expected) for candidate, rounds in runs.items()}
         versions = {"chromium": browser.version, "onnxruntime-web": json.loads(package)["version"]}
         about = {"versions": versions, "machine": platform.machine(), "rounds": options.rounds}
-    text = json.dumps({**about, "candidates": results}, indent=2) + "\n"
+    every = [time for times in lifts for time in times]
+    answer = {"first": [times[0] for times in lifts], "median": statistics.median(every), "maximum": max(every)}
+    text = json.dumps({**about, "candidates": results, "lift_to_answer_ms": answer}, indent=2) + "\n"
     options.out.write_text(text, encoding="utf-8")
     print(text)
 

@@ -51,7 +51,8 @@
   /* Recognise at once and announce the answer. */
   function answer() {
     update();
-    say(latest ? `1998: ${described("original")}. Today: ${described("today")}.` : "The pad is empty.");
+    if (latest) say(`1998: ${described("original")}. Today: ${described("today")}.`);
+    else say(pad.isEmpty ? "The pad is empty." : "");
   }
 
   function described(key) {
@@ -70,7 +71,7 @@
   function show() {
     document.body.classList.toggle("empty", pad.isEmpty);
     const image = latest ? Float32Array.from(latest.pixels) : new Float32Array(28 * 28);
-    Figure.paint(find("seen"), image, 255, Array.from({length: 511}, (_, i) => Array(3).fill(Math.max(0, i - 255))));
+    Figure.paint(find("seen"), image, 255, Figure.GREYS);
     for (const key of ["original", "today"]) {
       showHead(key);
       figures[key].show(latest && latest[key]);
@@ -112,22 +113,30 @@
 
   // Images
 
-  /* Recognise an image: as it is if it is in MNIST's format, else what a simple segmentation finds. */
+  /* Recognise an image. */
   function openImage(image) {
-    const context = Segment.reduce(image), {width, height} = context.canvas, grey = Segment.toGrey(context);
-    const photo = {image: context.canvas};
-    if (Normalise.isNormalised(grey)) {
-      photo.pixels = Uint8Array.from(grey.data, (value) => Math.round(value));
-    } else {
-      const mask = Segment.digit(grey);
-      photo.pixels = mask && Normalise.normalise(mask);
-      photo.overlay = mask && new OffscreenCanvas(width, height);
-      if (mask) paintMask(photo.overlay, mask.data);
-    }
+    const photo = unchanged(image) || segmented(image);
     settle();
     pad.replace([], photo);
     if (!photo.pixels) complain("No digit was found. Expected one, on plain paper.");
     answer();
+  }
+
+  /* Take an image in MNIST's format as it is; return null for any other. */
+  function unchanged(image) {
+    if (image.width !== 28 || image.height !== 28) return null;
+    const context = Segment.draw(image, 28), grey = Segment.toGrey(context);
+    if (!Normalise.isNormalised(grey)) return null;
+    return {image: context.canvas, pixels: Uint8Array.from(grey.data, (value) => Math.round(value))};
+  }
+
+  function segmented(image) {
+    const context = Segment.scale(image), mask = Segment.digit(Segment.toGrey(context));
+    const photo = {image: context.canvas, pixels: mask && Normalise.normalise(mask)};
+    if (!photo.pixels) return photo;
+    const overlay = new OffscreenCanvas(mask.width, mask.height);
+    paintMask(overlay, mask.data);
+    return {...photo, overlay};
   }
 
   function paintMask(canvas, data) {

@@ -14,6 +14,8 @@ const Figure = (() => {
   };
   const INPUT_1998 = {name: "INPUT", shape: [1, 32, 32], size: "32×32", from: "pixels"};
 
+  const GREYS = Array.from({length: 511}, (_, i) => Array(3).fill(Math.max(0, i - 255))); // for values from 0 to most
+
   /* Make an element with attributes and children. */
   function element(tag, attributes = {}, ...children) {
     const made = document.createElement(tag);
@@ -101,6 +103,10 @@ const Figure = (() => {
     show(answer) {
       this.answer = answer;
       for (const [key, maps] of Object.entries(this.maps)) {
+        if (key === "input") {
+          this.showInput(maps[0]);
+          continue;
+        }
         const values = answer ? answer.layers[key].data : new Float32Array(0);
         const most = largest(values);
         maps.forEach((canvas, map) => {
@@ -109,6 +115,13 @@ const Figure = (() => {
         });
       }
       this.showOutputs(answer);
+    }
+
+    /* The image light on dark, as MNIST's are. */
+    showInput(canvas) {
+      const values = this.answer ? this.answer.layers.input.data : new Float32Array(canvas.width * canvas.height);
+      const [low, high] = [Math.min(...values), Math.max(...values)];
+      paint(canvas, values.map((value) => value - low), high - low || 1, GREYS);
     }
 
     showOutputs(answer) {
@@ -123,5 +136,5 @@ const Figure = (() => {
     }
   }
 
-  return {Figure, COLUMNS, element, bitmap, paint, palette};
+  return {Figure, GREYS, element, paint};
 })();

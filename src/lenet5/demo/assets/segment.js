@@ -3,15 +3,15 @@
 /* From an image file or the camera to the mask of a digit.
  * Much simpler than lenet5.load_digit: one digit on plain paper, in light that changes slowly. */
 const Segment = (() => {
-  const LONGEST = 480; // longer side to which an image is reduced, in pixels
+  const LONGER_SIDE = [160, 480]; // range to which an image is scaled, in pixels
   const MIN_CONTRAST = 20; // of 255
   const MIN_SIDE = 0.06; // of a component, as a fraction of the image's longer side
   const NEAR = 0.2; // gap between parts of one digit, as a fraction of its longer side
   const MAX_COVER = 0.6; // of a digit's box that its ink can cover, unless the box is narrow
 
-  /* Draw an image, reduced to a manageable size and on white, on a new canvas. */
-  function reduce(image) {
-    const scale = Math.min(1, LONGEST / Math.max(image.width, image.height));
+  /* Draw an image on white, on a new canvas with a longer side of so many pixels. */
+  function draw(image, longer) {
+    const scale = longer / Math.max(image.width, image.height);
     const size = [image.width, image.height].map((length) => Math.max(1, Math.round(length * scale)));
     const context = new OffscreenCanvas(...size).getContext("2d", {willReadFrequently: true});
     context.imageSmoothingQuality = "high";
@@ -19,6 +19,12 @@ const Segment = (() => {
     context.fillRect(0, 0, ...size);
     context.drawImage(image, 0, 0, ...size);
     return context;
+  }
+
+  /* Draw an image in a size in which a digit can be found. */
+  function scale(image) {
+    const [least, most] = LONGER_SIDE;
+    return draw(image, Math.min(Math.max(image.width, image.height, least), most));
   }
 
   /* Grey levels from 0 to 255 (ITU-R BT.601). */
@@ -51,6 +57,8 @@ const Segment = (() => {
     return mean;
   }
 
+  const windowRadius = ({width, height}) => Math.round(Math.max(width, height) / 6);
+
   /* The threshold that best separates two classes (Otsu, IEEE Trans. SMC 9(1), 1979), for values from 0 to 255. */
   function otsu(values) {
     const counts = new Float64Array(256);
@@ -70,7 +78,7 @@ const Segment = (() => {
 
   /* Estimate the background: the local mean of the pixels that are not ink, found in two rounds. */
   function background(grey, polarity) {
-    const radius = Math.round(Math.max(grey.width, grey.height) / 6);
+    const radius = windowRadius(grey);
     let paper = boxMean(grey, radius);
     for (let round = 0; round < 2; round++) {
       const keep = grey.data.map((value, i) => (polarity * (value - paper[i]) < MIN_CONTRAST / 2 ? 1 : 0));
@@ -123,30 +131,36 @@ const Segment = (() => {
     return side(part) * (1 - 0.35 * off) * (touches ? 0.2 : 1) * (solid ? 0.1 : 1);
   }
 
-  /* Find the strokes of one polarity: -1 for dark on light. */
-  function strokes(grey, polarity) {
-    const {width, height} = grey, paper = background(grey, polarity);
+  /* Tell dark ink on light paper, -1, from light on dark, 1: ink is rare, so its side of the local mean has the long tail. */
+  function polarityOf(grey) {
+    const paper = boxMean(grey, windowRadius(grey));
+    return grey.data.reduce((sum, value, i) => sum + (value - paper[i]) ** 3, 0) < 0 ? -1 : 1;
+  }
+
+  /* Mark what exceeds the background by more than noise and shadows do. */
+  function inkOf(grey) {
+    const polarity = polarityOf(grey), paper = background(grey, polarity);
     const excess = grey.data.map((value, i) => Math.max(0, polarity * (value - paper[i])));
     const visible = excess.filter((value) => value > MIN_CONTRAST);
     if (!visible.length) return null;
     const threshold = Math.max(MIN_CONTRAST, 0.6 * otsu(visible), otsu(excess));
-    const {labels, found} = components(excess.map((value) => (value > threshold ? 1 : 0)), width, height);
+    return excess.map((value) => (value > threshold ? 1 : 0));
+  }
+
+  /* Return the mask of the digit in a grey image, or null: the component most like a digit, and the parts near it. */
+  function digit(grey) {
+    const {width, height} = grey, ink = inkOf(grey);
+    if (!ink) return null;
+    const {labels, found} = components(ink, width, height);
     const large = found.filter((part) => side(part) >= MIN_SIDE * Math.max(width, height));
     if (!large.length) return null;
     const main = large.reduce((best, part) => (score(part, width, height) > score(best, width, height) ? part : best));
-    const parts = new Set(found.filter((part) =>
-      part === main || (part.area >= 0.02 * main.area && gap(part, main) <= NEAR * side(main)
-        && side(part) <= side(main))).map(({label}) => label));
-    const data = new Uint8Array(labels.length);
-    for (let i = 0; i < data.length; i++) data[i] = parts.has(labels[i]) ? 1 : 0;
-    return {mask: {data, width, height}, score: score(main, width, height)};
+    const belongs = (part) => part === main
+      || (part.area >= 0.02 * main.area && side(part) <= side(main) && gap(part, main) <= NEAR * side(main));
+    const members = new Set(found.filter(belongs).map(({label}) => label)), data = new Uint8Array(labels.length);
+    for (let i = 0; i < data.length; i++) data[i] = members.has(labels[i]) ? 1 : 0;
+    return {data, width, height};
   }
 
-  /* Return the mask of the digit in a grey image, or null. */
-  function digit(grey) {
-    const found = [-1, 1].map((polarity) => strokes(grey, polarity)).filter(Boolean);
-    return found.length ? found.reduce((best, next) => (next.score > best.score ? next : best)).mask : null;
-  }
-
-  return {reduce, toGrey, digit};
+  return {draw, scale, toGrey, digit};
 })();
