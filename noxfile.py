@@ -145,6 +145,8 @@ def docs(session: nox.Session) -> None:
 @nox.session
 def pages(session: nox.Session) -> None:
     """Check the documentation that `nox -s docs` has built in a browser, at the width of a desk and of a phone."""
+    if not Path("docs", "_build", "html", "index.html").is_file():
+        session.error("there are no pages to check; run nox -s docs first")
     session.install(*group("browser"))
     if shutil.which("chromium") is None:
         session.run("playwright", "install", "chromium")
