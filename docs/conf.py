@@ -1,4 +1,6 @@
+import inspect
 import os
+import re
 import sys
 import typing
 from pathlib import Path
@@ -19,22 +21,24 @@ version = release = lenet5.__version__
 
 extensions = [
     "code_blocks",
+    "command_help",
     "drawing_page",
     "mathml",
     "myst_nb",
     "page_context",
     "runnable",
     "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
 ]
 exclude_patterns = ["_build", "examples", "gallery/*.ipynb"]
-default_role = "literal"
+default_role = "py:obj"  # in docstrings, names of this package link to their entries
 nitpicky = True  # a reference to a name of this package that has no entry is a warning
 nitpick_ignore_regex = [
-    ("py:(class|exc)", r"(?!lenet5\.).*"),  # of other projects, whose pages the build does not read
+    ("py:(class|exc|obj)", r"(?!lenet5\.).*"),  # of other projects, whose pages the build does not read
     ("py:class", r"lenet5(\.\w+){3}"),  # by the module that defines it: a type without an entry of its own
 ]
 myst_enable_extensions = ["dollarmath"]
@@ -65,13 +69,17 @@ sphinx_gallery_conf = {
     "min_reported_time": float("inf"),  # seconds
 }
 
+autosummary_generate = False
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented_params"
 autodoc_type_aliases = {name: name for name in ("ArrayOrTensor", "npt.ArrayLike")}
 napoleon_google_docstring = False
+napoleon_attr_annotations = False  # which take the type of an attribute for that of a parameter of the same name
 python_use_unqualified_type_names = True
+python_maximum_signature_line_length = 60  # characters; longer ones get a line per parameter
+toc_object_entries_show_parents = "hide"
 
 html_theme = "furo"
 html_static_path = ["_static"]
@@ -86,6 +94,7 @@ html_show_copyright = False
 
 def setup(app):
     app.connect("autodoc-process-docstring", keep_first_line, priority=400)  # before napoleon
+    app.connect("autodoc-process-docstring", keep_parameters, priority=400)
     # print the types of the settings without the rules that Annotated attaches to them
     lenet5.TrainerConfig.__annotations__ = typing.get_type_hints(lenet5.TrainerConfig, localns={"torch": torch})
     # print the alias, which Python has evaluated
@@ -96,3 +105,13 @@ def keep_first_line(_app, what, _name, _object, _options, lines):
     """Keep napoleon from parsing the text before a colon in an attribute's description as its type."""
     if what in ("attribute", "property"):
         lines.insert(0, "\\")  # joined with the next line
+
+
+def keep_parameters(_app, _what, _name, value, _options, lines):
+    """Keep the name of a parameter, such as `temperature`, from leading to the function of the same name."""
+    try:
+        names = "|".join(inspect.signature(value).parameters)
+    except (TypeError, ValueError):  # an attribute, or a class of the kind of a dict
+        return
+    if names:
+        lines[:] = [re.sub(rf"(?<!`)`({names})`(?!`)", r"``\1``", line) for line in lines]

@@ -92,7 +92,7 @@ class PretrainedModel(nn.Module):
         repo_id
             Repository to upload to; None for the name of the folder, in the account of the token.
         hub
-            Options of the upload, such as `private` and `token`: see `lenet5.models.hub.Upload`.
+            Options of the upload, such as `private` and `token`: see `lenet5.models.Upload`.
 
         Returns
         -------
@@ -141,7 +141,7 @@ class PretrainedModel(nn.Module):
         preprocess, meta, card
             As in `save_pretrained`.
         hub
-            Options: see `lenet5.models.hub.Upload`.
+            Options: see `lenet5.models.Upload`.
 
         Returns
         -------
@@ -195,7 +195,7 @@ class PretrainedModel(nn.Module):
             first layer gets the sum over the old channels, divided by the number of new ones. A greyscale image in all
             channels therefore gives the same output as before.
         hub
-            Options of a download, such as `revision` and `token`: see `lenet5.models.hub.Download`.
+            Options of a download, such as `revision` and `token`: see `lenet5.models.Download`.
 
         Raises
         ------

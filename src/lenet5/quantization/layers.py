@@ -135,7 +135,7 @@ class PoolingLayer(_Layer):
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class DistanceLayer(_Layer):
-    """The Euclidean RBF units of the original network: logit = -sum of (input - prototype) ** 2.
+    """The Euclidean RBF units of the original network: logit = `-sum((input - prototype) ** 2)`.
 
     Examples
     --------

@@ -167,7 +167,7 @@ def load(source: StrPath, **hub: Unpack[Download]) -> Pretrained:
         As in `LeNet5.from_pretrained`: a name of bundled weights, a folder, a file, or a repository on the Hugging Face
         Hub. "default" names `LeNet5_Weights.DEFAULT`.
     hub
-        Options of a download, such as `revision` and `token`: see `lenet5.models.hub.Download`.
+        Options of a download, such as `revision` and `token`: see `lenet5.models.Download`.
 
     Raises
     ------

@@ -120,10 +120,19 @@ class LeNet5_Weights(PretrainedWeights):  # noqa: N801 (torchvision's convention
     """
 
     MNIST_V1 = "mnist_v1"
+    """Trained on 55,000 images of MNIST with the recipe `mnist_v1`."""
+
     MNIST_V2 = "mnist_v2"
+    """Trained on all 60,000 training images of MNIST with the recipe `record`; the most accurate on its test set."""
+
     MNIST_ROBUST_V1 = "mnist_robust_v1"
+    """Trained on MNIST with distortions and `Degrade`, for photographs, scans and other writers."""
+
     FASHION_MNIST_V1 = "fashion_mnist_v1"
+    """Trained on Fashion-MNIST with the recipe `fashion`."""
+
     DEFAULT = MNIST_V2
+    """An alias of `MNIST_V2`."""
 
 
 class LeNet5Original_Weights(PretrainedWeights):  # noqa: N801 (torchvision's convention)
@@ -139,7 +148,10 @@ class LeNet5Original_Weights(PretrainedWeights):  # noqa: N801 (torchvision's co
     """
 
     MNIST_V1 = "original_mnist_v1"
+    """Trained on MNIST as published, with the recipe `1998`. `lenet5.load` knows them as "original_mnist_v1"."""
+
     DEFAULT = MNIST_V1
+    """An alias of `MNIST_V1`."""
 
 
 def folder_meta(folder: WeightsFolder) -> dict[str, Any]:
