@@ -1,9 +1,10 @@
-"""The examples in the docstrings run, and every public name has one."""
+"""Every public name has an example, which runs, and an entry in the reference."""
 
 import ast
 import doctest
 import importlib
 import inspect
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,9 @@ import lenet5
 from lenet5.cli import main
 
 ROOT = Path(__file__).parents[1]
+REFERENCE = ROOT / "docs" / "reference"
+ENTRY = re.compile(r"^\.\. (?:autoclass|autofunction|py:data):: lenet5\.([\w.]+)", re.MULTILINE)
+LISTED = re.compile(r"^   lenet5\.([\w.]+)$", re.MULTILINE)
 ROOMS = {name: room for name in vars(lenet5)["__all__"] if isinstance(room := getattr(lenet5, name), ModuleType)}
 GLOBALS = {"lenet5": lenet5, "np": np, "torch": torch}  # as docs/reference/index.md says
 
@@ -108,3 +112,19 @@ def test_example_shows_what_it_computes(example: doctest.DocTest) -> None:
 @pytest.mark.parametrize("name", DOCUMENTED)
 def test_public_name_has_an_example(name: str) -> None:
     assert ">>> " in (vars(DOCUMENTED[name]).get("__doc__") or DOCUMENTED[name].__doc__ or "")
+
+
+def test_reference_has_one_entry_for_each_public_name_and_no_other() -> None:
+    pages = [page.read_text(encoding="utf-8") for page in REFERENCE.glob("*.md")]
+    assert sorted(name for page in pages for name in ENTRY.findall(page)) == sorted(NAMES)
+
+
+def test_first_page_of_the_reference_lists_all_classes_and_functions() -> None:
+    page = (REFERENCE / "index.md").read_text(encoding="utf-8")
+    assert sorted(LISTED.findall(page)) == sorted(DOCUMENTED)
+
+
+def test_reference_has_the_help_of_each_command() -> None:
+    page = (REFERENCE / "command_line.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^## lenet5 (\w+)\n\n```\{command-help\} (\w+)\n```$", page, re.MULTILINE)
+    assert sorted(headings) == [(name, name) for name in sorted(main.commands)]

@@ -1,17 +1,12 @@
-"""The pages agree with the raw results and with the command line."""
+"""The pages agree with the raw results."""
 
 import importlib.util
-import os
-import subprocess
-import sys
 from itertools import product
 from pathlib import Path
 from types import ModuleType
 
 import pandas as pd
 import pytest
-
-from lenet5.cli import main
 
 ROOT = Path(__file__).parents[1]
 
@@ -51,11 +46,3 @@ def test_page_of_integer_networks_quotes_the_raw_results() -> None:
         frames = pd.concat([table.query(rows), trained.query(rows)])
         percent = [f"{100 * value:.2f} %" for value in frames.query("power_of_two == @power_of_two")["accuracy"]]
         assert f"| {bits} | {'powers of two' if power_of_two else 'any'} | {' | '.join(percent)} |" in page
-
-
-@pytest.mark.parametrize("command", [[], *([name] for name in sorted(main.commands))])
-def test_reference_quotes_the_help_of_each_command(command: list[str]) -> None:
-    page = (ROOT / "docs" / "reference" / "index.md").read_text(encoding="utf-8")
-    environment = {**os.environ, "COLUMNS": "120"}
-    program = [sys.executable, "-m", "lenet5", *command, "--help"]
-    assert subprocess.run(program, capture_output=True, text=True, check=True, env=environment).stdout in page
