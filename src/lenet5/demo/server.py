@@ -46,7 +46,7 @@ class Server(socketserver.ThreadingTCPServer):
     True
     """
 
-    allow_reuse_address = os.name != "nt"  # Windows would let two servers share the port
+    allow_reuse_address: bool = os.name != "nt"  # Windows would let two servers share the port
     daemon_threads = True
 
     address: str
