@@ -1,4 +1,4 @@
-"""What Sphinx and furo leave out of a page: its description, and the level of the headings in the sidebar."""
+"""What Sphinx, furo and myst-nb leave out of a page: descriptions, of it and of its figures, and levels of headings."""
 
 import html
 import textwrap
@@ -6,6 +6,7 @@ from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
+from sphinx.transforms import SphinxTransform
 from sphinx.util.typing import ExtensionMetadata
 
 _LONGEST = 160  # characters of a description, of which search engines show about as many
@@ -13,9 +14,31 @@ _LONGEST = 160  # characters of a description, of which search engines show abou
 
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Register the extension."""
+    app.add_transform(_DescribeFigures)
     app.connect("html-page-context", _describe)
     app.connect("html-page-context", _level_headings, priority=900)  # after furo
     return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+class _DescribeFigures(SphinxTransform):
+    """Describe a figure of a cell by the title of its section, unless the cell does; else it is named by its file."""
+
+    default_priority = 400
+
+    def apply(self, **_: object) -> None:
+        """Describe the figures of a page."""
+        for section in self.document.findall(nodes.section):
+            title = section.next_node(nodes.title)
+            for image in section.findall(nodes.image):
+                if "alt" not in image and title is not None and _section(image) is section:
+                    image["alt"] = f"Figure: {title.astext()}"
+
+
+def _section(node: nodes.Node) -> nodes.Node | None:
+    """Return the section that holds a node."""
+    while node is not None and not isinstance(node, nodes.section):
+        node = node.parent
+    return node
 
 
 def _describe(

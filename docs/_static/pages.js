@@ -7,3 +7,7 @@ function focusScrolling() {
 }
 addEventListener("load", focusScrolling);
 addEventListener("resize", focusScrolling);
+// sphinx-gallery's links keep their name where their text is cut off.
+addEventListener("DOMContentLoaded", () => {
+  for (const link of document.querySelectorAll(".sphx-glr-thumbcontainer a")) link.setAttribute("aria-label", link.textContent);
+});
