@@ -14,7 +14,7 @@ DOCS = ROOT / "docs"
 PAGES = sorted(page for page in DOCS.rglob("*.md") if "_build" not in page.parts)
 TEXTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES]
 LISTINGS = {"", "text", "c", "verilog", "json", "csv", "html", "{toctree}", "{eval-rst}", "{include}", "{container}"}
-KINDS = LISTINGS | {"{code-cell}", "{not-run}", "{image}"}
+KINDS = LISTINGS | {"{code-cell}", "{command-help}", "{not-run}", "{image}"}
 PLACEHOLDER = re.compile(r"[A-Z_]+|\.\.\.|…")
 
 
