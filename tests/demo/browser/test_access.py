@@ -121,6 +121,7 @@ def test_colours_follow_light_and_dark(visit: Visit) -> None:
     colours = []
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
+        page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")  # told
         background = page.evaluate("getComputedStyle(document.body).backgroundColor")
         colours.append((background, page.evaluate("document.querySelector('#today .f6 canvas').toDataURL()")))
     (light, light_map), (dark, dark_map) = colours
