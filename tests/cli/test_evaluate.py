@@ -26,6 +26,20 @@ def test_mistakes_are_plotted_to_a_new_file(
     assert "--mistakes would write" in invoke(*arguments).stderr
 
 
+def test_figures_are_plotted_to_a_folder(
+    trained: tuple[Path, Result], run: Invoke, invoke: Invoke, tmp_path: Path
+) -> None:
+    arguments = ["evaluate", "--weights", trained[0], "--data", "digits", "--figures", tmp_path / "figures"]
+    run(*arguments)
+    names = ["confusion_matrix.png", "coverage.png", "mistakes.png", "per_class.png", "reliability.png"]
+    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == names
+    assert all(path.read_bytes()[:4] == b"\x89PNG" for path in (tmp_path / "figures").iterdir())
+    assert "expected a folder without a file of this name" in invoke(*arguments).stderr
+    for wrong in (tmp_path / "a.png", tmp_path / "absent" / "folder", tmp_path / "figures" / "coverage.png"):
+        assert "expected a folder, or the name of a new one" in invoke(*arguments[:-1], wrong).stderr
+    assert not (tmp_path / "absent").exists()
+
+
 def test_evaluate_prints_a_readable_report(trained: tuple[Path, Result], run: Invoke) -> None:
     result = run("evaluate", "--weights", trained[0], "--data", "digits", "--device", "cpu")
     assert re.match(r"accuracy \d\d\.\d\d% of 360 \(95 % confidence: ", result.stdout)

@@ -90,7 +90,7 @@ def test_show_plots_the_input_of_the_network(
     monkeypatch.chdir(tmp_path)
     run("predict", *photographs[0], "--weights", trained[0], *given)
     with PIL.Image.open(written) as figure:
-        assert figure.size == (800, 690)
+        assert figure.size == (768, 720)
 
 
 def test_show_takes_the_next_free_name(

@@ -7,10 +7,10 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from tests.plots.legibility import faults
 
-from lenet5.plots import plot_confusion_matrix, plot_curves, plot_errors, plot_lr_search, plot_predictions
+from lenet5.plots import plot_curves, plot_errors, plot_lr_search
 
-MATRIX = np.array([[90, 10, 0], [0, 50, 1], [0, 0, 0]])
 FRAME = pd.DataFrame(
     {"epoch": [1, 2, 3], "train_loss": [0.5, 0.2, 0.1], "val_loss": [0.6, 0.3, 0.35], "val_accuracy": [0.9, 0.96, 0.95]}
 )
@@ -38,57 +38,6 @@ def points(axes: Axes, label: str) -> list[tuple[float, float]]:
     return [(float(x), float(y)) for x, y in np.asarray(line(axes, label).get_xydata())]
 
 
-def test_confusion_matrix_cells_contain_counts() -> None:
-    figure = plot_confusion_matrix(MATRIX, ["a", "b", "c"])
-    axes = figure.axes[0]
-    texts = {text.get_position(): text for text in axes.texts}
-    assert {place: text.get_text() for place, text in texts.items()} == {
-        (0, 0): "90",
-        (1, 0): "10",
-        (1, 1): "50",
-        (2, 1): "1",
-    }
-    assert [texts[place].get_fontweight() for place in [(0, 0), (1, 1), (1, 0), (2, 1)]] == [
-        "bold",
-        "bold",
-        "normal",
-        "normal",
-    ]
-    assert [texts[place].get_color() for place in [(0, 0), (1, 0), (2, 1)]] == ["black", "white", "black"]
-    render(figure)
-
-
-def test_confusion_matrix_colours_errors_by_fraction_of_true_class() -> None:
-    figure = plot_confusion_matrix(MATRIX, ["a", "b", "c"])
-    colours = np.asarray(figure.axes[0].images[0].get_array())
-    assert colours.tolist() == [[0, 0.1, 0], [0, 0, 1 / 51], [0, 0, 0]]
-    assert figure.axes[0].images[0].get_clim() == (0, 0.1)
-    assert figure.axes[1].get_ylabel() == "fraction of the true class"
-    assert MATRIX[0, 0] == 90
-
-
-def test_confusion_matrix_labels_axes_and_accuracy() -> None:
-    axes = plot_confusion_matrix(MATRIX, ["a", "b", "c"]).axes[0]
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted class", "true class")
-    assert axes.get_title() == "140 of 151 correct (92.72%)"
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["a", "b", "c"]
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b", "c"]
-
-
-@pytest.mark.parametrize(("names", "rotation"), [(["a", "b", "abc"], 0), (["a", "b", "abcd"], 45)])
-def test_confusion_matrix_rotates_long_class_names(names: list[str], rotation: int) -> None:
-    axes = plot_confusion_matrix(MATRIX, names).axes[0]
-    assert {label.get_rotation() for label in axes.get_xticklabels()} == {rotation}
-
-
-@pytest.mark.parametrize("matrix", [np.diag([3, 4]), np.zeros((2, 2), np.int64), np.array([[7]])])
-def test_confusion_matrix_without_errors_or_counts(matrix: np.ndarray[tuple[int, int], np.dtype[np.int64]]) -> None:
-    figure = plot_confusion_matrix(matrix, ["Ankle boot", "$x"][: len(matrix)])
-    render(figure)
-    assert not np.asarray(figure.axes[0].images[0].get_array()).any()
-    assert [text.get_text() for text in figure.axes[0].texts] == [str(n) for n in matrix[matrix > 0]]
-
-
 def test_curves_show_losses_and_accuracy_in_percent() -> None:
     figure = plot_curves(FRAME)
     losses, accuracies = figure.axes
@@ -110,9 +59,8 @@ def test_curves_mark_best_epoch_in_both_panels() -> None:
     figure = plot_curves(FRAME, best_epoch=2)
     for axes in figure.axes:
         assert np.asarray(line(axes, "best: epoch 2").get_xdata()).tolist() == [2, 2]
-        legend = axes.get_legend()
-        assert legend is not None
-        assert "best: epoch 2" in [text.get_text() for text in legend.get_texts()]
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["training", "validation", "best: epoch 2"]
 
 
 @pytest.mark.parametrize(
@@ -168,19 +116,41 @@ def test_lr_search_marks_suggestion_on_logarithmic_axis() -> None:
     render(figure)
 
 
-def test_predictions_have_one_row_per_image() -> None:
-    images = [(name, np.zeros((20, 30, 3), np.uint8)) for name in ("first.png", "second.png")]
-    probabilities = np.array([[0.1, 0.9], [0.75, 0.25]], np.float32)
-    figure = plot_predictions(images, np.zeros((2, 28, 28), np.float32), probabilities, ["cat", "dog"])
-    titles = [axes.get_title() for axes in figure.axes]
-    assert titles == ["first.png", "network input", "dog (90.0%)", "second.png", "network input", "cat (75.0%)"]
-    render(figure)
+@pytest.mark.parametrize("num_epochs", [1, 2, 300])
+def test_curves_of_any_length_have_whole_epochs_as_ticks_and_some_markers(num_epochs: int) -> None:
+    frame = pd.DataFrame({"epoch": range(1, num_epochs + 1), "train_loss": np.linspace(0.5, 0.1, num_epochs)})
+    figure = plot_curves(frame, 1, kept_epoch=num_epochs)
+    assert faults(figure) == []
+    (axes,) = figure.axes
+    assert all(float(tick).is_integer() for tick in axes.get_xticks())
+    step: object = axes.lines[0].get_markevery()
+    assert step == -(-num_epochs // 20)
 
 
-def test_predictions_mark_low_confidence_and_round_to_100_percent_only_certainty() -> None:
-    images = [("a.png", np.zeros((20, 30, 3), np.uint8))] * 3
-    probabilities = np.array([[0.3764, 0.6236], [0.0001, 0.9999], [0, 1]], np.float32)
-    figure = plot_predictions(images, np.zeros((3, 28, 28), np.float32), probabilities, ["cat", "dog"], threshold=0.7)
-    titles = [axes.get_title() for axes in figure.axes[2::3]]
-    assert titles == ["dog (62.4%, low confidence)", "dog (> 99.9%)", "dog (100.0%)"]
+def test_curves_with_missing_values_have_gaps() -> None:
+    frame = FRAME.assign(train_loss=[np.nan, 0.2, 0.1], val_accuracy=np.nan)
+    figure = plot_curves(frame)
+    assert figure.axes[0].get_yscale() == "log"
+    assert np.isnan(points(figure.axes[0], "training")[0][1])
+    assert faults(figure) == []
+
+
+def test_logarithmic_ticks_are_plain_numbers() -> None:
+    figure = plot_lr_search(np.logspace(-6, 1, 8).tolist(), [1.0] * 8)
     render(figure)
+    labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert {"0.0001", "0.01", "1"} <= set(labels)
+    assert not any("$" in label for label in labels)
+
+
+def test_a_history_without_rows_or_losses_is_refused() -> None:
+    with pytest.raises(ValueError, match="no row; expected one row per epoch"):
+        plot_curves(FRAME[:0])
+    with pytest.raises(ValueError, match="no column train_loss"):
+        plot_curves(FRAME[["epoch"]])
+    with pytest.raises(ValueError, match="no test_accuracy"):
+        plot_errors(FRAME.assign(train_accuracy=1))
+    with pytest.raises(ValueError, match="no row"):
+        plot_errors(FRAME.assign(train_accuracy=1, test_accuracy=1)[:0])
+    with pytest.raises(ValueError, match="2 rates and 1 losses"):
+        plot_lr_search([0.1, 1.0], [1.0])

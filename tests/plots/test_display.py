@@ -144,8 +144,8 @@ def test_images_of_any_number_of_channels_have_their_labels_as_titles(channels: 
     figure = plot_images(images, [f"$x_{n}$" for n in range(12)], "title")
     figure.savefig(io.BytesIO())
     assert [axes.get_title() for axes in figure.axes if axes.images] == [rf"\$x_{n}\$" for n in range(12)]
-    shown = np.asarray(figure.axes[11].images[0].get_array())
-    assert (shown == (images[11].transpose(1, 2, 0) if channels == 3 else images[11, 0])).all()
+    shown = np.asarray(figure.axes[11].images[0].get_array()) * 255
+    assert (shown.round() == (images[11].transpose(1, 2, 0) if channels == 3 else images[11, 0])).all()
 
 
 def test_labels_of_neighbouring_images_do_not_touch() -> None:

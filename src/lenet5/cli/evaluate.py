@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..storage import shown
 from .group import device_option, echo, loading, main, root_option
 from .parameters import DATA, WEIGHTS, UserPath, new_png
 
@@ -14,6 +15,14 @@ if TYPE_CHECKING:
     import lenet5
 
 _HELP = "Evaluate weights on a test set."
+_FIGURES = {
+    "confusion_matrix": "plot",
+    "per_class": "plot_per_class",
+    "reliability": "plot_reliability",
+    "coverage": "plot_coverage",
+    "mistakes": "plot_mistakes",
+}
+"""The files of the figures, and the method of `Evaluation` that draws each."""
 
 
 @main.command(help=_HELP)
@@ -25,9 +34,19 @@ _HELP = "Evaluate weights on a test set."
 @device_option
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.option("--mistakes", type=UserPath(), help="Plot the misclassified images to a new PNG file.")
-def evaluate(weights: str, data: str, root: Path | None, device: str, as_json: bool, mistakes: Path | None) -> None:
+@click.option(
+    "--figures",
+    type=UserPath(),
+    metavar="FOLDER",
+    help="Plot the confusion matrix, the metrics by class, the reliability diagram, the coverage curve and the mistakes"
+    " to new PNG files in a folder.",
+)
+def evaluate(
+    weights: str, data: str, root: Path | None, device: str, as_json: bool, mistakes: Path | None, figures: Path | None
+) -> None:
     """Run the command `evaluate`; see its help."""
-    figure = None if mistakes is None else new_png(mistakes, "--mistakes")
+    file = None if mistakes is None else new_png(mistakes, "--mistakes")
+    files = {} if figures is None else _new_files(figures)
     with loading():
         import lenet5
         from lenet5.runtime.device import resolve_device
@@ -41,16 +60,34 @@ def evaluate(weights: str, data: str, root: Path | None, device: str, as_json: b
     test.transform = pretrained.preprocess
     report = lenet5.evaluate(pretrained.model, test, device=place)
     echo(report.to_json() if as_json else str(report))
-    if figure is not None and report.error_rate == 0:
-        echo("there are no mistakes to plot", err=True)
-    elif figure is not None:
-        _plot(figure, report, test)
+    wanted = [*files.items(), *([] if file is None else [("mistakes", file)])]
+    if wanted:
+        _plot(wanted, report, test)
 
 
-def _plot(file: Path, report: lenet5.Evaluation, test: lenet5.ImageDataset) -> None:
+def _new_files(folder: Path) -> dict[str, Path]:
+    """Return the file of each figure in a folder; raise ValueError if one is taken, or the folder cannot be made."""
+    files = {name: folder / f"{name}.png" for name in _FIGURES}
+    taken = [path for path in files.values() if path.exists()]
+    if taken:
+        raise ValueError(f"--figures would write {shown(taken[0])}; expected a folder without a file of this name")
+    if not folder.is_dir() and (
+        folder.exists() or folder.suffix.lower() == ".png" or not folder.absolute().parent.is_dir()
+    ):
+        raise ValueError(f"--figures is {shown(folder)}; expected a folder, or the name of a new one in a folder")
+    return files
+
+
+def _plot(files: list[tuple[str, Path]], report: lenet5.Evaluation, test: lenet5.ImageDataset) -> None:
     from ..plots.display import to_png
     from ..plots.style import default_style
     from ..storage import write_file
 
     with default_style():
-        write_file(file, to_png(report.plot_mistakes(test.images)))
+        for name, file in files:
+            if name == "mistakes" and report.error_rate == 0:
+                echo("there are no mistakes to plot", err=True)
+                continue
+            figure = report.plot_mistakes(test.images) if name == "mistakes" else getattr(report, _FIGURES[name])()
+            file.parent.mkdir(exist_ok=True)
+            write_file(file, to_png(figure))

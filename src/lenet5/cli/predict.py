@@ -130,5 +130,5 @@ def _plot(file: Path, paths: list[Path], batch: Any, probabilities: Any, pretrai
     pixels = pretrained.preprocess.denormalize(batch).mean(1).numpy()
     with default_style():
         figure = plot_predictions(photographs, pixels, probabilities, pretrained.classes, pretrained.threshold)
-        write_file(file, to_png(figure, dpi=100))
+        write_file(file, to_png(figure))
     echo(f"figure written to {shown(file)}", err=True)

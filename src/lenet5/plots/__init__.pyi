@@ -10,8 +10,8 @@ from .curves import plot_lr_search as plot_lr_search
 from .display import Figure as Figure
 from .images import plot_images as plot_images
 from .images import plot_mistakes as plot_mistakes
-from .images import plot_predictions as plot_predictions
 from .learned import plot_connection_table as plot_connection_table
 from .learned import plot_filters as plot_filters
 from .learned import plot_prototypes as plot_prototypes
 from .maps import plot_feature_maps as plot_feature_maps
+from .predictions import plot_predictions as plot_predictions

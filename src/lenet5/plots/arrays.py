@@ -32,7 +32,7 @@ def as_array(name: str, values: ArrayOrTensor, *ndim: int) -> npt.NDArray[Any]:
     """
     tensor: Any = values
     if hasattr(tensor, "detach"):  # a tensor, and no reason to load torch
-        tensor = tensor.detach().cpu()
+        tensor = (tensor.dequantize() if tensor.is_quantized else tensor).detach().cpu()
         tensor = tensor.float() if tensor.is_floating_point() and tensor.element_size() < 4 else tensor
     array = np.asarray(tensor)
     if not array.size or array.dtype.kind not in "biuf" or (ndim and array.ndim not in ndim):

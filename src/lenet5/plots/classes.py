@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 from .arrays import ArrayOrTensor, as_array
 from .display import AnyAxes, Figure, GivenAxes, panels
-from .palette import COLOURS, SMALL, literal, shortened
+from .palette import COLOURS, SMALL, literal, name_ticks, shortened, text_width
+from .style import styled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 PerClass: TypeAlias = "Mapping[str, Any] | pd.DataFrame"
 
 _LONGEST = 20  # characters of a class name
+_METRICS = {"precision": ("precision", ""), "recall": ("recall", "////"), "f1": ("F1 score", "....")}
 
 
 @overload
@@ -28,13 +32,14 @@ def plot_confusion_matrix(
 def plot_confusion_matrix(
     matrix: ArrayOrTensor, classes: Sequence[str] | None = None, *, ax: GivenAxes
 ) -> GivenAxes: ...
+@styled
 def plot_confusion_matrix(
     matrix: ArrayOrTensor, classes: Sequence[str] | None = None, *, ax: AnyAxes | None = None
 ) -> Figure | AnyAxes:
     """Plot a confusion matrix: one row per true class, one column per predicted class.
 
-    Cells contain counts. Colour shows each error as a fraction of its true class. The diagonal is not coloured, because
-    it would outshine the errors of an accurate classifier.
+    Cells contain counts, where they have room for them. Colour shows each error as a fraction of its true class. The
+    diagonal is not coloured, because it would outshine the errors of an accurate classifier.
 
     Parameters
     ----------
@@ -53,7 +58,7 @@ def plot_confusion_matrix(
     Raises
     ------
     ValueError
-        The matrix is empty or not square, or the number of names is not that of its rows.
+        The matrix is empty, not square or holds no counts, or the number of names is not that of its rows.
 
     Examples
     --------
@@ -62,29 +67,59 @@ def plot_confusion_matrix(
     >>> figure.axes[0].get_title()
     '2 of 3 correct (66.67%)'
     """
-    matrix = as_array("matrix", matrix, 2)
-    size, total, num_correct = len(matrix), matrix.sum(), np.trace(matrix)
-    if matrix.shape != (size, size):
-        raise ValueError(f"matrix has shape {matrix.shape}; expected (num_classes, num_classes)")
+    counts = as_array("matrix", matrix, 2)
+    size = len(counts)
+    if counts.shape != (size, size) or not (counts >= 0).all():
+        raise ValueError(f"matrix has shape {counts.shape}; expected counts of shape (num_classes, num_classes)")
     names = class_names(classes, size)
-    figure, (axes,) = panels(2 + 0.45 * size, 1.6 + 0.45 * size, ax=ax)
-    errors = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    named, counted = text_width(*names), text_width(f"{counts.max():g}", points=SMALL + 1)  # some are bold
+    figure, axes, cell = _square_panel(size, counted + 0.06, named, ax)
+    errors = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     np.fill_diagonal(errors, 0)
     largest = max(float(errors.max()), 0.01)
     heatmap = axes.imshow(errors, cmap="OrRd", vmin=0, vmax=largest)
-    for (row, column), count in np.ndenumerate(matrix):
-        if count:
-            colour = "white" if errors[row, column] > 0.6 * largest else "black"
-            weight = "bold" if row == column else "normal"
-            axes.text(column, row, str(count), ha="center", va="center", color=colour, weight=weight, fontsize=SMALL)
-    rotation, alignment = (45, "right") if max(map(len, names)) > 3 else (0, "center")
-    axes.set_xticks(range(size), names, rotation=rotation, ha=alignment)
-    axes.set_yticks(range(size), names)
+    if cell >= counted:
+        _write_counts(axes, counts, errors > 0.6 * largest)
+    slanted: dict[str, Any] = {"rotation": 45, "ha": "right"} if named > 0.8 * cell else {}
+    name_ticks(axes.xaxis, names, cell, **(slanted if cell >= 0.3 else {"rotation": 90}))
+    name_ticks(axes.yaxis, names, cell)
+    total, num_correct = counts.sum(), np.trace(counts)
     title = f"{num_correct} of {total} correct ({num_correct / max(total, 1):.2%})"
-    axes.set(xlabel="predicted class", ylabel="true class", title=title)
+    axes.set(xlabel="predicted class", ylabel="true class")
+    axes.set_title(title, fontsize="medium")
     percent = PercentFormatter(1, decimals=1)
     axes.figure.colorbar(heatmap, ax=axes, label="fraction of the true class", format=percent, shrink=0.8)
     return figure if ax is None else ax
+
+
+def _square_panel(size: int, counted: float, named: float, ax: AnyAxes | None) -> tuple[Figure, Axes, float]:
+    """Return figure, axes and the side of a cell of a matrix.
+
+    Parameters
+    ----------
+    size
+        Number of rows, and of columns.
+    counted, named
+        The widths in inches of a count and of the names of the rows.
+    ax
+        Axes of the user, or None.
+    """
+    room = 7.5 - named  # for the cells; figures of more than nine inches are scaled down where they are shown
+    cell = min(max(0.36, counted, 2.4 / size), max(room / size, 0.36)) if size <= 20 else min(0.17, room / size)
+    figure, (axes,) = panels(max(size * cell + named + 1.8, 3.6), size * cell + 0.7 * named + 1, ax=ax)
+    if ax is not None:
+        box = axes.get_window_extent()
+        cell = min(box.width, box.height) / axes.figure.dpi / size
+    return figure, axes, cell
+
+
+def _write_counts(axes: Axes, counts: npt.NDArray[Any], dark: npt.NDArray[np.bool_]) -> None:
+    """Write the counts other than zero into their cells."""
+    for (row, column), count in np.ndenumerate(counts):
+        if count:
+            colour, weight = "white" if dark[row, column] else "black", "bold" if row == column else "normal"
+            text: dict[str, Any] = {"ha": "center", "va": "center", "color": colour, "weight": weight}
+            axes.text(column, row, f"{count:g}" if counts.dtype.kind == "f" else str(count), fontsize=SMALL, **text)
 
 
 def class_names(classes: Sequence[str] | None, size: int) -> list[str]:
@@ -105,8 +140,11 @@ def class_names(classes: Sequence[str] | None, size: int) -> list[str]:
 def plot_per_class(per_class: PerClass, *, ax: None = None) -> Figure: ...
 @overload
 def plot_per_class(per_class: PerClass, *, ax: GivenAxes) -> GivenAxes: ...
+@styled
 def plot_per_class(per_class: PerClass, *, ax: AnyAxes | None = None) -> Figure | AnyAxes:
     """Plot precision, recall and F1 score of every class as bars.
+
+    The axis starts shortly below the lowest value, because those of an accurate classifier differ little.
 
     Parameters
     ----------
@@ -132,33 +170,34 @@ def plot_per_class(per_class: PerClass, *, ax: AnyAxes | None = None) -> Figure 
     >>> evaluation = lenet5.Evaluation([0, 1, 1], probabilities, classes=["cat", "dog"])
     >>> figure = lenet5.plots.plot_per_class(evaluation.per_class)
     """
-    names, values = _metrics(per_class)
-    figure, (axes,) = panels(6.4, 1 + 0.5 * len(names), ax=ax)
-    rows = np.arange(len(names))
-    for index, (label, hatch) in enumerate((("precision", ""), ("recall", "//"), ("F1", ".."))):
-        place = rows + 0.27 * (index - 1)
-        axes.barh(place, 100 * values[:, index], 0.25, color=COLOURS[index], hatch=hatch, label=label, edgecolor="w")
-    axes.set_yticks(rows, [literal(shortened(name, _LONGEST)) for name in names])
-    axes.invert_yaxis()
-    low = np.nanmin(100 * values) if np.isfinite(values).any() else 0
-    axes.set(xlabel="precision, recall, F1 score (%)", ylabel="class", xlim=(max(0, low - 0.2 * (100 - low) - 1), 100))
+    labels, values = _scores(per_class)
+    size = len(labels)
+    step = 0.36 if size <= 12 else 0.26 if size <= 30 else 0.18
+    figure, (axes,) = panels(5.4, 1.1 + step * size, ax=ax)
+    rows = np.arange(size)
+    for index, (label, hatch) in enumerate(_METRICS.values()):
+        style: dict[str, Any] = {"color": COLOURS[index], "hatch": hatch, "edgecolor": "white", "linewidth": 0.5}
+        axes.barh(rows + 0.28 * (index - 1), 100 * values[:, index], 0.28, label=label, **style)
+    if ax is not None:
+        step = axes.get_window_extent().height / axes.figure.dpi / size
+    name_ticks(axes.yaxis, [literal(shortened(name, _LONGEST)) for name in labels], step)
+    lowest = 100 * np.nanmin(values) if np.isfinite(values).any() else 0
+    start = max(lowest - 0.2 * (100 - lowest) - 0.2, 0)
+    axes.set(xlabel="score (%)", ylabel="class", ylim=(size - 0.4, -0.6), xlim=(start, 100 + 0.01 * (100 - start)))
     axes.set_axisbelow(True)
-    axes.grid(alpha=0.3, axis="x")
+    axes.grid(visible=True, alpha=0.3, axis="x")
     axes.legend(fontsize=SMALL, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
     return figure if ax is None else ax
 
 
-def _metrics(per_class: PerClass) -> tuple[list[str], Any]:
+def _scores(per_class: PerClass) -> tuple[list[str], npt.NDArray[np.float64]]:
     """Return the class names, and (num_classes, 3) precision, recall and F1."""
-    import pandas as pd
-
-    table: Any = per_class.iterrows() if isinstance(per_class, pd.DataFrame) else per_class.items()
-    rows: dict[Any, Any] = dict(table)
+    table: Any = per_class.items() if isinstance(per_class, Mapping) else per_class.iterrows()
+    rows: list[tuple[Any, Any]] = list(table)
     if not rows:
         raise ValueError("there are no classes; expected at least one, as in Evaluation.per_class")
-    fields = [row._asdict() if hasattr(row, "_asdict") else dict(row) for row in rows.values()]
-    try:
-        values = [[row[name] for name in ("precision", "recall", "f1")] for row in fields]
-    except KeyError as error:
-        raise ValueError(f"the metrics of a class have no {error.args[0]}; expected precision, recall and f1") from None
-    return list(map(str, rows)), np.array(values, float)
+    fields = [row._asdict() if hasattr(row, "_asdict") else dict(row) for _, row in rows]
+    missing = [name for row in fields for name in _METRICS if name not in row]
+    if missing:
+        raise ValueError(f"the metrics of a class have no {missing[0]}; expected precision, recall and f1")
+    return [str(name) for name, _ in rows], np.array([[row[name] for name in _METRICS] for row in fields], float)

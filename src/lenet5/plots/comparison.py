@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias, overload
 
+from matplotlib.axes import Axes
+
 from .curves import check_history
 from .display import AnyAxes, Figure, GivenAxes, panels
-from .palette import finish, literal, series
+from .palette import SMALL, finish, legend_columns, legend_name, series, share_legend
+from .style import styled
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Histories: TypeAlias = "Mapping[str, pd.DataFrame | Sequence[pd.DataFrame]]"
 
+_COLUMNS = {"train_loss": (1, "training loss"), "val_accuracy": (100, "validation accuracy (%)")}
+_LONGEST = 48  # characters of a run's name
+
 
 @overload
 def plot_comparison(histories: Histories, *, ax: None = None) -> Figure: ...
 @overload
 def plot_comparison(histories: Histories, *, ax: GivenAxes) -> GivenAxes: ...
+@styled
 def plot_comparison(histories: Histories, *, ax: AnyAxes | None = None) -> Figure | AnyAxes:
     """Plot the training loss and, if available, the validation accuracy of several runs by epoch.
 
-    Runs of one name, such as those of several seeds, are one line, their mean, in a band of one standard deviation
-    on each side. It ends at the last epoch that all of them have, so that every mean is over the same runs.
+    Runs of one name, such as those of several seeds, are one line: their mean, in a band of one standard deviation
+    (n - 1) on each side. It has the epochs that all of them have, so that every mean is over the same runs.
 
     Parameters
     ----------
@@ -40,7 +48,7 @@ def plot_comparison(histories: Histories, *, ax: AnyAxes | None = None) -> Figur
     Raises
     ------
     ValueError
-        There are no runs, a table is empty, or `ax` is no such axes.
+        There are no runs, a table is empty or has no losses, or `ax` is no such axes.
 
     Examples
     --------
@@ -49,23 +57,33 @@ def plot_comparison(histories: Histories, *, ax: AnyAxes | None = None) -> Figur
     >>> slow = pd.DataFrame({"epoch": [1, 2], "train_loss": [2.1, 1.5]})
     >>> figure = lenet5.plots.plot_comparison({"lr 0.01": fast, "lr 0.001": slow})
     """
-    groups = {name: _frames(name, value) for name, value in histories.items()}
+    groups = [(_label(name, value), _frames(name, value)) for name, value in histories.items()]
     if not groups:
         raise ValueError("there are no histories to compare; expected at least one")
-    validated = any("val_accuracy" in frame for frames in groups.values() for frame in frames)
-    figure, both = panels(7 if validated else 4.5, 3.6, 2 if validated else 1, ax)
-    for axes, column, factor, ylabel in zip(
-        both, ("train_loss", "val_accuracy"), (1, 100), ("training loss", "validation accuracy (%)"), strict=False
-    ):
-        for index, (name, frames) in enumerate(groups.items()):
+    validated = any("val_accuracy" in frame for _, frames in groups for frame in frames)
+    width = 6.4 if validated else 4.5
+    num_lines = math.ceil(len(groups) / legend_columns([label for label, _ in groups], width))
+    figure, both = panels(width, 3.3 + 0.17 * num_lines, 2 if validated else 1, ax)
+    for axes, (column, (factor, ylabel)) in zip(both, _COLUMNS.items(), strict=False):
+        for index, (label, frames) in enumerate(groups):
             present = [factor * frame.set_index("epoch")[column] for frame in frames if column in frame]
             if present:
-                _plot_mean(axes, present, index, name)
-        finish(axes, xlabel="epoch", ylabel=ylabel, legend=False)
-    if all((frame["train_loss"].dropna() > 0).all() for frames in groups.values() for frame in frames):
-        both[0].set_yscale("log")
-    both[0].legend(fontsize=8)
-    return figure if ax is None else ax
+                _plot_mean(axes, present, index, label)
+        positive = all((frame["train_loss"].dropna() > 0).all() for _, frames in groups for frame in frames)
+        scale = "log" if positive and column == "train_loss" else "linear"
+        finish(axes, xlabel="epoch", ylabel=ylabel, yscale=scale, legend=False)
+    if ax is None:
+        share_legend(figure, both[0], width)
+        return figure
+    both[0].legend(fontsize=SMALL)
+    return ax
+
+
+def _label(name: str, value: pd.DataFrame | Sequence[pd.DataFrame]) -> str:
+    """Return a run's name as the legend shows it: the end of a long one, which distinguishes paths."""
+    short = str(name) if len(str(name)) <= _LONGEST else f"…{str(name)[1 - _LONGEST :]}"
+    several = not hasattr(value, "columns") and len(value) > 1
+    return legend_name(f"{short} (mean ± sd of {len(value)})" if several else short)
 
 
 def _frames(name: str, value: pd.DataFrame | Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
@@ -79,14 +97,13 @@ def _frames(name: str, value: pd.DataFrame | Sequence[pd.DataFrame]) -> list[pd.
     return frames
 
 
-def _plot_mean(axes: object, values: list[pd.Series[float]], index: int, name: str) -> None:
+def _plot_mean(axes: Axes, values: list[pd.Series[float]], index: int, label: str) -> None:
     """Plot the mean of one column of several runs, and a band of one standard deviation."""
     import pandas as pd
 
     table = pd.concat(values, axis=1, join="inner")
-    style, mean = series(index), table.mean(axis=1, skipna=False)
-    label = literal(name) if len(values) == 1 else f"{literal(name)} (mean ± sd of {len(values)})"
-    axes.plot(table.index, mean, label=label, **style)  # type: ignore[attr-defined]
+    style, mean = series(index, len(table)), table.mean(axis=1, skipna=False)
+    axes.plot(table.index, mean, label=label, **style)
     if len(values) > 1:
         sd = table.std(axis=1, skipna=False)
-        axes.fill_between(table.index, mean - sd, mean + sd, color=style["color"], alpha=0.2, linewidth=0)  # type: ignore[attr-defined]
+        axes.fill_between(table.index, mean - sd, mean + sd, color=style["color"], alpha=0.25, linewidth=0)

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from ..arguments import check_integer
 from .arrays import ArrayOrTensor, as_array
 from .display import AnyAxes, Figure, GivenAxes, panels
-from .palette import COLOURS, GREY, finish, literal, series
+from .palette import COLOURS, GREY, finish, legend_name, series
+from .style import styled
 
 
 class Curve(Protocol):
@@ -37,13 +38,15 @@ def plot_reliability(
 def plot_reliability(
     targets: ArrayOrTensor, probabilities: ArrayOrTensor, *, num_bins: int = 15, ax: GivenAxes
 ) -> GivenAxes: ...
+@styled
 def plot_reliability(
     targets: ArrayOrTensor, probabilities: ArrayOrTensor, *, num_bins: int = 15, ax: AnyAxes | None = None
 ) -> Figure | AnyAxes:
     """Plot a reliability diagram: accuracy against confidence, and the number of examples by bin of confidence.
 
-    On the diagonal, the probabilities are calibrated: of the predictions with a confidence of 80 %, 80 % are correct.
-    See Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, figure 1.
+    A calibrated model is on the diagonal: of its predictions with a confidence of 80 %, 80 % are correct. Above it, the
+    model is underconfident; below, overconfident. The bins are those of `expected_calibration_error`. See Guo et al.,
+    "On Calibration of Modern Neural Networks", ICML 2017, figure 1.
 
     Parameters
     ----------
@@ -64,7 +67,8 @@ def plot_reliability(
     Raises
     ------
     ValueError
-        The arguments are empty, their shapes do not match, or `num_bins` is less than 1.
+        The arguments are empty, their shapes do not match, a probability is not in [0, 1], or `num_bins` is less than
+        1.
 
     Examples
     --------
@@ -73,48 +77,61 @@ def plot_reliability(
     >>> figure = lenet5.plots.plot_reliability(digits.targets, probabilities)
     """
     num_bins = check_integer("num_bins", num_bins, least=1)
-    targets, probabilities = as_array("targets", targets, 1), as_array("probabilities", probabilities, 2)
-    if len(targets) != len(probabilities):
-        raise ValueError(f"there are {len(targets)} targets and {len(probabilities)} rows of probabilities")
-    counts, confidence, accuracy = _bins(targets, probabilities, num_bins)
+    truth, scores = as_array("targets", targets, 1), as_array("probabilities", probabilities, 2)
+    if len(truth) != len(scores):
+        raise ValueError(
+            f"there are {len(truth)} targets and {len(scores)} rows of probabilities; expected equal numbers"
+        )
+    if not ((scores >= 0) & (scores <= 1 + 1e-6)).all():  # float32 softmax can round above 1
+        raise ValueError(f"probabilities lie in [{scores.min():.4g}, {scores.max():.4g}]; expected [0, 1]")
+    counts, confidence, accuracy = _bins(scores.max(axis=1), scores.argmax(axis=1) == truth, num_bins)
     figure, both = panels(4.5, 5, 2, ax, stacked=True)
     both[0].plot([0, 100], [0, 100], color=GREY, linestyle="--", label="calibrated")
-    both[0].plot(confidence, accuracy, label="model", **series(0))
+    both[0].plot(confidence, accuracy, label="measured", **series(0))
     error = float(np.nansum(np.abs(confidence - accuracy) * counts) / counts.sum())
-    title = f"expected calibration error: {error:.2f} %"
-    finish(both[0], xlabel="confidence (%)", ylabel="accuracy (%)", xlim=(0, 101), ylim=(0, 101), title=title)
+    limits: dict[str, Any] = {"xlabel": "confidence (%)", "xlim": (0, 101)}
+    finish(both[0], ylabel="accuracy (%)", ylim=(0, 103), **limits)
+    if ax is None:
+        both[0].set_xlabel("")
+        both[0].tick_params(labelbottom=False)
+    both[0].set_title(f"expected calibration error {error:.2f} %", fontsize="medium")
     if len(both) > 1:
-        width = 100 / num_bins
-        both[1].bar(np.arange(num_bins) * width, counts, width, align="edge", color=COLOURS[0], edgecolor="w")
-        finish(both[1], xlabel="confidence (%)", ylabel="images", yscale="log", xlim=(0, 101), legend=False)
+        both[1].bar(
+            np.arange(num_bins) * 100 / num_bins,
+            counts,
+            100 / num_bins,
+            align="edge",
+            edgecolor="white",
+            color=COLOURS[0],
+        )
+        finish(both[1], ylabel="images", yscale="log", ylim=(0.7, 2 * counts.max()), legend=False, **limits)
     return figure if ax is None else ax
 
 
 def _bins(
-    targets: npt.NDArray[Any], probabilities: npt.NDArray[Any], num_bins: int
-) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
-    """Return count, mean confidence and accuracy of each bin, the last two in percent; NaN where a bin is empty."""
-    highest = probabilities.max(axis=1).astype(np.float64)
-    bins = np.searchsorted(np.arange(1, num_bins) / num_bins, highest)  # (low, high], as the calibration error has them
+    confidence: npt.NDArray[Any], correct: npt.NDArray[np.bool_], num_bins: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return the count, mean confidence and accuracy of each bin, the last two in percent; NaN where it is empty."""
+    bins = np.searchsorted(np.arange(1, num_bins) / num_bins, confidence)  # (low, high]
     counts = np.bincount(bins, minlength=num_bins)
-    means = [
-        np.bincount(bins, weights=values, minlength=num_bins) / np.where(counts, counts, np.nan)
-        for values in (highest, probabilities.argmax(axis=1) == targets)
-    ]
-    return counts, 100 * means[0], 100 * means[1]
+    sums = (np.bincount(bins, weights=values, minlength=num_bins) for values in (confidence, correct))
+    with np.errstate(invalid="ignore"):
+        means = [100 * total / counts for total in sums]
+    return counts, means[0], means[1]
 
 
 @overload
 def plot_coverage(curves: Curves, *, ax: None = None) -> Figure: ...
 @overload
 def plot_coverage(curves: Curves, *, ax: GivenAxes) -> GivenAxes: ...
+@styled
 def plot_coverage(curves: Curves, *, ax: AnyAxes | None = None) -> Figure | AnyAxes:
-    """Plot the accuracy of the most confident predictions against their fraction, the coverage.
+    """Plot accuracy against coverage: the fraction of examples that are classified, the most confident first.
 
     Parameters
     ----------
     curves
-        The result of `coverage_curve`; or several, by name.
+        The result of `lenet5.coverage_curve`; or several, by name.
     ax
         Axes of your own; None for a new figure.
 
@@ -126,7 +143,7 @@ def plot_coverage(curves: Curves, *, ax: AnyAxes | None = None) -> Figure | AnyA
     Raises
     ------
     ValueError
-        There is no curve.
+        There is no curve, or an empty one.
 
     Examples
     --------
@@ -139,10 +156,20 @@ def plot_coverage(curves: Curves, *, ax: AnyAxes | None = None) -> Figure | AnyA
     """
     named = curves if isinstance(curves, Mapping) else {"": curves}
     if not named or not all(len(curve.coverage) for curve in named.values()):
-        raise ValueError("there is no curve to plot; expected at least one, as from coverage_curve")
+        raise ValueError("there is no curve to plot; expected at least one, as from lenet5.coverage_curve")
     figure, (axes,) = panels(4.5, 3.3, ax=ax)
     for index, (name, curve) in enumerate(named.items()):
-        style = {**series(index), "marker": None}
-        axes.plot(100 * np.asarray(curve.coverage), 100 * np.asarray(curve.accuracy), label=literal(name), **style)
-    finish(axes, xlabel="coverage (%)", ylabel="accuracy (%)", xlim=(0, 101), legend=any(named))
+        coverage, accuracy = 100 * np.asarray(curve.coverage, float), 100 * np.asarray(curve.accuracy, float)
+        axes.plot(
+            coverage, accuracy, label=legend_name(name), **{**series(index), "markevery": _spread(coverage, index)}
+        )
+    finish(
+        axes, xlabel="coverage: images classified (%)", ylabel="accuracy of these (%)", xlim=(0, 101), legend=any(named)
+    )
     return figure if ax is None else ax
+
+
+def _spread(coverage: npt.NDArray[np.float64], index: int) -> list[int]:
+    """Return the points to mark: one in ten percent, elsewhere for each curve."""
+    places = np.searchsorted(coverage, np.arange(5 + 2 * (index % 5), 101, 10))
+    return sorted({min(int(place), len(coverage) - 1) for place in places})

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 
 from .display import AnyAxes, Figure, GivenAxes, panels
-from .palette import COLOURS, GREY, finish, series
+from .palette import COLOURS, GREY, finish, series, share_legend
+from .style import styled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +23,7 @@ def plot_curves(
 def plot_curves(
     frame: pd.DataFrame, best_epoch: int | None = None, *, kept_epoch: int | None = None, ax: GivenAxes
 ) -> GivenAxes: ...
+@styled
 def plot_curves(
     frame: pd.DataFrame, best_epoch: int | None = None, *, kept_epoch: int | None = None, ax: AnyAxes | None = None
 ) -> Figure | AnyAxes:
@@ -56,19 +58,23 @@ def plot_curves(
     """
     check_history(frame)
     validated, epochs = "val_accuracy" in frame, frame["epoch"]
-    figure, both = panels(7 if validated else 4.5, 3.3, 2 if validated else 1, ax)
-    both[0].plot(epochs, frame["train_loss"], label="training", **series(0))
+    width = 6.4 if validated else 4.5
+    figure, both = panels(width, 3.6, 2 if validated else 1, ax)
+    both[0].plot(epochs, frame["train_loss"], label="training", **series(0, len(frame)))
     if "val_loss" in frame:
-        both[0].plot(epochs, frame["val_loss"], label="validation", **series(1))
+        both[0].plot(epochs, frame["val_loss"], label="validation", **series(1, len(frame)))
     if len(both) > 1:
-        both[1].plot(epochs, 100 * frame["val_accuracy"], label="validation", **series(1))
+        both[1].plot(epochs, 100 * frame["val_accuracy"], label="validation", **series(1, len(frame)))
     scale = "log" if (frame["train_loss"].dropna() > 0).all() else "linear"
     for axes, ylabel, yscale in zip(both, ("loss", "accuracy (%)"), (scale, "linear"), strict=False):
         for epoch, meanings in _marks(best_epoch, kept_epoch).items():
             style = "-" if "weights" in meanings else ":"
             axes.axvline(epoch, color=GREY, linestyle=style, label=f"{meanings}: epoch {epoch}")
-        finish(axes, xlabel="epoch", ylabel=ylabel, yscale=yscale)
-    return figure if ax is None else ax
+        finish(axes, xlabel="epoch", ylabel=ylabel, yscale=yscale, legend=ax is not None)
+    if ax is not None:
+        return ax
+    share_legend(figure, both[0], width)
+    return figure
 
 
 def check_history(frame: pd.DataFrame) -> None:
@@ -95,6 +101,7 @@ def plot_errors(
 def plot_errors(
     frame: pd.DataFrame, published: Mapping[str, tuple[int, int, float]] | None = None, *, ax: GivenAxes
 ) -> GivenAxes: ...
+@styled
 def plot_errors(
     frame: pd.DataFrame, published: Mapping[str, tuple[int, int, float]] | None = None, *, ax: AnyAxes | None = None
 ) -> Figure | AnyAxes:
@@ -131,7 +138,7 @@ def plot_errors(
     figure, (axes,) = panels(5, 3.6, ax=ax)
     for index, (name, column) in enumerate((("training", "train_accuracy"), ("test", "test_accuracy"))):
         error = 100 * (1 - frame[column])
-        axes.plot(frame["epoch"], error, label=f"{name}: {error.iloc[-1]:.2f} % (final)", **series(index))
+        axes.plot(frame["epoch"], error, label=f"{name}: {error.iloc[-1]:.2f} % (final)", **series(index, len(frame)))
         if published and name in published:
             first, last, percent = published[name]
             label = f"{name}: {percent} % (published)"
@@ -150,6 +157,7 @@ def plot_lr_search(
 def plot_lr_search(
     lrs: Sequence[float], losses: Sequence[float], suggestion: float | None = None, *, ax: GivenAxes
 ) -> GivenAxes: ...
+@styled
 def plot_lr_search(
     lrs: Sequence[float], losses: Sequence[float], suggestion: float | None = None, *, ax: AnyAxes | None = None
 ) -> Figure | AnyAxes:

@@ -11,9 +11,10 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib import figure
 from matplotlib.axes import Axes
-from matplotlib.backend_bases import FigureManagerBase
+from matplotlib.backend_bases import FigureManagerBase, RendererBase
 
 from .. import notebook
+from .style import fixed_style
 
 AnyAxes: TypeAlias = Axes | Sequence[Axes]
 GivenAxes = TypeVar("GivenAxes", bound=AnyAxes)
@@ -21,6 +22,9 @@ GivenAxes = TypeVar("GivenAxes", bound=AnyAxes)
 
 class Figure(figure.Figure):
     """A matplotlib figure that notebooks display, with and without `%matplotlib inline`.
+
+    `savefig` writes it to a file. The figure needs neither pyplot nor a backend. For `wandb.Image` and TensorBoard's
+    `add_figure`, it is an ordinary figure of matplotlib.
 
     Examples
     --------
@@ -30,6 +34,11 @@ class Figure(figure.Figure):
     >>> isinstance(figure, matplotlib.figure.Figure)
     True
     """
+
+    def draw(self, renderer: RendererBase) -> None:
+        """Draw the figure; see `matplotlib.figure.Figure.draw`."""
+        with fixed_style():  # ticks are made as late as this
+            super().draw(renderer)
 
     def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
         """Render at twice the displayed size, for screens of high resolution."""
@@ -66,8 +75,11 @@ class Figure(figure.Figure):
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Create a figure, sized in inches."""
-    return Figure(figsize=(width, height), layout="constrained")
+    """Create a figure, sized in inches, to a hundredth, so that it has whole pixels where it is shown."""
+    figure = Figure(figsize=(round(width, 2), round(height, 2)), layout="constrained")
+    engine: Any = figure.get_layout_engine()
+    engine.set(w_pad=0.06, h_pad=0.06)  # inches
+    return figure
 
 
 def panels(

@@ -1,4 +1,4 @@
-"""Figures of images: datasets, predictions and mistakes."""
+"""Figures of images: datasets and mistakes."""
 
 from __future__ import annotations
 
@@ -8,22 +8,26 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.ticker import PercentFormatter
 
 from ..arguments import check_integer
 from .arrays import ArrayOrTensor, as_array
 from .display import Figure, new_figure
-from .palette import COLOURS, SMALL, literal, percent
+from .palette import SMALL, literal, percent, shortened, text_width
+from .style import styled
+
+_WIDTH = 5.6
+_LONGEST = 16  # characters of a line of a label
 
 
+@styled
 def plot_images(images: ArrayOrTensor, labels: Sequence[str] | None = None, title: str = "") -> Figure:
     """Plot images on a grid, each with its label.
 
     Parameters
     ----------
     images
-        (N, C, H, W), integers from 0 to 255 or floats. Images of three channels are colour; of others, the first
-        channel is shown.
+        (N, C, H, W): integers from 0 to 255, or floats, which are scaled to the range of all of them. Images of three
+        channels are colour; of others, the first channel is shown.
     labels
         N labels, of one or several lines. Long lines are cut. None for no labels.
     title
@@ -44,24 +48,46 @@ def plot_images(images: ArrayOrTensor, labels: Sequence[str] | None = None, titl
     >>> digits = lenet5.load_data("digits").test
     >>> figure = lenet5.plots.plot_images(digits.images[:10], [f"digit {target}" for target in digits.targets[:10]])
     """
-    images = as_array("images", images, 4)
-    labels = [""] * len(images) if labels is None else labels
-    if len(labels) != len(images):
-        raise ValueError(f"there are {len(images)} images and {len(labels)} labels; expected equal numbers")
-    num_columns = min(len(images), 10)
-    num_rows = math.ceil(len(images) / num_columns)
-    num_lines = max(label.count("\n") + 1 for label in labels)
-    figure = new_figure(0.8 * max(num_columns, 5), 0.4 + num_rows * (0.85 + 0.15 * num_lines))
-    figure.suptitle(literal(title), fontsize=9)
-    for axes in figure.subplots(num_rows, num_columns, squeeze=False).flat:
+    pixels = _displayed(as_array("images", images, 4))
+    if labels is not None and len(labels) != len(pixels):
+        raise ValueError(f"there are {len(pixels)} images and {len(labels)} labels; expected equal numbers")
+    texts = [_cut(label) for label in labels] if labels is not None else [""] * len(pixels)
+    lines = [line for text in texts for line in text.split("\n")]
+    num_columns = min(max(int(_WIDTH / max(text_width(*lines) + 0.12, 0.78)), 1), 7)
+    num_rows = math.ceil(len(pixels) / num_columns)
+    side, num_lines = _WIDTH / num_columns, max(text.count("\n") + 1 for text in texts)
+    figure = new_figure(
+        _WIDTH, (0.35 if title else 0.1) + num_rows * (side - 0.03 + (0.14 * num_lines if any(lines) else 0))
+    )
+    if title:
+        figure.suptitle(literal(title), fontsize="medium")
+    grid = figure.subplots(num_rows, num_columns, squeeze=False).flat
+    for axes in grid:
         axes.set_axis_off()
-    for axes, image, label in zip(figure.axes, images, labels, strict=False):
-        axes.imshow(image.transpose(1, 2, 0) if len(image) == 3 else image[0], cmap="gray", vmin=0, vmax=255)
-        lines = (line if len(line) <= 11 else f"{line[:8]}…" for line in label.split("\n"))  # neighbours do not touch
-        axes.set_title(literal("\n".join(lines)), fontsize=7)
+    for axes, image, text in zip(figure.axes, pixels, texts, strict=False):
+        axes.imshow(image, cmap="gray", vmin=0, vmax=1)
+        axes.set_title(literal(text), fontsize=SMALL, pad=2)
     return figure
 
 
+def _displayed(images: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Return images (N, H, W) or (N, H, W, 3) from 0 to 1."""
+    if images.dtype.kind in "iu":
+        scaled = images / 255
+    else:
+        finite = images[np.isfinite(images)] if images.dtype.kind == "f" else images
+        low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+        scaled = (images - low) / ((high - low) or 1)
+    scaled = np.nan_to_num(scaled).clip(0, 1)
+    return scaled.transpose(0, 2, 3, 1) if images.shape[1] == 3 else scaled[:, 0]
+
+
+def _cut(label: str) -> str:
+    """Cut the lines of a label, so that neighbours do not touch."""
+    return "\n".join(shortened(line, _LONGEST + 6) for line in str(label).split("\n"))
+
+
+@styled
 def plot_mistakes(
     images: ArrayOrTensor,
     targets: ArrayOrTensor,
@@ -71,7 +97,7 @@ def plot_mistakes(
     *,
     num_images: int = 100,
 ) -> Figure:
-    """Plot misclassified images, each with its true class, its predicted class and the confidence.
+    """Plot misclassified images, each with the predicted class, its probability, and the true class.
 
     The most confident mistakes come first.
 
@@ -96,7 +122,7 @@ def plot_mistakes(
     Raises
     ------
     ValueError
-        The numbers of images, targets, predictions and probabilities differ, or there are no mistakes.
+        The numbers of images, targets, predictions, probabilities or names differ, or there are no mistakes.
 
     Examples
     --------
@@ -113,76 +139,25 @@ def plot_mistakes(
     if not len(truth) == len(answers) == len(scores):
         found = f"{len(truth)} targets, {len(answers)} predictions and {len(scores)} rows of probabilities"
         raise ValueError(f"there are {found}; expected equal numbers")
-    names = list(map(str, range(scores.shape[1]))) if classes is None else classes
-    confidence = np.take_along_axis(scores, answers[:, None], axis=1)[:, 0]
+    names = [*map(str, range(scores.shape[1]))] if classes is None else [*classes]
+    indices = np.concatenate([truth, answers])
+    if (
+        len(names) != scores.shape[1]
+        or indices.dtype.kind not in "iu"
+        or not 0 <= indices.min() <= indices.max() < len(names)
+    ):
+        found = f"{len(names)} class names, and targets and predictions from {indices.min()} to {indices.max()}"
+        raise ValueError(f"there are {found}; expected {scores.shape[1]} names, and integers below this number")
     wrong = np.flatnonzero(answers != truth)
     if not len(wrong):
         raise ValueError(f"all {len(truth)} images are classified correctly; there are no mistakes to plot")
-    shown = wrong[np.argsort(-confidence[wrong], kind="stable")][:num_images]
-    labels = [f"{names[truth[i]]}\nas {names[answers[i]]}\n{confidence[i]:.0%}" for i in shown]
-    return plot_images(pixels[shown], labels, f"true class as predicted class: {len(shown)} of {len(wrong)} mistakes")
-
-
-def plot_predictions(
-    images: Sequence[tuple[str, npt.NDArray[np.uint8]]],
-    inputs: ArrayOrTensor,
-    probabilities: ArrayOrTensor,
-    classes: Sequence[str],
-    threshold: float | None = None,
-) -> Figure:
-    """Plot one row per image: the image, the network's input, and the predicted probabilities.
-
-    Parameters
-    ----------
-    images
-        N names and images (H, W, 3).
-    inputs
-        (N, H, W), from 0 to 1.
-    probabilities
-        (N, num_classes).
-    classes
-        Class names.
-    threshold
-        Predictions of a lower probability are marked "low confidence". None to mark none.
-
-    Returns
-    -------
-    Figure
-        The figure, which notebooks display.
-
-    Raises
-    ------
-    ValueError
-        There are no images.
-
-    Examples
-    --------
-    >>> import PIL.Image
-    >>> weights, photograph = lenet5.load("mnist_robust_v1"), PIL.Image.open("pencil.jpg").convert("RGB")
-    >>> digit = lenet5.load_digit(photograph)
-    >>> probabilities = weights.predict(digit).probabilities
-    >>> images = [("pencil.jpg", np.asarray(photograph))]
-    >>> figure = lenet5.plots.plot_predictions(images, digit / 255, probabilities, weights.classes)
-    """
-    inputs, probabilities = as_array("inputs", inputs, 3), as_array("probabilities", probabilities, 2)
-    figure = new_figure(8, 2.3 * len(images))
-    rows = figure.subplots(len(images), 3, squeeze=False, width_ratios=[1, 1, 1.5])
-    row: Any
-    for (left, middle, right), (name, image), pixels, row in zip(rows, images, inputs, probabilities, strict=True):
-        left.imshow(image)
-        left.set_title(literal(name), fontsize=9)
-        middle.imshow(pixels, cmap="gray", vmin=0, vmax=1)
-        middle.set_title("network input", fontsize=9)
-        for axes in (left, middle):
-            axes.set(xticks=[], yticks=[])
-        best = int(row.argmax())
-        unsure = threshold is not None and row[best] < threshold
-        colour = COLOURS[1] if unsure else COLOURS[0]
-        right.bar(range(len(classes)), row, color=[colour if i == best else "0.7" for i in range(len(classes))])
-        right.set_xticks(range(len(classes)), [literal(name) for name in classes])
-        right.set_ylim(0, 1)
-        answer = f"{classes[best]} ({percent(row[best])}{', low confidence' if unsure else ''})"
-        right.set_title(literal(answer), fontsize=9)
-        right.yaxis.set_major_formatter(PercentFormatter(1))
-        right.tick_params(labelsize=SMALL)
-    return figure
+    confidence = scores[wrong, answers[wrong]]
+    order = np.argsort(-confidence, kind="stable")[:num_images]
+    short = [shortened(name, _LONGEST) for name in names]
+    joined = max(map(len, short)) <= 4
+    labels = [
+        f"{short[answers[i]]}{' ' if joined else chr(10)}({percent(share)})\ntrue: {short[truth[i]]}"
+        for i, share in zip(wrong[order], confidence[order], strict=True)
+    ]
+    which = f"all {len(wrong)} mistakes" if len(order) == len(wrong) else f"{len(order)} of {len(wrong)} mistakes"
+    return plot_images(pixels[wrong[order]], labels, f"{which} in {len(truth)} images, the most confident first")

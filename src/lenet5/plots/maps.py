@@ -14,12 +14,15 @@ from ..arguments import as_integer
 from .arrays import ArrayOrTensor, as_array
 from .classes import class_names
 from .display import Figure
-from .palette import COLOURS, SMALL
-from .stages import Stage, canvas, is_drawn, place, title
+from .palette import COLOURS, GREY
+from .stages import TEXT, Stage, canvas, captions, place, room
+from .style import styled
 
 _NAMED = 24  # units that have room for a name each
+_FRAME: dict[str, Any] = {"fill": False, "linewidth": 0.5, "edgecolor": GREY}
 
 
+@styled
 def plot_feature_maps(
     maps: Mapping[str, ArrayOrTensor],
     images: ArrayOrTensor | None = None,
@@ -28,18 +31,18 @@ def plot_feature_maps(
     classes: Sequence[str] | None = None,
     predicted: int | None = None,
 ) -> Figure:
-    """Plot what every layer computes from an image, laid out as figure 2 of LeCun et al. 1998.
+    """Plot what every layer computes from an image, in the layout of figure 2 of LeCun et al. 1998.
 
-    Maps are stacks that grow smaller from left to right, units are columns. Every layer has its own scale, from its
-    lowest value in black to its highest in white. The output of a `LeNet5Original` is distances: its answer is the
-    lowest.
+    Feature maps are stacks, and units are columns. Every layer has its own scale of greys, from its lowest value in
+    black to its highest in white. The units of the last layer have their names and values. Those of a `LeNet5Original`
+    are distances, of which the lowest is the answer.
 
     Parameters
     ----------
     maps
         The output (N, ...) of every layer, by name, as `lenet5.feature_maps` returns them.
     images
-        (N, C, H, W) or (C, H, W): the images of the maps, to be shown at the left, normalised or not. None for none.
+        (N, C, H, W) or (C, H, W): the images of the maps, normalised or not, to be shown at the left. None for none.
     index
         Index of the image, of N.
     classes
@@ -55,7 +58,7 @@ def plot_feature_maps(
     Raises
     ------
     ValueError
-        There are no maps, or no image of this index, or no such unit.
+        There are no maps, no image of this index, or no such unit, or the number of names is not that of the units.
 
     Examples
     --------
@@ -64,76 +67,79 @@ def plot_feature_maps(
     >>> figure = lenet5.plots.plot_feature_maps(maps, weights.prepare("pencil.jpg"), predicted=7)
     >>> figure.savefig("feature_maps.png")
     """
-    outputs = {name: _one(f"maps of {name}", output, index) for name, output in maps.items()}
+    outputs = [(str(name), _one(f"maps of {name}", output, index)) for name, output in maps.items()]
     if not outputs:
         raise ValueError("there are no maps to plot; expected those of at least one layer, as from feature_maps")
-    names = _names(list(outputs.values())[-1], classes, predicted)
+    names = _unit_names(outputs[-1][1], classes, predicted)
     if images is not None:
         pixels = as_array("images", images, 3, 4)
-        outputs = {"input": _one("images", pixels[None] if pixels.ndim == 3 else pixels, index), **outputs}
-    first = next((name for name, output in outputs.items() if output.ndim == 3 and name != "input"), None)
-    captions = [title(name, output.shape, first=name == first) for name, output in outputs.items()]
-    stages = place(((name, output.shape) for name, output in outputs.items()), captions)
-    figure, axes = canvas(stages, captions, right=3.4 * max(map(len, names), default=0))
-    for stage, output in zip(stages, outputs.values(), strict=True):
-        if is_drawn(stage):
-            _draw(axes, stage, output)
+        outputs.insert(0, ("input", _one("images", pixels[None] if pixels.ndim == 3 else pixels, index)))
+    titles = captions([(name, output.shape) for name, output in outputs])
+    stages = place([output.shape for _, output in outputs], titles)
+    figure, axes = canvas(stages, titles, right=1.1 * room("", *names.values()))
+    for stage, (name, output) in zip(stages, outputs, strict=True):
+        if stage.height:
+            _draw(axes, stage, output, colour=name == "input" and len(output) == 3)
     _name_units(axes, stages[-1], names, predicted)
     return figure
 
 
-def _one(name: str, outputs: ArrayOrTensor, index: int) -> npt.NDArray[Any]:
+def _one(name: str, outputs: ArrayOrTensor, index: int) -> npt.NDArray[np.float64]:
     """Return the output for one image."""
-    array, place_ = as_array(name, outputs), as_integer(index)
-    if not array.ndim or place_ is None or not -len(array) <= place_ < len(array):
-        raise ValueError(f"index is {index!r}; expected that of one of {len(array) if array.ndim else 0} {name}")
-    one: npt.NDArray[Any] = array[place_].astype(np.float64)
+    array, number = as_array(name, outputs), as_integer(index)
+    count = len(array) if array.ndim else 0
+    if number is None or not -count <= number < count:
+        raise ValueError(f"index is {index!r}; expected that of one of the {count} {name}")
+    one: npt.NDArray[np.float64] = array[number].astype(np.float64)
     return one
 
 
-def _names(output: npt.NDArray[Any], classes: Sequence[str] | None, predicted: int | None) -> list[str]:
-    """Return the names of the units of the last layer; none if these are not units."""
+def _unit_names(output: npt.NDArray[Any], classes: Sequence[str] | None, predicted: int | None) -> dict[int, str]:
+    """Return what to write beside the units of the last layer: name and value of all, or of the answer alone."""
     if output.ndim != 1:
-        return []
-    if predicted is not None and (as_integer(predicted) is None or not 0 <= predicted < len(output)):
+        if classes is not None or predicted is not None:
+            raise ValueError(
+                f"the last maps have shape {output.shape}; expected (num_classes,) to name or mark a class"
+            )
+        return {}
+    marked = None if predicted is None else as_integer(predicted)
+    if predicted is not None and (marked is None or not 0 <= marked < len(output)):
         raise ValueError(f"predicted is {predicted!r}; expected the index of one of {len(output)} units")
-    return class_names(classes, len(output))
+    names = [f"{name}: {value:.1f}" for name, value in zip(class_names(classes, len(output)), output, strict=True)]
+    return {i: name for i, name in enumerate(names) if i == marked or len(names) <= _NAMED}
 
 
-def _draw(axes: Axes, stage: Stage, output: npt.NDArray[Any]) -> None:
-    """Draw the maps of a layer, or its units, in its own greys."""
+def _draw(axes: Axes, stage: Stage, output: npt.NDArray[Any], *, colour: bool) -> None:
+    """Draw the maps of a layer, or its units, in its own greys, or an image in its colours."""
     finite = output[np.isfinite(output)]
-    low, high = (finite.min(), finite.max()) if finite.size else (0, 1)
-    greys: dict[str, Any] = {"cmap": "gray", "vmin": low, "vmax": max(high, low + 1e-12), "aspect": "auto"}
-    if stage.name == "input" and len(output) == 3:
-        colour = np.nan_to_num((output - low) / max(high - low, 1e-12)).transpose(1, 2, 0)
-        _draw_one(axes, stage, 0, colour, greys)
-    elif output.ndim == 1:
+    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
+    scaled = (output - low) / ((high - low) or 1)
+    if colour:
+        middle = Stage(stage.left, stage.width, stage.height, 0, 0, 1, maps=True)
+        _draw_one(axes, middle.box(0), np.nan_to_num(scaled).clip(0, 1).transpose(1, 2, 0), 0)
+    elif not stage.maps:
         left, right, _, top = stage.box(0)
-        axes.imshow(output[:, None], extent=(left, right, stage.box(len(output) - 1)[2], top), **greys)
-        axes.add_patch(Rectangle((left, top), right - left, -2 * top, fill=False, linewidth=0.5, edgecolor="0.5"))
+        _draw_one(axes, (left, right, -top, top), scaled[:, None], 0)
     else:
-        for number, pixels in enumerate(output):
-            _draw_one(axes, stage, number, pixels, greys)
+        for number, pixels in enumerate(scaled):
+            _draw_one(axes, stage.box(number), pixels, number)
 
 
-def _draw_one(axes: Axes, stage: Stage, number: int, pixels: npt.NDArray[Any], greys: dict[str, Any]) -> None:
-    left, right, bottom, top = stage.box(number)
-    axes.imshow(pixels, extent=(left, right, bottom, top), zorder=number, **greys)
-    frame = Rectangle((left, top), right - left, bottom - top, fill=False, linewidth=0.5, edgecolor="0.5")
-    frame.set_zorder(number)
-    axes.add_patch(frame)
+def _draw_one(axes: Axes, box: tuple[float, float, float, float], pixels: npt.NDArray[Any], order: int) -> None:
+    left, right, lower, upper = box
+    limits = axes.get_xlim(), axes.get_ylim()
+    axes.imshow(pixels, extent=box, cmap="gray", vmin=0, vmax=1, aspect="auto", interpolation="nearest", zorder=order)
+    axes.set(xlim=limits[0], ylim=limits[1])
+    axes.add_patch(Rectangle((left, upper), right - left, lower - upper, zorder=order, **_FRAME))
 
 
-def _name_units(axes: Axes, stage: Stage, names: list[str], predicted: int | None) -> None:
-    """Name the units of the last layer, if there is room, and mark the answer."""
-    for number, name in enumerate(names):
+def _name_units(axes: Axes, stage: Stage, names: dict[int, str], predicted: int | None) -> None:
+    """Write the names of units beside them, and mark the answer."""
+    for number, name in names.items():
+        left, right, lower, upper = stage.box(number)
         marked = number == predicted
-        if marked or len(names) <= _NAMED:
-            left, right, bottom, top = stage.box(number)
-            weight, colour = ("bold", COLOURS[1]) if marked else ("normal", None)
-            axes.text(right + 1.5, (bottom + top) / 2, name, va="center", fontsize=SMALL, weight=weight, color=colour)
-            if marked:
-                axes.add_patch(
-                    Rectangle((left, top), right - left, bottom - top, fill=False, linewidth=2, edgecolor=colour)
-                )
+        style: dict[str, Any] = {"weight": "bold", "color": COLOURS[1]} if marked else {}
+        axes.text(right + 2, (lower + upper) / 2, name, va="center", fontsize=TEXT, **style)
+        if marked:
+            mark = {**_FRAME, "linewidth": 2, "edgecolor": COLOURS[1]}
+            axes.add_patch(Rectangle((left, upper), right - left, lower - upper, zorder=3, **mark))
