@@ -80,6 +80,8 @@ def test_comparisons_that_would_mislead_are_refused(template: SavedRun) -> None:
         compare_groups([one], [one, other])
     with pytest.raises(ValueError, match="not evaluated on the same test images"):
         compare_groups([one], [other])
+    with pytest.raises(ValueError, match="not evaluated on the same test images"):
+        compare_groups([one, one], [other, other])
     with pytest.raises(ValueError, match="all runs of a group have the same accuracy"):
         compare_groups([one, one], [one, one])
     with pytest.raises(ValueError, match="stores no predictions"):
