@@ -73,6 +73,11 @@ def test_curves_mark_the_epoch_of_the_weights(best: int, kept: int, labels: dict
         assert {label: np.asarray(each.get_xdata())[0] for label, each in marks.items()} == labels
 
 
+def test_legend_names_the_lines_of_all_panels() -> None:
+    (legend,) = plot_curves(FRAME.drop(columns="val_loss")).legends
+    assert [text.get_text() for text in legend.get_texts()] == ["training", "validation"]
+
+
 def test_curves_without_validation_have_one_panel() -> None:
     figure = plot_curves(FRAME[["epoch", "train_loss"]])
     assert len(figure.axes) == 1

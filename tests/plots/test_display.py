@@ -1,7 +1,10 @@
 """Figures as notebooks, windows and the axes of others show them."""
 
+import copy
 import io
 import itertools
+import pickle
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +18,10 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import FigureManagerBase
 from matplotlib.figure import Figure
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.tensorboard import SummaryWriter
 
+import lenet5
 from lenet5 import Evaluation, History, LRSearch
 from lenet5.plots import plot_images
 from lenet5.plots.display import new_figure, panels, to_png
@@ -61,6 +67,43 @@ def test_inline_backend_displays_the_figure_once() -> None:
     select(shell, {"png"})
     content, _ = bundle(HISTORY.plot(), formatter)
     assert set(content) == {"text/plain", "image/png"}
+
+
+def test_libraries_that_log_figures_know_them(tmp_path: Path) -> None:
+    figure = HISTORY.plot()
+    kind = type(figure)
+    assert f"{kind.__module__}.{kind.__name__}" == "matplotlib.figure.Figure"  # what wandb.Image asks
+    writer: Any = SummaryWriter(tmp_path)
+    writer.add_figure("curves", figure, close=False)
+    writer.close()
+    events: Any = EventAccumulator(str(tmp_path))
+    assert events.Reload().Tags()["images"] == ["curves"]
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda figure: pickle.loads(pickle.dumps(figure))])
+def test_figures_can_be_copied_and_pickled(duplicate: Any) -> None:
+    figure = HISTORY.plot()
+    assert isinstance(figure, lenet5.plots.Figure)
+    other = duplicate(figure)
+    assert isinstance(other, lenet5.plots.Figure)
+    assert to_png(other) == to_png(figure)
+
+
+@pytest.mark.parametrize("kind", ["png", "pdf", "svg"])
+def test_figures_are_saved_in_any_format(kind: str, tmp_path: Path) -> None:
+    HISTORY.plot().savefig(tmp_path / f"figure.{kind}")
+    assert (tmp_path / f"figure.{kind}").stat().st_size > 1000
+
+
+def test_settings_that_would_break_a_figure_do_not() -> None:
+    settings: Any = {"text.usetex": True, "axes.grid": True, "image.origin": "lower", "text.parse_math": False}
+    plain = REPORT.plot()
+    with mpl.rc_context(settings):
+        figure = REPORT.plot()
+        assert to_png(figure) == to_png(plain)
+        assert mpl.rcParams["text.usetex"]
+    with mpl.rc_context({"font.size": 15}):
+        assert REPORT.plot().axes[0].xaxis.label.get_fontsize() == 15
 
 
 def test_show_displays_the_figure_in_a_notebook(displayed: list[object]) -> None:

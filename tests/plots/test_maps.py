@@ -68,6 +68,11 @@ def test_units_of_the_last_layer_have_names_and_values() -> None:
     assert [text.get_fontweight() for text in units if text.get_text().startswith("b")] == ["bold"]
 
 
+def test_long_names_of_units_are_legible() -> None:
+    names = [f"$a$ very long class name, number {number}" for number in range(10)]
+    assert faults(draw("lenet5", classes=names, predicted=9)) == []
+
+
 def test_of_many_units_the_answer_alone_is_named() -> None:
     named = [text.get_text() for text in draw("colour", predicted=46).axes[0].texts]
     assert any(text.startswith("46: ") for text in named)

@@ -73,7 +73,7 @@ def plot_comparison(histories: Histories, *, ax: AnyAxes | None = None) -> Figur
         scale = "log" if positive and column == "train_loss" else "linear"
         finish(axes, xlabel="epoch", ylabel=ylabel, yscale=scale, legend=False)
     if ax is None:
-        share_legend(figure, both[0], width)
+        share_legend(figure, both[:1], width)
         return figure
     both[0].legend(fontsize=SMALL)
     return ax

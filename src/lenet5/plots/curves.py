@@ -73,7 +73,7 @@ def plot_curves(
         finish(axes, xlabel="epoch", ylabel=ylabel, yscale=yscale, legend=ax is not None)
     if ax is not None:
         return ax
-    share_legend(figure, both[0], width)
+    share_legend(figure, both, width)
     return figure
 
 

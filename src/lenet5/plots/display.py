@@ -74,9 +74,25 @@ class Figure(figure.Figure):
             warnings.warn(text, stacklevel=2)
 
 
+def _restored() -> Figure:
+    """Return a figure without its state, for pickle and copy."""
+    return _Drawn.__new__(_Drawn)
+
+
+class _Drawn(Figure):
+    """The figures themselves: wandb and others know matplotlib's objects by the module of their class."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        state: Any = self.__getstate__()
+        return _restored, (), state
+
+
+_Drawn.__module__, _Drawn.__name__ = "matplotlib.figure", "Figure"
+
+
 def new_figure(width: float, height: float) -> Figure:
     """Create a figure, sized in inches, to a hundredth, so that it has whole pixels where it is shown."""
-    figure = Figure(figsize=(round(width, 2), round(height, 2)), layout="constrained")
+    figure = _Drawn(figsize=(round(width, 2), round(height, 2)), layout="constrained")
     engine: Any = figure.get_layout_engine()
     engine.set(w_pad=0.06, h_pad=0.06)  # inches
     return figure

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import StrMethodFormatter
 
 from ..arguments import check_integer
 from .arrays import ArrayOrTensor, as_array
@@ -88,7 +88,7 @@ def _plot_kernels(axes: Axes, name: str, kernels: npt.NDArray[Any], pixels: npt.
     bar = axes.figure.colorbar(heatmap, cax=scale, label="weight")
     low = pixels.shape[0] / pixels.shape[1] * _KERNELS < 0.5
     bar.set_ticks([-largest, largest] if low else [-largest, 0, largest], labels=None)
-    bar.formatter = FuncFormatter(lambda value, _: f"{value:.2g}")
+    bar.formatter = StrMethodFormatter("{x:.2g}")
     bar.ax.tick_params(labelsize=SMALL)
 
 

@@ -76,7 +76,7 @@ def plot_feature_maps(
         outputs.insert(0, ("input", _one("images", pixels[None] if pixels.ndim == 3 else pixels, index)))
     titles = captions([(name, output.shape) for name, output in outputs])
     stages = place([output.shape for _, output in outputs], titles)
-    figure, axes = canvas(stages, titles, right=1.1 * room("", *names.values()))
+    figure, axes = canvas(stages, titles, right=1.15 * room("", *names.values()) + 3)
     for stage, (name, output) in zip(stages, outputs, strict=True):
         if stage.height:
             _draw(axes, stage, output, colour=name == "input" and len(output) == 3)

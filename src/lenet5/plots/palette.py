@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis, XAxis
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator, StrMethodFormatter
 
 from ..storage import shown
 
@@ -63,9 +63,12 @@ def finish(axes: Axes, *, legend: bool = True, **properties: Any) -> None:
         axes.legend(fontsize=SMALL)
 
 
-def share_legend(figure: Any, axes: Axes, width: float) -> None:
-    """Add the legend of one panel below all panels of a figure, in as many columns as fit in a width in inches."""
-    handles, labels = axes.get_legend_handles_labels()
+def share_legend(figure: Any, panels: Sequence[Axes], width: float) -> None:
+    """Add one legend for all panels of a figure below them, in as many columns as fit in a width in inches."""
+    handles, labels = panels[0].get_legend_handles_labels()
+    for axes in panels[1:]:
+        new = [pair for pair in zip(*axes.get_legend_handles_labels(), strict=True) if pair[1] not in labels]
+        handles, labels = handles + [handle for handle, _ in new], labels + [label for _, label in new]
     num_columns = legend_columns(labels, width)
     figure.legend(handles, labels, fontsize=SMALL, loc="outside lower center", ncols=num_columns)
 
@@ -80,9 +83,9 @@ def _label_plainly(axis: Axis) -> None:
     low, high = sorted(axis.get_view_interval())
     decades = math.log10(high / low) if low > 0 else 1
     axis.set_major_locator(LogLocator(subs=(1.0,) if decades > 2 else (1.0, 2.0, 5.0)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axis.set_minor_locator(LogLocator(subs=[*range(2, 10)]) if decades <= 6 else NullLocator())
-    axis.set_minor_formatter(FuncFormatter(lambda *_: ""))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def name_ticks(axis: Axis, names: Sequence[str], step: float, **text: Any) -> None:
