@@ -202,8 +202,8 @@ def test_mistakes_are_plotted_with_the_most_confident_first() -> None:
     report = Evaluation([0, 0, 0, 1], np.array(probabilities), classes=["cat", "dog"])
     figure = report.plot_mistakes(images)
     titles = [axes.get_title() for axes in figure.axes]
-    assert titles == ["cat\nas dog\n80%", "cat\nas dog\n60%"]
-    assert [int(np.asarray(axes.images[0].get_array())[0, 0]) for axes in figure.axes] == [2, 1]
+    assert titles == ["dog (80.0%)\ntrue: cat", "dog (60.0%)\ntrue: cat"]
+    assert [round(255 * np.asarray(axes.images[0].get_array())[0, 0]) for axes in figure.axes] == [2, 1]
     assert len(report.plot_mistakes(images, 1).axes) == 1
     with pytest.raises(ValueError, match="there are 3 images and 4 targets"):
         report.plot_mistakes(images[:3])

@@ -60,6 +60,12 @@ def test_labels_of_any_length_are_legible(length: int, num_images: int) -> None:
     assert faults(figure) == []
 
 
+def test_ten_images_of_short_labels_are_a_row() -> None:
+    figure = plot_images(np.zeros((20, 1, 6, 6), np.uint8), ["read as 8"] * 20)
+    assert {axes.get_subplotspec().get_gridspec().get_geometry() for axes in figure.axes} == {(2, 10)}  # type: ignore[union-attr]
+    assert faults(figure) == []
+
+
 def test_images_of_floats_are_scaled_to_their_range() -> None:
     images = np.linspace(-3, 5, 32).reshape(2, 1, 4, 4)
     images[0, 0, 0, 1] = np.nan

@@ -15,13 +15,13 @@ from .display import Figure, new_figure
 from .palette import SMALL, literal, percent, shortened, text_width
 from .style import styled
 
-_WIDTH = 5.6
+_WIDTH = 6.6
 _LONGEST = 16  # characters of a line of a label
 
 
 @styled
 def plot_images(images: ArrayOrTensor, labels: Sequence[str] | None = None, title: str = "") -> Figure:
-    """Plot images on a grid, each with its label.
+    """Plot images on a grid, each with its label: up to ten in a row, or as many as long labels let side by side.
 
     Parameters
     ----------
@@ -53,12 +53,12 @@ def plot_images(images: ArrayOrTensor, labels: Sequence[str] | None = None, titl
         raise ValueError(f"there are {len(pixels)} images and {len(labels)} labels; expected equal numbers")
     texts = [_cut(label) for label in labels] if labels is not None else [""] * len(pixels)
     lines = [line for text in texts for line in text.split("\n")]
-    num_columns = min(max(int(_WIDTH / max(text_width(*lines) + 0.12, 0.78)), 1), 7)
-    num_rows = math.ceil(len(pixels) / num_columns)
-    side, num_lines = _WIDTH / num_columns, max(text.count("\n") + 1 for text in texts)
-    figure = new_figure(
-        _WIDTH, (0.35 if title else 0.1) + num_rows * (side - 0.03 + (0.14 * num_lines if any(lines) else 0))
-    )
+    fitting = min(max(int(_WIDTH / (text_width(*lines) + 0.08)), 1), 10)
+    num_columns = min(fitting, len(pixels))
+    num_rows, side = math.ceil(len(pixels) / num_columns), _WIDTH / max(num_columns, 5)
+    labelled = 0.14 * max(text.count("\n") + 1 for text in texts) if any(lines) else 0
+    width = max(num_columns * max(side, text_width(*lines) + 0.08), text_width(title, points=10) + 0.3)
+    figure = new_figure(width, (0.35 if title else 0.1) + num_rows * (side - 0.03 + labelled))
     if title:
         figure.suptitle(literal(title), fontsize="medium")
     grid = figure.subplots(num_rows, num_columns, squeeze=False).flat
