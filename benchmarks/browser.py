@@ -8,6 +8,8 @@ ONNXRUNTIME_WEB is the folder `dist` of the npm package onnxruntime-web. Needs p
 The candidates are measured in turn, in rounds, each in a page of its own: other programs slow all of them.
 """
 
+from __future__ import annotations
+
 import argparse
 import functools
 import gzip
@@ -20,13 +22,15 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from playwright.sync_api import Browser, sync_playwright
 
 import lenet5
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 ROOT = Path(__file__).parents[1]
 PAGE, WEIGHTS = ROOT / "src" / "lenet5" / "demo" / "assets", ROOT / "src" / "lenet5" / "weights" / "mnist_v2"
@@ -184,6 +188,8 @@ def summary(folder: Path, name: str, runs: list[dict[str, Any]], expected: torch
 
 def main() -> None:
     """Measure all candidates, and write the results."""
+    from playwright.sync_api import sync_playwright
+
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("ort", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
