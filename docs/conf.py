@@ -6,6 +6,7 @@ import typing
 from pathlib import Path
 
 import torch
+from sphinx.application import Sphinx
 
 import lenet5
 
@@ -51,7 +52,7 @@ nb_execution_timeout = 300  # seconds
 nb_merge_streams = True
 nb_render_markdown_format = "myst"  # so that links to pages are checked
 nb_output_stderr = "remove"  # warnings, which name files of the machine that builds the pages
-nb_ipywidgets_js = {}  # which would be loaded from another site
+nb_ipywidgets_js: dict[str, object] = {}  # which would be loaded from another site
 
 sphinx_gallery_conf = {
     "examples_dirs": "examples",
@@ -92,7 +93,7 @@ html_title = f"lenet5 {release}"
 html_show_copyright = False
 
 
-def setup(app):
+def setup(app: Sphinx) -> None:
     app.connect("autodoc-process-docstring", keep_first_line, priority=400)  # before napoleon
     app.connect("autodoc-process-docstring", keep_parameters, priority=400)
     # print the types of the settings without the rules that Annotated attaches to them
@@ -101,13 +102,15 @@ def setup(app):
     lenet5.data.stratified_holdout.__annotations__["targets"] = "npt.ArrayLike"
 
 
-def keep_first_line(_app, what, _name, _object, _options, lines):
+def keep_first_line(_app: Sphinx, what: str, _name: str, _object: object, _options: object, lines: list[str]) -> None:
     """Keep napoleon from parsing the text before a colon in an attribute's description as its type."""
     if what in ("attribute", "property"):
         lines.insert(0, "\\")  # joined with the next line
 
 
-def keep_parameters(_app, _what, _name, value, _options, lines):
+def keep_parameters(
+    _app: Sphinx, _what: str, _name: str, value: typing.Any, _options: object, lines: list[str]
+) -> None:
     """Keep the name of a parameter, such as `temperature`, from leading to the function of the same name."""
     try:
         names = "|".join(inspect.signature(value).parameters)

@@ -26,6 +26,6 @@ evaluation.plot()
 evaluation.plot_per_class()
 
 # %%
-# The numbers behind the bars. `support` is the number of images.
+# The numbers behind the dots. `support` is the number of images.
 
 evaluation.to_frame()

@@ -30,7 +30,7 @@ print(*sorted(path.name for path in folder.iterdir()))
 # labels before you train.
 
 splits = lenet5.load_data(str(folder))
-splits.train.select(slice(None, None, 16)).plot()
+splits.train.plot()
 
 # %%
 # The network has as many outputs as there are classes.

@@ -95,6 +95,15 @@ def test_select_keeps_classes_and_transform(indices: Any, expected: list[int]) -
     assert (selected.classes, selected.transform) == (dataset.classes, dataset.transform)
 
 
+def test_plot_shows_every_class_of_images_that_are_sorted_by_class() -> None:
+    images = np.arange(9, dtype=np.uint8)[:, None, None, None]
+    dataset = ImageDataset(images, [0, 0, 0, 0, 0, 1, 1, 3, 3], classes=["a", "b", "none", "d"])
+    for count, expected in ((2, "ab"), (4, "abda"), (99, "abdabdaaa")):
+        assert "".join(axes.get_title() for axes in dataset.plot(count).axes) == expected
+    shown = [float(np.asarray(axes.images[0].get_array())[0, 0]) for axes in dataset.plot(5).axes]
+    assert shown == [index / 255 for index in (0, 5, 7, 1, 6)]
+
+
 def test_concat_reverses_a_split() -> None:
     dataset = small_dataset()
     dataset.transform = Preprocess(image_size=2)

@@ -96,20 +96,21 @@ def test_confusion_matrix_refuses_what_is_none(matrix: Any, classes: Any, messag
         plot_confusion_matrix(matrix, classes)
 
 
-def test_bars_show_the_metrics_of_every_class_in_percent() -> None:
+def test_dots_show_the_metrics_of_every_class_in_percent() -> None:
     for per_class in (REPORT.per_class, REPORT.to_frame(), REPORT.to_dict()["per_class"]):
         (axes,) = plot_per_class(per_class).axes
-        widths = {str(bars.get_label()): [bar.get_width() for bar in bars] for bars in axes.containers}
-        assert widths["precision"] == pytest.approx([100 * 2 / 3, 100])
-        assert widths["recall"] == pytest.approx([100, 50])
-        assert widths["F1 score"] == pytest.approx([80, 100 * 2 / 3])
+        scores = {str(line.get_label()): np.asarray(line.get_xdata()) for line in axes.lines}
+        assert scores["precision"] == pytest.approx([100 * 2 / 3, 100])
+        assert scores["recall"] == pytest.approx([100, 50])
+        assert scores["F1 score"] == pytest.approx([80, 100 * 2 / 3])
+        assert not axes.patches  # a bar that does not start at 0 misleads
         assert [label.get_text() for label in axes.get_yticklabels()] == [r"\$a\$", "b"]
         assert axes.get_xlim()[0] < 50
         assert axes.get_xlabel() == "score (%)"
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, 0.999, float("nan")])
-def test_bars_of_equal_or_missing_values_are_drawn(value: float) -> None:
+def test_dots_of_equal_or_missing_values_are_drawn(value: float) -> None:
     scores = {str(number): {"precision": value, "recall": value, "f1": value} for number in range(60)}
     figure = plot_per_class(scores)
     low, high = figure.axes[0].get_xlim()
@@ -117,7 +118,7 @@ def test_bars_of_equal_or_missing_values_are_drawn(value: float) -> None:
     assert faults(figure) == []
 
 
-def test_bars_refuse_a_report_without_classes_or_metrics() -> None:
+def test_dots_refuse_a_report_without_classes_or_metrics() -> None:
     with pytest.raises(ValueError, match="no classes"):
         plot_per_class({})
     with pytest.raises(ValueError, match="no f1; expected precision, recall and f1"):

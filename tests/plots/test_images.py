@@ -75,6 +75,24 @@ def test_images_of_floats_are_scaled_to_their_range() -> None:
     assert plot_images(np.zeros((1, 3, 4, 4), bool)).axes
 
 
+@pytest.mark.parametrize(
+    ("images", "expected"),
+    [
+        (np.array([0, 51], np.uint8), [0, 0.2]),
+        (np.array([0, 1]), [0, 1 / 255]),  # as the network sees them
+        (np.array([0, 257, 514], np.uint16), [0, 0.5, 1]),
+        (np.array([-4, 0, 4]), [0, 0.5, 1]),
+        (np.array([False, True]), [0, 1]),
+        (np.array([1.0, 1.0]), [1, 1]),
+        (np.array([0.0, 0.0]), [0, 0]),
+        (np.array([0.25, np.nan]), [0.25, 0]),
+    ],
+)
+def test_images_have_the_greys_of_their_values(images: Any, expected: list[float]) -> None:
+    (axes,) = plot_images(images[None, None, None]).axes
+    assert np.asarray(axes.images[0].get_array())[0].tolist() == pytest.approx(expected)
+
+
 def test_images_refuse_what_does_not_fit() -> None:
     with pytest.raises(ValueError, match="5 images and 1 labels"):
         plot_images(IMAGES, ["a"])

@@ -107,7 +107,7 @@ class ImageDataset(FromFiles, Dataset[tuple[Tensor, Tensor]]):
         return figure._repr_png_()
 
     def plot(self, num_images: int = 20) -> Figure:
-        """Plot the first images with their class names. Notebooks display the figure.
+        """Plot the first images of every class with their class names. Notebooks display the figure.
 
         Raises
         ------
@@ -124,8 +124,9 @@ class ImageDataset(FromFiles, Dataset[tuple[Tensor, Tensor]]):
         num_images = check_integer("num_images", num_images, least=1)
         if not len(self):
             raise ValueError("the dataset is empty; expected at least one image")
-        names = [self.classes[target] for target in self.targets[:num_images].tolist()]
-        return plot_images(self.images[:num_images].cpu().numpy(), names, repr(self).strip("<>"))
+        chosen = _first_of_every_class(self.targets.cpu().numpy(), num_images)
+        names = [self.classes[target] for target in self.targets[chosen].tolist()]
+        return plot_images(self.images[chosen].cpu().numpy(), names, repr(self).strip("<>"))
 
     def select(self, indices: npt.ArrayLike | Tensor | slice) -> ImageDataset:
         """Return the subset at these indices, or of this mask (N,) or slice, with the same classes and transform.
@@ -191,3 +192,11 @@ class ImageDataset(FromFiles, Dataset[tuple[Tensor, Tensor]]):
         if not len(self):
             raise ValueError("the dataset is empty; expected at least one image")
         return torch.bincount(self.images.flatten(), minlength=256).cpu()
+
+
+def _first_of_every_class(targets: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
+    """Return the indices of the first image of every class, then those of the second, and so on."""
+    by_class = np.argsort(targets, kind="stable")
+    ordered = targets[by_class]
+    place = np.arange(len(targets)) - np.searchsorted(ordered, ordered)  # within the class
+    return by_class[np.argsort(place, kind="stable")[:count]]

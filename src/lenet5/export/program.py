@@ -14,9 +14,10 @@ from torch.nn import functional
 from .. import __version__, storage
 from ..data.preprocess import Preprocess
 from ..models.classifier import ImageClassifier
-from ..models.structure import check_weights_are_stored, unwrapped
+from ..models.structure import check_weights_are_stored
 from ..quantization.aware import QuantizationAware
 from ..weights.bundle import Pretrained
+from ..wrappers import unwrapped
 
 Source: TypeAlias = Pretrained | nn.Module
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from ..models.classifier import ImageClassifier
-from ..models.structure import unwrapped
 from ..runtime.modes import evaluation_mode
 from ..runtime.randomness import random_state, restore_random_state
+from ..wrappers import unwrapped
 
 
 class Prepared(Protocol):

@@ -12,17 +12,17 @@ from torch import Tensor, nn
 
 from .. import storage
 from ..storage import StrPath
+from ..wrappers import unwrapped
 from .architectures import architecture_name, construct, register
 from .card import CARD, is_generated, model_card, write_card
 from .folder import CONFIG, TENSORS, Entries, Preprocessing, WeightsFolder, assign_tensors, check_entries, check_tensors
 from .hub import Download, Upload, check_options, upload
-from .structure import check_fit, check_structure, unwrapped
+from .structure import check_fit, check_structure
 
 __all__ = [
     "CONFIG",
     "TENSORS",
     "PretrainedModel",
-    "WeightsFolder",
     "assign_tensors",
     "check_tensors",
     "load_model",

@@ -143,10 +143,3 @@ def _different_tensors(model: nn.Module, rebuilt: nn.Module, dtype: torch.dtype 
 
 def _kind(tensor: Any) -> str:
     return "missing" if tensor is None else f"{tensor.dtype} of shape {tuple(tensor.shape)}"
-
-
-def unwrapped(model: nn.Module) -> nn.Module:
-    """Return the module inside `torch.compile`, DataParallel and DistributedDataParallel."""
-    wrapper = nn.DataParallel, nn.parallel.DistributedDataParallel
-    inner: Any = model.module if isinstance(model, wrapper) else getattr(model, "_orig_mod", None)
-    return unwrapped(inner) if isinstance(inner, nn.Module) else model

@@ -12,7 +12,7 @@ from matplotlib.ticker import PercentFormatter
 
 from .arrays import ArrayOrTensor, as_array
 from .display import AnyAxes, Figure, GivenAxes, panels
-from .palette import COLOURS, SMALL, literal, name_ticks, shortened, text_width
+from .palette import GREY, SMALL, literal, name_ticks, series, shortened, text_width
 from .style import styled
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PerClass: TypeAlias = "Mapping[str, Any] | pd.DataFrame"
 
 _LONGEST = 20  # characters of a class name
-_METRICS = {"precision": ("precision", ""), "recall": ("recall", "////"), "f1": ("F1 score", "....")}
+_METRICS = {"precision": "precision", "recall": "recall", "f1": "F1 score"}
 
 
 @overload
@@ -142,9 +142,10 @@ def plot_per_class(per_class: PerClass, *, ax: None = None) -> Figure: ...
 def plot_per_class(per_class: PerClass, *, ax: GivenAxes) -> GivenAxes: ...
 @styled
 def plot_per_class(per_class: PerClass, *, ax: AnyAxes | None = None) -> Figure | AnyAxes:
-    """Plot precision, recall and F1 score of every class as bars.
+    """Plot precision, recall and F1 score of every class as dots.
 
-    The axis starts shortly below the lowest value, because those of an accurate classifier differ little.
+    The axis starts shortly below the lowest value, because those of an accurate classifier differ little. Bars would
+    have to start at 0.
 
     Parameters
     ----------
@@ -175,15 +176,16 @@ def plot_per_class(per_class: PerClass, *, ax: AnyAxes | None = None) -> Figure 
     step = 0.36 if size <= 12 else 0.26 if size <= 30 else 0.18
     figure, (axes,) = panels(5.4, 1.1 + step * size, ax=ax)
     rows = np.arange(size)
-    for index, (label, hatch) in enumerate(_METRICS.values()):
-        style: dict[str, Any] = {"color": COLOURS[index], "hatch": hatch, "edgecolor": "white", "linewidth": 0.5}
-        axes.barh(rows + 0.28 * (index - 1), 100 * values[:, index], 0.28, label=label, **style)
+    for index, label in enumerate(_METRICS.values()):
+        dots = {**series(index), "linestyle": "none", "markersize": 5, "clip_on": False, "zorder": 3}  # whole at 100 %
+        axes.plot(100 * values[:, index], rows + 0.25 * (index - 1), label=label, **dots)
     if ax is not None:
         step = axes.get_window_extent().height / axes.figure.dpi / size
     name_ticks(axes.yaxis, [literal(shortened(name, _LONGEST)) for name in labels], step)
     lowest = 100 * np.nanmin(values) if np.isfinite(values).any() else 0
-    start = max(lowest - 0.2 * (100 - lowest) - 0.2, 0)
-    axes.set(xlabel="score (%)", ylabel="class", ylim=(size - 0.4, -0.6), xlim=(start, 100 + 0.01 * (100 - start)))
+    start = max(lowest - 0.1 * (100 - lowest) - 0.5, 0)
+    axes.set(xlabel="score (%)", ylabel="class", ylim=(size - 0.5, -0.5), xlim=(start, 100))
+    axes.hlines(np.arange(1, size) - 0.5, start, 100, color=GREY, linewidth=0.5, alpha=0.5)  # between the classes
     axes.set_axisbelow(True)
     axes.grid(visible=True, alpha=0.3, axis="x")
     axes.legend(fontsize=SMALL, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))

@@ -26,8 +26,8 @@ def plot_images(images: ArrayOrTensor, labels: Sequence[str] | None = None, titl
     Parameters
     ----------
     images
-        (N, C, H, W): integers from 0 to 255, or floats, which are scaled to the range of all of them. Images of three
-        channels are colour; of others, the first channel is shown.
+        (N, C, H, W): integers from 0 to 255. Floats, and other integers, are scaled to the range of all of them. Images
+        of three channels are colour; of others, the first channel is shown.
     labels
         N labels, of one or several lines. Long lines are cut. None for no labels.
     title
@@ -72,12 +72,13 @@ def plot_images(images: ArrayOrTensor, labels: Sequence[str] | None = None, titl
 
 def _displayed(images: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """Return images (N, H, W) or (N, H, W, 3) from 0 to 1."""
-    if images.dtype.kind in "iu":
-        scaled = images / 255
-    else:
-        finite = images[np.isfinite(images)] if images.dtype.kind == "f" else images
-        low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
-        scaled = (images - low) / ((high - low) or 1)
+    values = images[np.isfinite(images)]
+    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
+    if images.dtype.kind in "iu" and 0 <= low <= high <= 255:
+        low, high = 0.0, 255.0
+    elif low == high:  # one grey, which says nothing of the range
+        low, high = 0.0, 1.0
+    scaled = (images - low) / (high - low)
     scaled = np.nan_to_num(scaled).clip(0, 1)
     return scaled.transpose(0, 2, 3, 1) if images.shape[1] == 3 else scaled[:, 0]
 

@@ -24,7 +24,8 @@ from ..data.splits import SPLIT_VERSION
 from ..inference import evaluate
 from ..metrics.calibration import temperature
 from ..metrics.report import Evaluation
-from ..models.pretrained import PretrainedModel, WeightsFolder, save_model
+from ..models.folder import WeightsFolder
+from ..models.pretrained import PretrainedModel, save_model
 from ..plots.curves import plot_errors
 from ..plots.display import to_png
 from ..plots.style import default_style

@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.rendezvous import rendezvous
-from torch.nn.parallel import DataParallel, DistributedDataParallel
+from torch.nn.parallel import DistributedDataParallel
 
 _attempt = 1
 _VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -180,17 +180,6 @@ def launch_id() -> str | None:
         return run
     error_file = Path(os.environ.get("TORCHELASTIC_ERROR_FILE", "none"))  # .../RUN_RANDOM/attempt_N/RANK/error.json
     return error_file.parents[2].name if len(error_file.parents) > 2 else run
-
-
-def unwrapped(model: nn.Module) -> nn.Module:
-    """Return the module inside torch.compile, DataParallel and DistributedDataParallel."""
-    while True:
-        if isinstance(model, DataParallel | DistributedDataParallel):
-            model = model.module
-        elif isinstance(inner := getattr(model, "_orig_mod", None), nn.Module):  # torch.compile
-            model = inner
-        else:
-            return model
 
 
 def _integer_variable(name: str) -> int | None:

@@ -131,8 +131,10 @@ def find_checkpoint(path: Path) -> Checkpoint:
     raise FileNotFoundError(f"no valid checkpoint at {path}; expected a checkpoint, or a folder of step-NUMBER")
 
 
-def checkpoint_to_resume(resume: StrPath | None, directory: StrPath | None, *, mid_epoch: bool) -> Checkpoint | None:
-    """Return the checkpoint from which `Trainer.fit` resumes; None to start a new run.
+def checkpoint_to_resume(
+    resume: StrPath | bool | None, directory: StrPath | None, processes: Processes, *, mid_epoch: bool
+) -> Checkpoint | None:
+    """Return the checkpoint from which `Trainer.fit` resumes; None to start a new run. Every rank calls this.
 
     Raises
     ------
@@ -142,6 +144,11 @@ def checkpoint_to_resume(resume: StrPath | None, directory: StrPath | None, *, m
         The checkpoint is damaged, holds no training run, or was written in the middle of an epoch while `mid_epoch` is
         False. Or `resume` is "auto" and `directory` is None, or `resume` is None and `directory` has checkpoints.
     """
+    return _from_main(lambda: _found(resume, directory, mid_epoch=mid_epoch), processes)
+
+
+def _found(resume: StrPath | bool | None, directory: StrPath | None, *, mid_epoch: bool) -> Checkpoint | None:
+    resume = ("auto" if resume else None) if isinstance(resume, bool) else resume
     directory = None if directory is None else storage.as_path(directory)
     used = directory is not None and any(directory.glob("step-*"))
     if directory is not None and used and was_restarted():
@@ -165,6 +172,25 @@ def checkpoint_to_resume(resume: StrPath | None, directory: StrPath | None, *, m
             " checkpoint from the end of an epoch, or the dataset itself to train on"
         )
     return checkpoint
+
+
+def _from_main(find: Callable[[], Checkpoint | None], processes: Processes) -> Checkpoint | None:
+    """Find a checkpoint on rank 0 and broadcast it, because ranks on other hosts may not see its folder."""
+    if processes.world_size == 1:
+        return find()
+
+    def serialise() -> bytes:
+        checkpoint = find()
+        if checkpoint is None:
+            return b""
+        files = {name: np.array(bytearray(data)) for name, data in checkpoint.files.items()}
+        return encode((str(checkpoint.path), files))
+
+    data = processes.broadcast_from_main(serialise)
+    if not data:
+        return None
+    path, files = decode(data)
+    return Checkpoint(Path(path), {name: content.tobytes() for name, content in files.items()})
 
 
 @contextlib.contextmanager
@@ -191,25 +217,6 @@ def add_checkpoint(directory: StrPath, model: nn.Module, state: dict[str, Any], 
     for folder in obsolete:
         shutil.rmtree(folder, ignore_errors=True)
     storage.clear_leftovers(directory, "step-*")
-
-
-def broadcast_checkpoint(find: Callable[[], Checkpoint | None], processes: Processes) -> Checkpoint | None:
-    """Find a checkpoint on rank 0 and broadcast it, because ranks on other hosts may not see its folder."""
-    if processes.world_size == 1:
-        return find()
-
-    def serialise() -> bytes:
-        checkpoint = find()
-        if checkpoint is None:
-            return b""
-        files = {name: np.array(bytearray(data)) for name, data in checkpoint.files.items()}
-        return encode((str(checkpoint.path), files))
-
-    data = processes.broadcast_from_main(serialise)
-    if not data:
-        return None
-    path, files = decode(data)
-    return Checkpoint(Path(path), {name: content.tobytes() for name, content in files.items()})
 
 
 def encode(value: Any) -> bytes:

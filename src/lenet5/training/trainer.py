@@ -18,12 +18,13 @@ from ..metrics.report import Evaluation
 from ..models.pretrained import assign_tensors, load_model
 from ..runtime.acceleration import LossFunction
 from ..runtime.device import Device, resolve_device
-from ..runtime.distributed import Processes, is_main_process, join_processes, local_rank, unwrapped
+from ..runtime.distributed import Processes, is_main_process, join_processes, local_rank
 from ..runtime.interrupts import Interrupt, interruptible
 from ..runtime.randomness import deterministic, seeded
 from ..storage import StrPath, as_path
+from ..wrappers import unwrapped
 from .callbacks import Callback
-from .checkpoints import broadcast_checkpoint, checkpoint_to_resume, claimed_folder, find_checkpoint, write_checkpoint
+from .checkpoints import checkpoint_to_resume, claimed_folder, find_checkpoint, write_checkpoint
 from .config import TrainerConfig
 from .form import read_results
 from .history import History
@@ -83,6 +84,9 @@ class Trainer:
     >>> history = trainer.fit(digits.train, digits.val)
     >>> trainer.evaluate(digits.test).accuracy > 0.9
     True
+    >>> labels = trainer.predict(digits.test.images).labels
+    >>> trainer.save("trained")
+    >>> trainer = lenet5.Trainer.load("trained")
     """
 
     config: TrainerConfig
@@ -183,7 +187,6 @@ class Trainer:
         <History: 2 epochs, best None>
         """
         config, device = self.config, self.device
-        resume = ("auto" if resume else None) if isinstance(resume, bool) else resume
         if config.fast_dev_run:
             config, resume = replace(config, max_epochs=1, checkpoint_dir=None), None
         check_run(self.model, config, val)
@@ -204,7 +207,7 @@ class Trainer:
             raise SystemExit(128 + signal.SIGTERM)
         return self.state.history
 
-    def _prepare(self, state: TrainingState, train: Source, resume: StrPath | None) -> Snapshot:
+    def _prepare(self, state: TrainingState, train: Source, resume: StrPath | bool | None) -> Snapshot:
         """Prepare a run; if there is a checkpoint to resume, restore the run and the model's weights from it."""
         config = state.config
         state.begin(len(train))
@@ -214,9 +217,7 @@ class Trainer:
         self.model.zero_grad()  # an earlier run may have left gradients
         callbacks = with_progress(self.callbacks, config.progress)
         run, mid_epoch = Snapshot.of(state, optimization, train, callbacks), can_continue(train)
-        checkpoint = broadcast_checkpoint(
-            lambda: checkpoint_to_resume(resume, config.checkpoint_dir, mid_epoch=mid_epoch), state.processes
-        )
+        checkpoint = checkpoint_to_resume(resume, config.checkpoint_dir, state.processes, mid_epoch=mid_epoch)
         if checkpoint is not None:
             run.resume(checkpoint)
             self.model.train(not state.finished)
@@ -286,8 +287,7 @@ class Trainer:
         else:
             assign_tensors(model, checkpoint.tensors, checkpoint.path)
         trainer = cls(model.eval(), replace(config, device=device or config.device), **options)
-        trainer._loaded = checkpoint.state
-        trainer.state.history = history
+        trainer._loaded, trainer.state.history = checkpoint.state, history
         return trainer
 
     def _new_state(self, config: TrainerConfig, processes: Processes) -> TrainingState:

@@ -15,8 +15,9 @@ from ..data.images import Images, open_image
 from ..data.preprocess import Preprocess, as_batch
 from ..inference import Predictions, predict
 from ..models.classifier import ImageClassifier
+from ..models.folder import WeightsFolder
 from ..models.hub import Download, Upload, check_options
-from ..models.pretrained import PretrainedModel, WeightsFolder
+from ..models.pretrained import PretrainedModel
 from ..models.structure import check_fit
 from ..runtime.device import Device
 from ..storage import StrPath

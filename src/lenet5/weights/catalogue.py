@@ -12,7 +12,7 @@ from .. import notebook, storage
 from ..arguments import as_number
 from ..data.preprocess import Preprocess
 from ..models import LeNet5, LeNet5Original
-from ..models.pretrained import WeightsFolder
+from ..models.folder import WeightsFolder
 
 Model = TypeVar("Model", LeNet5, LeNet5Original)
 

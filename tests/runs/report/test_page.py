@@ -185,6 +185,19 @@ def test_perfect_run_has_no_mistakes(runs: Path) -> None:
     assert "Most frequent confusions" not in text
 
 
+def test_figures_that_many_classes_leave_no_room_for_are_said_to_be_left_out(runs: Path) -> None:
+    many = tuple(map(str, range(51)))
+    found = [
+        dataclasses.replace(
+            read_run(runs / name / "seed-9"), classes=many, confusion_matrix=np.eye(51, dtype=int), evaluation=None
+        )
+        for name in ("max", "avg")
+    ]
+    for given, times in ((found[:1], 1), (found, 2)):
+        text = Page(report_html(given)).text
+        assert text.count("there are 51 classes, more than 50") == times
+
+
 def test_only_an_unedited_report_is_replaced(runs: Path, tmp_path: Path, single: str) -> None:
     file = tmp_path / "page.html"
     write_report(runs / "max", file)

@@ -109,14 +109,16 @@ def _classes(run: SavedRun) -> Iterator[Block]:
         ),
     )
     if len(run.classes) <= _MOST_CLASSES:
-        alt = "Bars of precision, recall and F1 score by class, with the values of the table above"
+        alt = "Dots of precision, recall and F1 score by class, with the values of the table above"
         yield picture(plots.plot_per_class(run.per_class), alt, "Precision, recall and F1 score by class.")
     yield from confusions(run.confusion_matrix, run.classes)
 
 
 def confusions(matrix: Any, classes: tuple[str, ...]) -> Iterator[Block]:
     """Return the confusion matrix and the most frequent confusions."""
-    if len(classes) <= _MOST_CLASSES:
+    if len(classes) > _MOST_CLASSES:
+        yield Paragraph(f"Figures by class are left out: there are {len(classes)} classes, more than {_MOST_CLASSES}.")
+    else:
         yield picture(
             plots.plot_confusion_matrix(matrix, classes),
             "Confusion matrix: counts, one row per true class and one column per predicted class",
