@@ -78,7 +78,7 @@ def examples() -> list[doctest.DocTest]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of docs/reference/index.md, in which the examples run."""
     folder = tmp_path_factory.mktemp("examples")
-    for name in ("pencil.jpg", "shadow.jpg"):
+    for name in ("pencil.jpg", "shadow.jpg", "postcode.jpg"):
         shutil.copy(next((ROOT / "docs").rglob(name)), folder)
     for number in range(8):
         circle = number % 2 == 0

@@ -48,7 +48,9 @@ from .models import MAPLoss as MAPLoss
 from .models import MLELoss as MLELoss
 from .models import Square as Square
 from .models import compiled as compiled
+from .photo import Digits as Digits
 from .photo import load_digit as load_digit
+from .photo import load_digits as load_digits
 from .recipes import SDLMSchedule as SDLMSchedule
 from .sklearn import LeNet5Classifier as LeNet5Classifier
 from .training import Callback as Callback

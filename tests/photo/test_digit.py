@@ -258,9 +258,3 @@ def test_unreadable_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(ValueError, match=r"large.png is too large: Image size"):
         open_image(tmp_path / "large.png")
-
-
-@pytest.mark.parametrize(("argument", "name"), [(None, "NoneType"), (np.zeros((28, 28), np.uint8), "ndarray")])
-def test_argument_of_wrong_type_is_rejected(argument: Any, name: str) -> None:
-    with pytest.raises(TypeError, match=f"the image is {name}; expected a path or a PIL image"):
-        load_digit(argument)

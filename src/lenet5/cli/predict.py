@@ -120,7 +120,7 @@ def _print_predictions(
 
 
 def _plot(file: Path, paths: list[Path], batch: Any, probabilities: Any, pretrained: lenet5.Pretrained) -> None:
-    from ..photo.digit import thumbnail
+    from ..photo.greyscale import thumbnail
     from ..plots import plot_predictions
     from ..plots.display import to_png
     from ..plots.style import default_style

@@ -1,3 +1,5 @@
+from .digit import Digits as Digits
 from .digit import load_digit as load_digit
-from .digit import open_image as open_image
-from .digit import thumbnail as thumbnail
+from .digit import load_digits as load_digits
+from .greyscale import open_image as open_image
+from .greyscale import thumbnail as thumbnail

@@ -1,13 +1,15 @@
-"""Segmentation of the digit in an image: located at low resolution, then outlined at high resolution."""
+"""Segmentation of the digits in an image: located at low resolution, then outlined at high resolution."""
 
+import math
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import PIL.Image
 from scipy import ndimage
 
 from .components import CONNECTIVITY, Candidate, find_digit
-from .pixels import Grey, Mask, border, bounding_box, longer_side, otsu, resize, resize_to
+from .pixels import Grey, Mask, Region, border, bounding_box, longer_side, otsu, resize, resize_to
 from .ruling import remove_lines
 
 _LOW_RESOLUTION = (160, 400)  # range of the image's longer side in pixels, from small drawings to photographs
@@ -20,8 +22,26 @@ _MARGIN = 0.35  # around the digit, as a fraction of its longer side
 _MIN_SPECK = 0.03  # as a fraction of the largest component's area; anything smaller is dirt
 
 
-def segment(image: PIL.Image.Image) -> Mask:
-    """Segment the strokes of the only digit in an image.
+class Segmented(NamedTuple):
+    """A digit, separated from the background."""
+
+    mask: Mask
+    """(H, W) bool: a crop around the digit, whose longer side is about 160 pixels."""
+
+    box: tuple[int, int, int, int]
+    """The bounding box in pixels of the image: left, top, right and bottom, the last two exclusive."""
+
+
+class _Found(NamedTuple):
+    """The most plausible digit, and the pixels that it was found in."""
+
+    digit: Candidate
+    excess: Grey
+    ink: Mask
+
+
+def segment_all(image: PIL.Image.Image) -> list[Segmented]:
+    """Segment the strokes of each digit in an image.
 
     Parameters
     ----------
@@ -30,48 +50,71 @@ def segment(image: PIL.Image.Image) -> Mask:
 
     Returns
     -------
-    ndarray
-        (H, W) bool: a crop around the digit, whose longer side is about 160 pixels.
-
-    Raises
-    ------
-    ValueError
-        The image shows no digit, or several.
+    list of Segmented
+        The digits, in any order; empty if the image shows none.
     """
-    digit = _locate(image)
-    crop, seed = _crop(image, digit)
-    inside = ndimage.distance_transform_edt(seed)
-    near = ndimage.distance_transform_edt(~seed) <= 10 + 2 * inside[seed].mean()  # half a stroke and some tolerance
+    digits = _locate(image)
+    ink = np.logical_or.reduce([digit.mask for digit in digits])
+    return [_outline(image, digit, ink & ~digit.mask) for digit in digits]
+
+
+def _outline(image: PIL.Image.Image, digit: Candidate, others: Mask) -> Segmented:
+    """Segment a digit at high resolution, without the ink of others."""
+    region, crop, seed, rest = _crop(image, digit, others)
+    inside, distance = ndimage.distance_transform_edt(seed), ndimage.distance_transform_edt(~seed)
+    near = distance <= 10 + 2 * inside[seed].mean()  # half a stroke and some tolerance
+    if rest.any():
+        near &= distance < ndimage.distance_transform_edt(~rest)
     ink = near
     for _ in range(2):  # estimate the background without all nearby pixels, then without only the ink
-        background = _inpaint(crop, ndimage.binary_dilation(ink, iterations=4))
+        background = _inpaint(crop, ndimage.binary_dilation(ink | rest, iterations=4))
         excess = digit.polarity * (crop - background)
         if digit.polarity < 0:
             excess *= 128 / np.maximum(background, 32)  # ink has proportionally less contrast in a shadow
         ink = (excess > otsu(excess[near])) & near
-    return _without_specks(ink)
+    mask = _without_specks(ink)
+    return Segmented(mask, _box_in_image(mask, region, image.size))
 
 
 # Low resolution
 
 
-def _locate(image: PIL.Image.Image) -> Candidate:
-    """Find the most plausible digit, by a global threshold and, in photographs, by local contrast as well."""
+def _locate(image: PIL.Image.Image) -> list[Candidate]:
+    """Find the digits, by a global threshold and, in photographs, by local contrast as well."""
     zoom = float(np.clip(max(image.size), *_LOW_RESOLUTION)) / max(image.size)
     grey = ndimage.gaussian_filter(resize(image, zoom), 0.7)
     photograph = max(image.size) >= _MIN_PHOTOGRAPH
     candidates = list(_in_even_light(grey, photograph=photograph))
-    if photograph and not any(map(_fills_image, candidates)):
-        candidates += _in_uneven_light(grey, max((digit.plausibility for digit in candidates), default=0.0))
-    best = max(candidates, key=lambda digit: digit.score, default=None)
-    if best is None or best.plausibility < _MIN_PLAUSIBILITY:
-        raise ValueError("no digit was found; expected one, dark on light or light on dark")
-    if best.num_rivals:
-        raise ValueError(f"{best.num_rivals + 1} digits were found; expected one")
-    return best
+    if photograph and not any(_fills_image(found.digit) for found in candidates):
+        candidates += _in_uneven_light(grey, max((found.digit.plausibility for found in candidates), default=0.0))
+    best = max(candidates, key=lambda found: found.digit.score, default=None)
+    if best is None or best.digit.plausibility < _MIN_PLAUSIBILITY:
+        return []
+    return [best.digit, *(_rivals(best) if best.digit.num_rivals else ())]
 
 
-def _in_even_light(grey: Grey, *, photograph: bool) -> Iterator[Candidate]:
+def _rivals(found: _Found) -> Iterator[Candidate]:
+    """Yield the other digits in the ink that a digit was found in: components of similar size, each with its pieces."""
+    labels, _ = ndimage.label(found.ink & ~found.digit.mask, CONNECTIVITY)
+    boxes, side = ndimage.find_objects(labels), longer_side(bounding_box(found.digit.mask))
+    contrast = 0.5 * found.excess[found.digit.mask].mean()
+    large = [
+        number
+        for number, box in enumerate(boxes, start=1)
+        if 0.4 * side < longer_side(box) < 2.5 * side
+        and found.excess[labels == number].mean() > contrast
+        and not (border(labels) == number).any()
+    ]
+    if not large:
+        return
+    distances = np.stack([ndimage.distance_transform_edt(labels != number) for number in large])
+    owner = np.where(distances.min(0) <= 0.2 * side, distances.argmin(0), -1)
+    for index, number in enumerate(large):
+        mask = (labels == number) | ((labels > 0) & ~np.isin(labels, large) & (owner == index))
+        yield found.digit._replace(mask=mask)
+
+
+def _in_even_light(grey: Grey, *, photograph: bool) -> Iterator[_Found]:
     """Yield a candidate of each polarity, relative to the median of the lighter or the darker pixels."""
     if np.ptp(grey) < _MIN_CONTRAST:
         return
@@ -83,13 +126,13 @@ def _in_even_light(grey: Grey, *, photograph: bool) -> Iterator[Candidate]:
         return
     noise = _noise(grey - ndimage.gaussian_filter(grey, 2))
     for polarity, background in ((-1, light), (1, ~light)):
-        digit = _find_unruled(polarity * (grey - np.median(grey[background])), noise, polarity, low=0.8)
-        suspect = photograph and digit and border(digit.mask).any()  # shadows enter from the border
-        if digit and digit.plausibility >= (_HIGH_PLAUSIBILITY if suspect else _MIN_PLAUSIBILITY):
-            yield digit
+        found = _find_unruled(polarity * (grey - np.median(grey[background])), noise, polarity, low=0.8)
+        suspect = photograph and found and border(found.digit.mask).any()  # shadows enter from the border
+        if found and found.digit.plausibility >= (_HIGH_PLAUSIBILITY if suspect else _MIN_PLAUSIBILITY):
+            yield found
 
 
-def _in_uneven_light(grey: Grey, even_plausibility: float) -> Iterator[Candidate]:
+def _in_uneven_light(grey: Grey, even_plausibility: float) -> Iterator[_Found]:
     """Yield a candidate of each polarity, relative to the local median.
 
     A grey level between two neighbouring local medians belongs to the edge of the paper or of a shadow, not to ink.
@@ -99,23 +142,32 @@ def _in_uneven_light(grey: Grey, even_plausibility: float) -> Iterator[Candidate
     extremes = ndimage.minimum_filter(background, 3), ndimage.maximum_filter(background, 3)
     excess = grey - np.clip(grey, *(resize_to(extreme, grey.shape) for extreme in extremes))
     for polarity in (-1, 1):
-        digit = _find_unruled(polarity * excess, _noise(excess), polarity, low=0.5)
-        if digit and border(digit.mask).any() and _extent(digit.mask) <= 0.5:  # part of a shadow or of the table
+        found = _find_unruled(polarity * excess, _noise(excess), polarity, low=0.5)
+        if found is None or found.digit.plausibility < _HIGH_PLAUSIBILITY:
             continue
-        if digit and digit.plausibility >= _HIGH_PLAUSIBILITY:
-            yield digit._replace(score=digit.score * max(0.05, 1 - 1.3 * even_plausibility))
+        digit = found.digit
+        if border(digit.mask).any() and _extent(digit.mask) <= 0.5:  # part of a shadow or of the table
+            continue
+        score = digit.score * max(0.05, 1 - 1.3 * even_plausibility)
+        yield found._replace(digit=digit._replace(score=score))
 
 
-def _find_unruled(excess: Grey, noise: float, polarity: int, *, low: float) -> Candidate | None:
+def _find_unruled(excess: Grey, noise: float, polarity: int, *, low: float) -> _Found | None:
     """Find a digit after removing the lines of the paper."""
-    ruled = find_digit(excess, _threshold(excess, noise, low), polarity)
+    ruled = _find(excess, noise, polarity, low)
     if min(excess.shape) < 100 or (unruled_excess := remove_lines(excess, excess > max(3.0, 1.5 * noise))) is None:
         return ruled
-    unruled = find_digit(unruled_excess, _threshold(unruled_excess, noise, low), polarity)
-    if ruled and ruled.plausibility > 0.5 and not border(ruled.mask).any():
+    unruled = _find(unruled_excess, noise, polarity, low)
+    if ruled and ruled.digit.plausibility > 0.5 and not border(ruled.digit.mask).any():
         # If the score collapses without the line, the line was an upright 1.
-        return ruled if unruled is None or unruled.score < 0.3 * ruled.score else unruled
+        return ruled if unruled is None or unruled.digit.score < 0.3 * ruled.digit.score else unruled
     return unruled
+
+
+def _find(excess: Grey, noise: float, polarity: int, low: float) -> _Found | None:
+    ink = _threshold(excess, noise, low)
+    digit = find_digit(excess, ink, polarity)
+    return None if digit is None else _Found(digit, excess, ink)
 
 
 def _threshold(excess: Grey, noise: float, low: float) -> Mask:
@@ -145,8 +197,8 @@ def _fills_image(digit: Candidate) -> bool:
 # High resolution
 
 
-def _crop(image: PIL.Image.Image, digit: Candidate) -> tuple[Grey, Mask]:
-    """Crop an image to the digit and its surroundings, and its low-resolution mask to the same region."""
+def _crop(image: PIL.Image.Image, digit: Candidate, others: Mask) -> tuple[Region, Grey, Mask, Mask]:
+    """Crop an image to the digit and its surroundings, and the low-resolution masks to the same region."""
     scale = max(image.size) / max(digit.mask.shape)
     box = bounding_box(digit.mask)
     side = longer_side(box)
@@ -154,7 +206,24 @@ def _crop(image: PIL.Image.Image, digit: Candidate) -> tuple[Grey, Mask]:
     bottom, right = (min(end, span.stop + _MARGIN * side) for span, end in zip(box, digit.mask.shape, strict=True))
     region = left * scale, top * scale, min(right * scale, image.width), min(bottom * scale, image.height)
     crop = ndimage.gaussian_filter(resize(image, _HIGH_RESOLUTION / (side * scale), region), 1.2)
-    return crop, resize_to(digit.mask.astype(np.float32), crop.shape, (left, top, right, bottom)) > 0.5
+    seed, rest = (
+        resize_to(mask.astype(np.float32), crop.shape, (left, top, right, bottom)) > 0.5
+        for mask in (digit.mask, others)
+    )
+    return region, crop, seed, rest
+
+
+def _box_in_image(mask: Mask, region: Region, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Return the bounding box of the mask of a region, in pixels of the image."""
+    left, top, right, bottom = region
+    rows, columns = bounding_box(mask)
+    across, down = (right - left) / mask.shape[1], (bottom - top) / mask.shape[0]
+    return (
+        math.floor(left + columns.start * across),
+        math.floor(top + rows.start * down),
+        min(math.ceil(left + columns.stop * across), size[0]),
+        min(math.ceil(top + rows.stop * down), size[1]),
+    )
 
 
 def _inpaint(crop: Grey, covered: Mask) -> Grey:
