@@ -137,9 +137,11 @@ def benchmark(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Build the documentation and run its examples; a warning is an error."""
     session.install("-e", ".[docs,onnx,hub,tensorboard]", *group("bridges"))
-    # pages are read in as many processes as there are cores, so each computes with one thread
     options = ["--fail-on-warning", "--keep-going", "--fresh-env", "--jobs", "auto", "--builder", "html"]
-    session.run("sphinx-build", *options, "docs", "docs/_build/html", env={"OMP_NUM_THREADS": "1"})
+    # pages are read in as many processes as there are cores, so each computes with one thread; and Python keeps its
+    # bytecode, because a hundred processes would compile PyTorch's code again
+    environment = {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": None}
+    session.run("sphinx-build", *options, "docs", "docs/_build/html", env=environment)
 
 
 @nox.session

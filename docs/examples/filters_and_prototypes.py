@@ -17,7 +17,7 @@ original = lenet5.load("original_mnist_v1")
 plots.plot_filters({"c1": inspection.filters(original)["c1"]})
 
 # %%
-# Table I of the paper: which of the six maps of S2 (rows) each map of C3 (columns) sees.
+# The paper's table of connections: which of the six maps of S2 (rows) each map of C3 (columns) sees.
 
 plots.plot_connection_table(inspection.connection_table(original))
 

@@ -1,6 +1,8 @@
 """The Trainer's AdamW is torch's: the same steps, the same state, the same hooks."""
 
 import copy
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -110,3 +112,15 @@ def test_counters_are_one_tensor_from_the_second_step_on() -> None:
             parameter.grad = torch.ones(1)
         optimizer.step()
     assert len({optimizer.state[parameter]["step"].untyped_storage().data_ptr() for parameter in parameters}) == 1
+
+
+def test_training_does_not_import_the_compiler_of_torch() -> None:
+    program = (
+        "import sys, torch, lenet5;"
+        "data = torch.utils.data.TensorDataset(torch.zeros(4, 1, 28, 28), torch.arange(4));"
+        "config = lenet5.TrainerConfig(max_epochs=2, batch_size=2, device='cpu', progress=False);"
+        "lenet5.Trainer(lenet5.LeNet5(), config).fit(data, data);"
+        "print('torch._dynamo' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout == "False\n"
