@@ -4,14 +4,18 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
 import pytest
 from click.testing import Result
+from matplotlib.figure import Figure
+from tests.photo.writing import write_row
 
 import lenet5
 from lenet5 import DataSplits
+from lenet5.plots import plot_predictions
 
 Invoke = Callable[..., Result]
 Photographs = tuple[list[Path], list[str]]
@@ -54,12 +58,14 @@ def test_predict_marks_low_confidence(run: Invoke, tmp_path: Path) -> None:
 
 
 def test_raw_images_skip_load_digit(
-    trained: tuple[Path, Result], digits: DataSplits, invoke: Invoke, run: Invoke, tmp_path: Path
+    trained: tuple[Path, Result], digits: DataSplits, run: Invoke, tmp_path: Path
 ) -> None:
     path = tmp_path / "two.png"
     PIL.Image.fromarray(np.hstack([digits.test.images[index, 0].numpy() for index in range(2)])).save(path)
-    assert "2 digits" in invoke("predict", path, "--weights", trained[0]).stderr
-    assert run("predict", path, "--weights", trained[0], "--raw").stdout.startswith(str(path))
+    assert len(run("predict", path, "--weights", trained[0]).stdout.splitlines()) == 2
+    (row,) = json.loads(run("predict", path, "--weights", trained[0], "--raw", "--json").stdout)
+    assert row["file"] == str(path)
+    assert "box" not in row
 
 
 def test_predict_reports_a_failed_image_and_predicts_the_others(
@@ -75,6 +81,65 @@ def test_predict_reports_a_failed_image_and_predicts_the_others(
         [str(paths[0]), digits[0]],
         [str(paths[1]), digits[1]],
     ]
+
+
+@pytest.fixture
+def postcode(tmp_path: Path) -> tuple[Path, list[list[float]]]:
+    """An image of 7, 5 and 2, and their boxes."""
+    image = PIL.Image.new("L", (380, 240), 230)
+    boxes = write_row(image, "752", (1, 1, 1), (60, 40, 40), start=10, middle=120)
+    image.save(tmp_path / "postcode.png")
+    return tmp_path / "postcode.png", [list(box) for box in boxes]
+
+
+def test_predict_prints_each_digit_of_an_image_with_its_box(
+    postcode: tuple[Path, list[list[float]]], photographs: Photographs, run: Invoke
+) -> None:
+    path, boxes = postcode
+    other = photographs[0][0]
+    arguments = (other, path, other, path)  # a file may come twice
+    rows = json.loads(run("predict", *arguments, "--json").stdout)
+    assert [row["file"] for row in rows] == [str(file) for file in (other, path, path, path) * 2]
+    assert "".join(row["label"] for row in rows[1:4]) == "752"
+    np.testing.assert_allclose([row["box"] for row in rows[1:4]], boxes, atol=3)
+    assert len(rows[0]["box"]) == 4
+    lines = run("predict", *arguments).stdout.splitlines()
+    assert [f"  box {' '.join(map(str, row['box']))}" in line for row, line in zip(rows, lines, strict=True)] == [
+        row["file"] == str(path) for row in rows
+    ]
+    assert [line.split("  ")[:2] for line in lines] == [[row["file"], row["label"]] for row in rows]
+
+
+def test_predict_marks_each_digit_of_an_image(run: Invoke, tmp_path: Path) -> None:
+    image = PIL.Image.new("L", (380, 240), 230)
+    write_row(image, "7E5", (1, 1, 1), (60, 40, 40), start=10, middle=120)
+    image.save(tmp_path / "7E5.png")
+    lines = run("predict", tmp_path / "7E5.png").stdout.splitlines()
+    assert [line.endswith("  low confidence") for line in lines] == [False, True, False]
+    rows = json.loads(run("predict", tmp_path / "7E5.png", "--json").stdout)
+    assert [row["confident"] for row in rows] == [True, False, True]
+
+
+def test_show_outlines_the_digits(
+    postcode: tuple[Path, list[list[float]]], run: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: dict[str, Any] = {}
+
+    def plot(*arguments: object) -> Figure:
+        drawn.update(
+            zip(("images", "inputs", "probabilities", "classes", "threshold", "boxes"), arguments, strict=True)
+        )
+        return plot_predictions(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("lenet5.plots.plot_predictions", plot)
+    path, boxes = postcode
+    with PIL.Image.open(path) as image:
+        image.resize((1520, 960)).save(path)
+    run("predict", path, "--show", tmp_path / "seen.png")
+    assert [(name, pixels.shape) for name, pixels in drawn["images"]] == [("postcode.png", (253, 400, 3))] * 3
+    np.testing.assert_allclose(drawn["boxes"], np.array(boxes) * 400 / 380, atol=3)  # in pixels of the thumbnail
+    with PIL.Image.open(tmp_path / "seen.png") as figure:
+        assert figure.size == (768, 720)
 
 
 @pytest.mark.parametrize(("given", "written"), [(["--show"], "predictions.png"), (["--show", "seen.png"], "seen.png")])

@@ -179,7 +179,10 @@ def test_exif_orientation_is_applied(orientation: int, tmp_path: Path) -> None:
     exif[0x0112] = orientation
     turned.save(tmp_path / "five.png", exif=exif)
     assert distance(load_digit(tmp_path / "five.png"), load_digit(draw_digit("five"))) < 0.02
-    assert thumbnail(tmp_path / "five.png").shape == (160, 200, 3)
+    pixels, zoom = thumbnail(tmp_path / "five.png")
+    assert (pixels.shape, zoom) == ((160, 200, 3), 1)
+    pixels, zoom = thumbnail(tmp_path / "five.png", side=50)
+    assert (pixels.shape, zoom) == ((40, 50, 3), 0.25)
 
 
 def test_pretrained_model_recognises_drawings() -> None:

@@ -14,6 +14,8 @@ DIGITS = {
 }
 """Points (x, y) in 60x100 pixels."""
 
+_STROKES = {**DIGITS, "E": [(50, 10), (12, 10), (12, 48), (45, 50), (12, 48), (12, 90), (52, 90)]}
+
 Box = tuple[float, float, float, float]
 
 
@@ -27,7 +29,7 @@ def write(
     ink: int = 30,
 ) -> Box:
     """Write a digit on a greyscale image, in place; return its bounding box: left, top, right and bottom."""
-    points = [(4 * (position[0] + x * scale), 4 * (position[1] + y * scale)) for x, y in DIGITS[digit]]
+    points = [(4 * (position[0] + x * scale), 4 * (position[1] + y * scale)) for x, y in _STROKES[digit]]
     mask = PIL.Image.new("L", (image.width * 4, image.height * 4))
     PIL.ImageDraw.Draw(mask).line(points, 255, round(width * 4), joint="curve")
     left, top, right, bottom = mask.getbbox() or (0, 0, 0, 0)
@@ -42,7 +44,7 @@ def write_row(
     boxes: list[Box] = []
     for digit, scale, gap in zip(digits, scales, gaps, strict=True):
         width = 6 * scale
-        inner = min(x for x, _ in DIGITS[digit]) * scale - width / 2
+        inner = min(x for x, _ in _STROKES[digit]) * scale - width / 2
         boxes.append(write(image, digit, (start + gap - inner, middle - 50 * scale), scale=scale, width=width))
         start = boxes[-1][2]
     return boxes

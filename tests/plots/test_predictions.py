@@ -3,6 +3,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from matplotlib.figure import Figure
 from tests.plots.legibility import faults
 
@@ -43,6 +44,29 @@ def test_predictions_show_all_classes_or_the_most_probable(num_classes: int, num
     assert len(widths) == num_bars
     assert max(widths) == pytest.approx(num_classes / 100)
     assert faults(figure) == []
+
+
+def test_predictions_outline_each_digit_in_the_colour_of_its_bar() -> None:
+    images = [("postcode.png", np.zeros((20, 60, 3), np.uint8))] * 2
+    probabilities = np.array([[0.1, 0.9], [0.6, 0.4]], np.float32)
+    boxes = torch.tensor([[2, 3, 14, 18], [30, 4, 41, 19]])
+    figure = plot_predictions(images, np.zeros((2, 28, 28)), probabilities, threshold=0.7, boxes=boxes)
+    outlines: Any = [axes.patches for axes in figure.axes[::3]]
+    bars: Any = [axes.patches[label] for axes, label in zip(figure.axes[2::3], (1, 0), strict=True)]
+    assert [[patch.get_bbox().extents.tolist() for patch in patches] for patches in outlines] == [
+        [[1.5, 2.5, 13.5, 17.5]],
+        [[29.5, 3.5, 40.5, 18.5]],
+    ]
+    assert [patches[0].get_edgecolor() for patches in outlines] == [bar.get_facecolor() for bar in bars]
+    assert [axes.get_xlim() for axes in figure.axes[::3]] == [(-0.5, 59.5)] * 2
+    render(figure)
+
+
+@pytest.mark.parametrize("shape", [(1, 4), (2, 3)])
+def test_predictions_refuse_boxes_of_another_shape(shape: tuple[int, int]) -> None:
+    images = [("a.png", np.zeros((20, 30), np.uint8))] * 2
+    with pytest.raises(ValueError, match=r"boxes have shape \(.*\); expected one row of 4 numbers per image: \(2, 4\)"):
+        plot_predictions(images, np.zeros((2, 28, 28)), np.ones((2, 2)), boxes=np.zeros(shape))
 
 
 def test_predictions_refuse_unequal_numbers() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -14,18 +14,32 @@ from .images import find_images
 from .parameters import WEIGHTS, UserPath, new_png
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     import lenet5
 
 _FIGURE = "predictions.png"
-_HELP = """Predict the digit in photographs, scans or drawings of one digit each.
+_HELP = """Predict the digits in photographs, scans or drawings.
 
 IMAGES are files, folders or patterns such as "*.png". A folder stands for the image files in it, without those in
 its subfolders.
 
-Print one line per image: the file, the predicted class and its probability. "low confidence" marks a probability
-below the threshold of the weights: the digit is hard to read, or there is none. An image without a digit, or with
-several, is reported on stderr, and the exit code is then 2.
+Print one line per digit: the file, the predicted class and its probability. If an image shows several digits, such as
+a postal code, they come from left to right and row by row, each with its box: left, top, right and bottom in pixels.
+"low confidence" marks a probability below the threshold of the weights: the digit is hard to read, or there is none. An
+image without a digit is reported on stderr, and the exit code is then 2.
 """
+
+
+class _Digit(NamedTuple):
+    """Where a digit was found."""
+
+    file: Path
+    box: list[int] | None
+    """Left, top, right and bottom in the image; None if the image is used as it is."""
+
+    alone: bool
+    """True for the only digit of an image."""
 
 
 @main.command(help=_HELP)
@@ -43,8 +57,8 @@ several, is reported on stderr, and the exit code is then 2.
     is_flag=False,
     flag_value=_FIGURE,
     type=UserPath(),
-    help=f"Plot the network's input and its probabilities to a new PNG file; without a name, {_FIGURE} or the next free"
-    " predictions-NUMBER.png.",
+    help="Plot each digit in its image, the network's input and its probabilities to a new PNG file; without a name,"
+    f" {_FIGURE} or the next free predictions-NUMBER.png.",
 )
 @device_option
 @click.option("--json", "as_json", is_flag=True, help="Print a list of objects.")
@@ -62,19 +76,22 @@ def predict(images: tuple[str, ...], weights: str, raw: bool, show: Path | None,
 
     place = resolve_device(device)
     pretrained = lenet5.load(weights)
-    paths, inputs = [], []
+    digits: list[_Digit] = []
+    inputs = []
     for path in found:
         try:
-            inputs.append(pretrained.prepare(path, raw=raw))
-            paths.append(path)
+            batch, located = _prepare(path, pretrained, raw=raw)
         except ValueError as error:
             failures += _report(error)
-    if paths:
+        else:
+            inputs.append(batch)
+            digits += located
+    if inputs:
         batch = torch.cat(inputs)
         predictions = lenet5.predict(pretrained.model, batch, device=place)
-        _print_predictions(paths, predictions, pretrained, as_json=as_json)
+        _print_predictions(digits, predictions, pretrained, as_json=as_json)
         if figure is not None:
-            _plot(figure, paths, batch, predictions.probabilities.numpy(), pretrained)
+            _plot(figure, digits, batch, predictions.probabilities.numpy(), pretrained)
     if failures:
         raise click.exceptions.Exit(Failure.exit_code)
 
@@ -99,36 +116,55 @@ def _find(images: tuple[str, ...]) -> tuple[list[Path], int]:
     return found, failures
 
 
+def _prepare(path: Path, pretrained: lenet5.Pretrained, *, raw: bool) -> tuple[Tensor, list[_Digit]]:
+    """Return the inputs of the network (N, C, H, W), and where they are; raise ValueError if there is no digit."""
+    import lenet5
+
+    if raw or pretrained.meta.get("raw"):
+        return pretrained.prepare(path, raw=True), [_Digit(path, None, alone=True)]
+    found = lenet5.load_digits(path)
+    if not len(found):
+        raise ValueError(f"{path}: no digit was found; expected digits, dark on light or light on dark")
+    return pretrained.prepare(found.images), [_Digit(path, box, len(found) == 1) for box in found.boxes.tolist()]
+
+
 def _report(error: Exception) -> int:
     echo(f"Error: {shown(error)}", err=True)
     return 1
 
 
 def _print_predictions(
-    paths: list[Path], predictions: lenet5.Predictions, pretrained: lenet5.Pretrained, *, as_json: bool
+    digits: list[_Digit], predictions: lenet5.Predictions, pretrained: lenet5.Pretrained, *, as_json: bool
 ) -> None:
     rows, lines = [], []
     classes, threshold = pretrained.classes, pretrained.threshold
-    for path, label, confidence in zip(paths, predictions.labels, predictions.confidence.tolist(), strict=True):
-        row: dict[str, Any] = {"file": str(path), "label": classes[int(label)], "probability": confidence}
+    for digit, label, confidence in zip(digits, predictions.labels, predictions.confidence.tolist(), strict=True):
+        row: dict[str, Any] = {"file": str(digit.file), "label": classes[int(label)], "probability": confidence}
+        if digit.box is not None:
+            row["box"] = digit.box
         if threshold is not None:
             row["confident"] = confidence >= threshold
         rows.append(row)
+        box = "" if digit.alone else f"  box {' '.join(map(str, digit.box or ()))}"
         mark = "" if row.get("confident", True) else "  low confidence"
-        lines.append(f"{shown(path)}  {shown(row['label'])}  {confidence:.4f}{mark}")
+        lines.append(f"{shown(digit.file)}  {shown(row['label'])}  {confidence:.4f}{box}{mark}")
     echo(json.dumps(rows, indent=2) if as_json else "\n".join(lines))
 
 
-def _plot(file: Path, paths: list[Path], batch: Any, probabilities: Any, pretrained: lenet5.Pretrained) -> None:
+def _plot(file: Path, digits: list[_Digit], batch: Tensor, probabilities: Any, pretrained: lenet5.Pretrained) -> None:
     from ..photo.greyscale import thumbnail
     from ..plots import plot_predictions
     from ..plots.display import to_png
     from ..plots.style import default_style
     from ..storage import write_file
 
-    photographs = [(shown(path.name), thumbnail(path)) for path in paths]
+    thumbnails = {path: thumbnail(path) for path in dict.fromkeys(digit.file for digit in digits)}
+    photographs = [(shown(digit.file.name), thumbnails[digit.file][0]) for digit in digits]
+    boxes = [[edge * thumbnails[digit.file][1] for edge in digit.box] for digit in digits if digit.box is not None]
     pixels = pretrained.preprocess.denormalize(batch).mean(1).numpy()
     with default_style():
-        figure = plot_predictions(photographs, pixels, probabilities, pretrained.classes, pretrained.threshold)
+        figure = plot_predictions(
+            photographs, pixels, probabilities, pretrained.classes, pretrained.threshold, boxes or None
+        )
         write_file(file, to_png(figure))
     echo(f"figure written to {shown(file)}", err=True)

@@ -42,14 +42,24 @@ def read_greyscale(image: Photograph) -> tuple[str, PIL.Image.Image]:
     return "the image", _to_greyscale(*_read_object(image))
 
 
-def thumbnail(path: StrPath, side: int = 400) -> npt.NDArray[np.uint8]:
-    """Read an image file as an upright (H, W, 3) uint8 array on white, at most `side` pixels high and wide."""
+def thumbnail(path: StrPath, side: int = 400) -> tuple[npt.NDArray[np.uint8], float]:
+    """Read an image file at most `side` pixels high and wide, upright and on white.
+
+    Returns
+    -------
+    pixels
+        (H, W, 3) uint8.
+    zoom
+        Its size relative to that of the file.
+    """
     image = PIL.ImageOps.exif_transpose(open_image(path))
+    longer_side = max(image.size)
     if is_deep(image):
         image = _to_greyscale(*read_layers(image)).convert("L")
     image.thumbnail((side, side))
     layer = image.convert("RGBA")
-    return np.asarray(PIL.Image.alpha_composite(PIL.Image.new("RGBA", layer.size, "white"), layer).convert("RGB"))
+    on_white = PIL.Image.alpha_composite(PIL.Image.new("RGBA", layer.size, "white"), layer)
+    return np.asarray(on_white.convert("RGB")), max(image.size) / longer_side
 
 
 def _read_object(image: object) -> tuple[npt.NDArray[Any], Grey | None]:

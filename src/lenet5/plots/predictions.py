@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 
 from .arrays import ArrayOrTensor, as_array
 from .classes import class_names
@@ -25,13 +26,14 @@ def plot_predictions(
     probabilities: ArrayOrTensor,
     classes: Sequence[str] | None = None,
     threshold: float | None = None,
+    boxes: ArrayOrTensor | None = None,
 ) -> Figure:
-    """Plot one row per image: the image, the network's input, and the predicted probabilities.
+    """Plot one row per digit: its image, the network's input, and the predicted probabilities.
 
     Parameters
     ----------
     images
-        N names and images (H, W) or (H, W, 3).
+        N names and images (H, W) or (H, W, 3). An image of several digits comes once for each.
     inputs
         (N, H, W), from 0 to 1.
     probabilities
@@ -40,6 +42,9 @@ def plot_predictions(
         Class names. None for the class indices.
     threshold
         Predictions of a lower probability are marked "low confidence". None to mark none.
+    boxes
+        (N, 4): left, top, right and bottom of each digit in pixels of its image, such as `Digits.boxes`. They are
+        outlined. None for no outlines.
 
     Returns
     -------
@@ -49,28 +54,39 @@ def plot_predictions(
     Raises
     ------
     ValueError
-        There are no images, or the numbers of images, inputs, probabilities or names differ.
+        There are no images, or the numbers of images, inputs, probabilities, names or boxes differ.
 
     Examples
     --------
     >>> import PIL.Image
-    >>> weights, photograph = lenet5.load("mnist_robust_v1"), PIL.Image.open("pencil.jpg").convert("RGB")
-    >>> digit = lenet5.load_digit(photograph)
-    >>> probabilities = weights.predict(digit).probabilities
-    >>> images = [("pencil.jpg", np.asarray(photograph))]
-    >>> figure = lenet5.plots.plot_predictions(images, digit / 255, probabilities, weights.classes)
+    >>> weights, photograph = lenet5.load("mnist_robust_v1"), np.asarray(PIL.Image.open("postcode.jpg"))
+    >>> digits = lenet5.load_digits(photograph)
+    >>> probabilities = weights.predict(digits.images).probabilities
+    >>> images = [("postcode.jpg", photograph)] * len(digits)
+    >>> figure = lenet5.plots.plot_predictions(
+    ...     images, digits.images[:, 0] / 255, probabilities, weights.classes, boxes=digits.boxes
+    ... )
     """
     inputs, scores = as_array("inputs", inputs, 3), as_array("probabilities", probabilities, 2)
     if not len(images) == len(inputs) == len(scores):
         found = f"{len(images)} images, {len(inputs)} inputs and {len(scores)} rows of probabilities"
         raise ValueError(f"there are {found}; expected equal numbers")
+    outlines = None if boxes is None else as_array("boxes", boxes, 2)
+    if outlines is not None and outlines.shape != (len(images), 4):
+        raise ValueError(
+            f"boxes have shape {outlines.shape}; expected one row of 4 numbers per image: {(len(images), 4)}"
+        )
     names = class_names(classes, scores.shape[1])
     figure = new_figure(6.4, 2 * len(images))
     rows = figure.subplots(len(images), 3, squeeze=False, width_ratios=[1, 1, 1.6])
-    for (left, middle, right), (name, image), pixels, row in zip(rows, images, inputs, scores, strict=True):
+    for index, (left, middle, right) in enumerate(rows):
+        name, image = images[index]
+        unsure = threshold is not None and scores[index].max() < threshold
         _show(left, shortened(name, 20), image, {"vmin": 0, "vmax": 255})
-        _show(middle, "network input", pixels, {"vmin": 0, "vmax": 1})
-        _plot_probabilities(right, row, names, threshold)
+        if outlines is not None:
+            _outline(left, outlines[index], COLOURS[1 if unsure else 0])
+        _show(middle, "network input", inputs[index], {"vmin": 0, "vmax": 1})
+        _plot_probabilities(right, scores[index], names, unsure=unsure)
     return figure
 
 
@@ -80,10 +96,15 @@ def _show(axes: Axes, title: str, pixels: npt.NDArray[Any], greys: dict[str, Any
     axes.set_title(literal(title), fontsize=SMALL)
 
 
-def _plot_probabilities(axes: Axes, row: npt.NDArray[Any], names: list[str], threshold: float | None) -> None:
+def _outline(axes: Axes, box: npt.NDArray[Any], colour: str) -> None:
+    """Draw a box on an image, around the pixels that it contains."""
+    left, top, right, bottom = (float(edge) - 0.5 for edge in box)  # the middle of a pixel has whole coordinates
+    axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor=colour, linewidth=1.2))
+
+
+def _plot_probabilities(axes: Axes, row: npt.NDArray[Any], names: list[str], *, unsure: bool) -> None:
     """Plot the probabilities of the classes as bars, the answer in colour; orange, and in words, if it is unsure."""
     best = int(row.argmax())
-    unsure = threshold is not None and row[best] < threshold
     shown = np.arange(len(row)) if len(row) <= _BARS else np.argsort(-row, kind="stable")[:5]
     colours = [COLOURS[1 if unsure else 0] if index == best else "0.7" for index in shown]
     axes.barh(

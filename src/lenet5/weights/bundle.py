@@ -103,7 +103,7 @@ class Pretrained:
 
             - a photograph, scan or drawing of one digit, as a path or a PIL image, which is converted by `load_digit`
               unless `raw` or `meta["raw"]` is true;
-            - images in MNIST format, as a tensor or an array; see `Preprocess`;
+            - images in MNIST format, as a tensor or an array, such as those of `load_digits`; see `Preprocess`;
             - a sequence of these.
         raw
             Skip `load_digit`, for paths and PIL images that are already in MNIST format. Weights trained on your own
@@ -114,7 +114,7 @@ class Pretrained:
         Raises
         ------
         ValueError
-            An image cannot be read, has the wrong shape, or shows no digit or several.
+            An image cannot be read, has the wrong shape, or does not show exactly one digit.
         TypeError
             An image is of an unsupported type.
 
@@ -123,6 +123,8 @@ class Pretrained:
         >>> weights = lenet5.load("mnist_robust_v1")
         >>> weights.predict(["pencil.jpg", "shadow.jpg"]).labels  # photographs
         tensor([7, 5])
+        >>> weights.predict(lenet5.load_digits("postcode.jpg").images).labels  # several digits of a photograph
+        tensor([2, 7, 4, 1, 9])
         >>> digits = lenet5.load_data("digits").test
         >>> weights.predict(digits.images[:4]).labels  # images in MNIST format
         tensor([0, 1, 2, 3])
