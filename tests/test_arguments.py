@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lenet5.arguments import as_integer, as_number, check_integer
+from lenet5.arguments import as_integer, as_number, check_boolean, check_integer
 
 INTEGERS: list[Any] = [np.int64, np.int8, np.uint8, np.float32, np.float64, np.array, torch.tensor, Fraction, float]
 
@@ -49,3 +49,15 @@ def test_fractions_and_infinity_are_numbers_but_no_integers(value: Any) -> None:
 def test_refused_integer_is_named(value: Any) -> None:
     with pytest.raises(ValueError, match=r"^size is .*; expected an integer of at least 1$"):
         check_integer("size", value, least=1)
+
+
+@pytest.mark.parametrize("kind", [bool, np.bool_, np.array, torch.tensor])
+@pytest.mark.parametrize("value", [True, False])
+def test_booleans_of_any_type_become_python_bools(kind: Any, value: bool) -> None:
+    assert check_boolean("flip", kind(value)) is value
+
+
+@pytest.mark.parametrize("value", ["no", 1, 0.0, None, [True], np.array([True])])
+def test_refused_boolean_is_named(value: Any) -> None:
+    with pytest.raises(ValueError, match=r"^flip is .*; expected True or False$"):
+        check_boolean("flip", value)

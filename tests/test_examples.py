@@ -6,11 +6,13 @@ import importlib
 import inspect
 import re
 import shutil
+import socketserver
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
+import matplotlib.figure
 import numpy as np
 import PIL.Image
 import PIL.ImageDraw
@@ -25,13 +27,13 @@ ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs" / "reference"
 ENTRY = re.compile(r"^\.\. (?:autoclass|autofunction|py:data):: lenet5\.([\w.]+)", re.MULTILINE)
 LISTED = re.compile(r"^   lenet5\.([\w.]+)$", re.MULTILINE)
-ROOMS = {name: room for name in vars(lenet5)["__all__"] if isinstance(room := getattr(lenet5, name), ModuleType)}
+ROOMS = {name: room for name in dir(lenet5) if isinstance(room := getattr(lenet5, name), ModuleType)}
 GLOBALS = {"lenet5": lenet5, "np": np, "torch": torch}  # as docs/reference/index.md says
 
 
 def public_names() -> dict[str, Any]:
     """Return all public objects by their shortest name: those of the face, then those of the rooms that it names."""
-    face = {name: getattr(lenet5, name) for name in vars(lenet5)["__all__"] if name not in ROOMS}
+    face = {name: getattr(lenet5, name) for name in dir(lenet5) if name not in ROOMS}
     rooms = {f"{room}.{name}": getattr(module, name) for room, module in ROOMS.items() for name in exports(module)}
     known = {id(value) for value in face.values()}
     return face | {name: value for name, value in rooms.items() if id(value) not in known}
@@ -56,6 +58,21 @@ NAMES = public_names()
 DOCUMENTED = {name: value for name, value in NAMES.items() if has_docstring(value)}
 
 
+OVERRIDDEN = (
+    lenet5.Callback,
+    torch.nn.Module,
+    torch.optim.Optimizer,
+    matplotlib.figure.Figure,
+    socketserver.BaseServer,
+)
+NOT_CALLED = {  # by users, but by this package
+    *("adapt", "arguments", "from_arguments", "fused_gradients", "cuda_graph_safe", "reset_parameters", "step_sizes"),
+    *("batches", "order", "evaluation_range", "state_dict", "load_state_dict", "without_border", "scale_and_offset"),
+    *("read", "begin", "add_step", "check_weights", "end_epoch", "finish", "parts", "activation", "rounded"),
+    *("push_to_hub", "to", "verify"),  # which need a network, or a GPU, or are torchvision's
+}
+
+
 def places(value: Any) -> list[Any]:
     """Return a public object and the bases of its class that are not public, whose methods are its own to a user."""
     bases = value.__mro__[1:] if inspect.isclass(value) else []
@@ -72,6 +89,9 @@ def examples() -> list[doctest.DocTest]:
         for place in places(value)
     ]
     return [test for tests in found for test in tests if test.examples]
+
+
+CODE = "".join(example.source for test in examples() for example in test.examples)
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +132,19 @@ def test_example_shows_what_it_computes(example: doctest.DocTest) -> None:
 @pytest.mark.parametrize("name", DOCUMENTED)
 def test_public_name_has_an_example(name: str) -> None:
     assert ">>> " in (vars(DOCUMENTED[name]).get("__doc__") or DOCUMENTED[name].__doc__ or "")
+
+
+@pytest.mark.parametrize("name", [name for name, value in DOCUMENTED.items() if inspect.isclass(value)])
+def test_method_that_users_call_is_in_an_example(name: str) -> None:
+    value = DOCUMENTED[name]
+    hooks = {member for base in OVERRIDDEN if issubclass(value, base) for member in dir(base)}
+    methods = {
+        member
+        for place in places(value)
+        for member, attribute in vars(place).items()
+        if isinstance(attribute, FunctionType | classmethod) and not member.startswith("_")
+    }
+    assert sorted(member for member in methods - hooks - NOT_CALLED if f".{member}(" not in CODE) == []
 
 
 def test_reference_has_one_entry_for_each_public_name_and_no_other() -> None:

@@ -12,7 +12,7 @@ import lenet5
 from lenet5 import DataSplits, LeNet5
 
 STUB = Path(lenet5.__file__).with_suffix(".pyi")
-NAMES = sorted(vars(lenet5)["__all__"])
+NAMES = sorted(dir(lenet5))
 
 # The public contract; ReLU stands for its class.
 SIGNATURES = {
@@ -52,7 +52,13 @@ def run_isolated(program: str) -> None:
 def test_package_lists_the_names_of_its_stub() -> None:
     nodes = [node for node in ast.parse(STUB.read_text(encoding="utf-8")).body if isinstance(node, ast.ImportFrom)]
     assert sorted(str(alias.asname) for node in nodes for alias in node.names) == NAMES
-    assert set(NAMES) <= set(dir(lenet5))
+
+
+def test_import_of_all_names_keeps_the_name_of_the_package() -> None:
+    names: dict[str, Any] = {}
+    exec("import lenet5\nfrom lenet5 import *", names)
+    assert names["lenet5"] is lenet5
+    assert names.keys() >= set(NAMES)
 
 
 def test_unknown_name_raises_an_attribute_error() -> None:

@@ -1,4 +1,4 @@
-"""Arguments: numbers of any type, such as numpy's or a pandas cell, become Python's own; names get suggestions."""
+"""Arguments: numbers and booleans of any type, such as numpy's, become Python's own; names get suggestions."""
 
 import difflib
 import numbers
@@ -27,6 +27,27 @@ def as_integer(value: object) -> int | None:
     if isinstance(number, float):
         return int(number) if number.is_integer() else None
     return number
+
+
+def as_boolean(value: object) -> bool | None:
+    """Convert a bool of Python, numpy or torch to bool; return None if the value is none."""
+    item = getattr(value, "item", None)
+    value = item() if callable(item) and not getattr(value, "ndim", 1) else value
+    return value if isinstance(value, bool) else None
+
+
+def check_boolean(name: str, value: object) -> bool:
+    """Convert a boolean argument to bool; a text such as "no" would count as true.
+
+    Raises
+    ------
+    ValueError
+        The value is neither True nor False.
+    """
+    boolean = as_boolean(value)
+    if boolean is None:
+        raise ValueError(f"{name} is {value!r}; expected True or False")
+    return boolean
 
 
 def check_integer(name: str, value: object, *, least: int) -> int:

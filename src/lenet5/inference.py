@@ -36,6 +36,8 @@ class Predictions:
     <Predictions: 3 images, 10 classes>
     >>> predictions.labels, predictions.probabilities.shape
     (tensor([0, 1, 2]), torch.Size([3, 10]))
+    >>> len(predictions.to_frame())
+    3
     """
 
     labels: Tensor

@@ -83,6 +83,15 @@ def test_labels_may_be_names(tmp_path: Path) -> None:
         assert (dataset.classes, dataset.images.shape) == (("a", "b", "c"), (6, 3, 14, 14))
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float16])
+def test_whole_numbers_are_labels_whatever_their_dtype(dtype: Any, tmp_path: Path) -> None:
+    np.savez(tmp_path / "data.npz", images=PIXELS, labels=LABELS.astype(dtype)[:, None])
+    np.savez(tmp_path / "integers.npz", images=PIXELS, labels=LABELS)
+    dataset, expected = (ImageDataset.from_npz(tmp_path / name) for name in ("data.npz", "integers.npz"))
+    assert dataset.classes == expected.classes
+    assert dataset.targets.tolist() == expected.targets.tolist()
+
+
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
@@ -98,7 +107,10 @@ def test_labels_may_be_names(tmp_path: Path) -> None:
         ),
         ({"x": PIXELS, "y": LABELS[:5]}, r"x has shape \(6, 28, 28\) and y \(5,\); expected \(N, H, W\)"),
         ({"x": PIXELS, "y": np.eye(6, dtype=int)}, r"x has shape \(6, 28, 28\) and y \(6, 6\); expected"),
-        ({"x": PIXELS, "y": LABELS / 1}, "y has dtype float64; expected integers or strings"),
+        ({"x": PIXELS, "y": LABELS / 2}, r"data.npz: y holds \d\.5; expected integers or strings"),
+        ({"x": PIXELS, "y": LABELS * np.nan}, "y holds nan; expected integers or strings"),
+        ({"x": PIXELS, "y": LABELS * 1e300}, r"y holds \de\+300; expected integers or strings"),
+        ({"x": PIXELS, "y": LABELS * 1j}, "y has dtype complex128; expected integers or strings"),
         ({"x": PIXELS / 1, "y": LABELS}, r"data.npz, x: images lie in \[0, 255\]; expected \[0, 1\]"),
         ({"x": PIXELS, "y": LABELS * 0}, "data.npz has one class, '0'; expected at least two"),
         ({"x": PIXELS, "y": np.array([object()] * 6)}, "data.npz: y holds Python objects, which loading could execute"),

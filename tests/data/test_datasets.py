@@ -66,6 +66,11 @@ def test_getitem_applies_the_transform() -> None:
     assert torch.equal(dataset[4][0], dataset.transform(dataset.images)[4])
 
 
+def test_transform_that_cannot_be_called_is_refused() -> None:
+    with pytest.raises(TypeError, match="transform is 'normalize'; expected None or a callable, such as a Preprocess"):
+        ImageDataset(np.zeros((1, 1, 2, 2), np.uint8), [0], classes=["a"], transform="normalize")
+
+
 def test_dataset_works_with_dataloader() -> None:
     dataset = small_dataset()
     images, targets = next(iter(torch.utils.data.DataLoader(dataset, batch_size=6)))

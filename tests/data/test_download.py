@@ -162,6 +162,13 @@ def test_unreachable_mirrors_are_reported_with_advice(tmp_path: Path, folder: Pa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_root_that_is_no_folder_is_refused_before_any_download(tmp_path: Path, web: Web) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError, match="root is .*file, which is no folder; expected a folder"):
+        load_data("mnist", tmp_path / "file")
+    assert web.requests == []
+
+
 def test_missing_file_is_reported_when_downloads_are_off(tmp_path: Path, web: Web, folder: Path) -> None:
     message = f"{folder / NAMES[0]} does not exist, and downloads are off; put "
     with pytest.raises(FileNotFoundError, match=f"^{re.escape(message)}.*digits"):

@@ -83,6 +83,17 @@ def test_names_that_are_not_stated_are_not_guessed(data: Any) -> None:
     assert class_names(data) is None
 
 
+def test_datasets_of_different_classes_are_not_read_as_one() -> None:
+    parts = [
+        lenet5.ImageDataset(torch.zeros(2, 1, 28, 28, dtype=torch.uint8), [0, 1], classes=classes)
+        for classes in (["cat", "dog"], ["dog", "eel"])
+    ]
+    message = r"have the classes \(cat, dog\) and \(dog, eel\); expected the same in all"
+    with pytest.raises(ValueError, match=message):
+        lenet5.evaluate(LeNet5(2), ConcatDataset(parts))
+    assert class_names(ConcatDataset(parts[:1] * 2)) == ("cat", "dog")
+
+
 def test_target_transform_hides_the_names() -> None:
     data = Animals()
     data.target_transform = lambda target: target % 2  # type: ignore[attr-defined]

@@ -115,7 +115,7 @@ def test_composition_holds_augmentations_of_both_kinds() -> None:
     assert torch.equal(composed(images, Generator().manual_seed(0)), expected)
 
 
-@pytest.mark.parametrize("augment", [FLOAT, v2.Resize(14)])
+@pytest.mark.parametrize("augment", [FLOAT, v2.Resize(14), lambda images, _generator: images / 255])
 def test_augmentation_that_changes_shape_or_dtype_is_refused(augment: Any) -> None:
     loader = TensorLoader(dataset(), batch_size=16, augment=augment)
     with pytest.raises(ValueError, match=r"augment returned .* Resize and convert them in the dataset's transform"):
@@ -139,6 +139,13 @@ def test_result_that_is_no_tensor_is_refused(result: Any) -> None:
         lenet5.evaluate(LeNet5(2), dataset(lambda _: result))
     with pytest.raises(TypeError, match="augment returned a .*; expected a tensor"):
         batches(TensorLoader(dataset(), batch_size=4, augment=lambda _: result))
+    with pytest.raises(TypeError, match="augment returned a .*; expected a tensor"):
+        batches(TensorLoader(dataset(), batch_size=4, augment=lambda _images, _generator: result))
+
+
+def test_shuffle_is_true_or_false() -> None:
+    with pytest.raises(ValueError, match="shuffle is 'no'; expected True or False"):
+        TensorLoader(dataset(), batch_size=4, shuffle="no")  # type: ignore[arg-type]
 
 
 def test_model_trains_and_resumes_with_transforms_of_torchvision() -> None:

@@ -131,3 +131,11 @@ def test_other_methods_name_the_extra_that_they_need(method: Any, monkeypatch: p
     saliency(model, images)
     with pytest.raises(ImportError, match=r'without the package captum: pip install ".\[captum\]"'):
         saliency(model, images, method=method)
+
+
+@pytest.mark.parametrize("method", ["gradient", "integrated_gradients"])
+def test_layer_of_a_method_that_has_none_is_refused(method: Any) -> None:
+    model = LeNet5()
+    message = f"layer is 'c1', but the method '{method}' has none; expected None, or method='grad_cam'"
+    with pytest.raises(ValueError, match=message):
+        saliency(model, images_for(model), method=method, layer="c1")

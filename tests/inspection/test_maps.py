@@ -141,6 +141,12 @@ def test_unknown_layer_is_refused(name: str, hint: str) -> None:
         feature_maps(model, images_for(model), layers=[name])
 
 
+def test_no_layers_are_refused() -> None:
+    model = LeNet5()
+    with pytest.raises(ValueError, match="layers is empty; expected names of layers, or None"):
+        feature_maps(model, images_for(model), layers=[])
+
+
 def test_any_module_with_children_has_maps_before_the_next_layer_changes_them_in_place() -> None:
     model = TutorialNet()
     maps = feature_maps(model, torch.rand(2, 1, 28, 28))

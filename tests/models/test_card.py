@@ -31,7 +31,7 @@ def test_saved_folder_has_a_card_with_the_metadata_of_the_hub(tmp_path: Path) ->
     assert metadata == {
         "library_name": "lenet5",
         "pipeline_tag": "image-classification",
-        "license": "unknown",
+        "license": "mit",
         "tags": ["lenet5", "image-classification", "pytorch", "safetensors"],
         "datasets": ["zalando-datasets/fashion_mnist"],
         "metrics": ["accuracy"],
@@ -120,3 +120,21 @@ def test_numbers_and_arrays_in_the_metadata_become_plain(tmp_path: Path) -> None
     LeNet5().save_pretrained(tmp_path, preprocess=Preprocess(), meta=meta)
     expected = {"score": 0.5, "counts": [0, 1, 2], "weights": [1.0, 1.0], "sizes": [1, 2]}
     assert expected.items() <= lenet5.load(tmp_path).meta.items()
+
+
+@pytest.mark.parametrize("value", [np.nan, float("inf"), np.array([0.5, np.nan])])
+def test_numbers_that_json_lacks_are_refused(tmp_path: Path, value: Any) -> None:
+    with pytest.raises(ValueError, match="meta holds what JSON lacks .*; expected finite numbers"):
+        LeNet5().save_pretrained(tmp_path / "net", meta={"metrics": {"mnist": {"loss": value}}})
+    assert not any(tmp_path.iterdir())
+
+
+def test_licence_is_that_of_the_metadata_which_bundled_weights_state(tmp_path: Path) -> None:
+    lenet5.load("mnist_v2").save_pretrained(tmp_path / "copy")
+    lenet5.load(tmp_path / "copy").save_pretrained(tmp_path / "copy_of_copy")
+    LeNet5().save_pretrained(tmp_path / "own")
+    licences = {
+        name: front_matter((tmp_path / name / "README.md").read_text(encoding="utf-8"))["license"]
+        for name in ("copy", "copy_of_copy", "own")
+    }
+    assert licences == {"copy": "mit", "copy_of_copy": "mit", "own": "unknown"}

@@ -207,11 +207,20 @@ def test_load_rejects_a_foreign_file(folder: Path) -> None:
         LeNet5.from_pretrained(folder)
 
 
-@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
-def test_load_names_a_missing_file(folder: Path, name: str) -> None:
-    (folder / name).unlink()
-    with pytest.raises(FileNotFoundError, match=f"{name} does not exist"):
+def test_load_names_a_missing_file(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match="model.safetensors does not exist"):
         LeNet5.from_pretrained(folder)
+    (folder / "config.json").unlink()
+    with pytest.raises(FileNotFoundError, match="config.json does not exist"):
+        LeNet5.from_pretrained(folder)
+
+
+def test_file_that_is_no_part_of_a_weights_folder_is_refused_with_advice(tmp_path: Path) -> None:
+    (tmp_path / "weights.txt").touch()
+    message = "weights.txt has no config.json beside it; expected a folder of weights, .* one of the names: .*mnist_v1"
+    with pytest.raises(FileNotFoundError, match=message):
+        LeNet5.from_pretrained(tmp_path / "weights.txt")
 
 
 def test_only_load_model_accepts_any_architecture(tmp_path: Path) -> None:

@@ -118,6 +118,14 @@ def test_pixels_must_be_bytes_of_the_network_s_shape(build: Build, images: Tenso
     for pixels in (images.float(), images[0], images[..., :27]):
         with pytest.raises(ValueError, match="expected .* uint8, as preprocess.resize returns"):
             network.run(pixels)
+    with pytest.raises(ValueError, match="there are no images; expected at least one"):
+        network.run(images[:0])
+
+
+def test_scales_are_powers_of_two_or_not(build: Build, images: Tensor) -> None:
+    assert quantize(build(), images, power_of_two=np.True_).power_of_two is True  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="power_of_two is 'no'; expected True or False"):
+        quantize(build(), images, power_of_two="no")  # type: ignore[arg-type]
 
 
 def test_a_network_without_its_preprocessing_is_refused(build: Build, images: Tensor) -> None:

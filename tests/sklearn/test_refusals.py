@@ -25,6 +25,7 @@ from .conftest import Array
         ({"pooling": "mean"}, "pooling is 'mean'; expected 'max' or 'avg'"),
         ({"activation": "relu"}, "activation is 'relu'; expected the name of an activation in torch.nn"),
         ({"image_size": 11}, "image_size is 11; expected an integer of at least 12"),
+        ({"image_size": 1e6}, "image_size is 1000000, for which C5 has .* weights, more than memory holds"),
         ({"image_shape": (7, 7)}, "X has 64 features; expected 49, as image_shape=\\(7, 7\\) holds"),
         ({"image_shape": 64}, "image_shape is 64; expected None, \\(height, width\\)"),
         ({"image_shape": (0, 8)}, "image_shape is \\(0, 8\\)"),
@@ -92,6 +93,8 @@ def test_other_features_than_in_fit_are_refused(pixels: Array, labels: Array) ->
         classifier.predict(pixels.reshape(-1, 4, 16))
     with pytest.raises(ValueError, match="expected images \\(N, H, W\\), \\(N, C, H, W\\) or \\(N, H, W, C\\)"):
         classifier.predict(pixels.reshape(-1, 2, 4, 8))
+    with pytest.raises(ValueError, match="X has 5 dimensions; expected rows \\(N, num_features\\) or images"):
+        classifier.predict(pixels.reshape(-1, 1, 1, 8, 8))
 
 
 def test_shape_of_images_that_contradicts_image_shape_is_refused(pixels: Array, labels: Array) -> None:

@@ -28,9 +28,14 @@ def test_images_become_rows_channel_by_channel(channels: int, height: int, width
         assert np.array_equal(rows, images.reshape(2, -1))
 
 
-@pytest.mark.parametrize("data", [np.zeros((2, 9)), np.zeros(9), np.zeros((1, 1, 1, 1, 1)), [[1, 2], [3, 4]]])
+@pytest.mark.parametrize("data", [np.zeros((2, 9)), np.zeros(9), [[1, 2], [3, 4]]])
 def test_data_of_other_dimensions_stays_as_it_is(data: Array) -> None:
     assert as_rows(data) == (data, None) or as_rows(data)[0] is data
+
+
+def test_tensors_of_bfloat16_become_rows_of_float32() -> None:
+    rows, shape = as_rows(torch.ones(2, 3, 3, dtype=torch.bfloat16))
+    assert (rows.dtype, rows.shape, shape) == (np.float32, (2, 9), (1, 3, 3))
 
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6))

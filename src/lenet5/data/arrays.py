@@ -23,6 +23,7 @@ from .splits import split_in, words
 _IMAGES = {"x", "image", "images", "imgs", "data"}
 _LABELS = {"y", "label", "labels", "target", "targets"}
 _HEADER = 1 << 16  # bytes: more than the header of any array of numbers or strings has
+_MOST_EXACT = 2**53  # from which on floats skip integers
 _BATCH = 1000  # images that are resized at a time
 
 
@@ -48,6 +49,8 @@ def read_arrays(path: StrPath, split: str, preprocess: Preprocess) -> tuple[Tens
         _check_headers(path, file, images_name, labels_name)  # before any content takes memory
         images, labels = (_read(path, file, name) for name in (images_name, labels_name))
     labels = labels[:, 0] if labels.ndim == 2 else labels
+    if labels.dtype.kind == "f":  # as MATLAB and np.loadtxt write integers
+        labels = _whole(labels, f"{shown}: {labels_name}")
     names = [name.decode() if isinstance(name, bytes) else str(name) for name in labels.tolist()]
     try:
         return _resize(images[:, None] if images.ndim == 3 else images, preprocess), names
@@ -85,7 +88,7 @@ def _check_headers(path: Path, file: Any, images_name: str, labels_name: str) ->
             f"{shown}: {images_name} has shape {images} and {labels_name} {labels}; expected (N, H, W),"
             " (N, C, H, W) or (N, H, W, C), and (N,), not empty"
         )
-    if dtype.kind not in "buiUS":
+    if dtype.kind not in "bufiUS":
         raise ValueError(f"{shown}: {labels_name} has dtype {dtype}; expected integers or strings")
 
 
@@ -107,6 +110,15 @@ def _header(path: Path, file: Any, name: str) -> tuple[tuple[int, ...], np.dtype
     if found != expected:
         raise ValueError(f"{place} has shape {shape} and {found} bytes of content; expected {expected}")
     return shape, dtype
+
+
+def _whole(labels: npt.NDArray[Any], place: str) -> npt.NDArray[np.int64]:
+    """Return labels as integers; raise ValueError unless they are whole numbers."""
+    numbers = labels.astype(np.float64)
+    others = numbers[~((np.abs(numbers) < _MOST_EXACT) & (numbers == np.floor(numbers)))]
+    if others.size:
+        raise ValueError(f"{place} holds {others[0]}; expected integers or strings")
+    return numbers.astype(np.int64)
 
 
 def _list(names: list[str]) -> str:

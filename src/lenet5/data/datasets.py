@@ -60,6 +60,8 @@ class ImageDataset(FromFiles, Dataset[tuple[Tensor, Tensor]]):
     ------
     ValueError
         Shapes, lengths or dtypes do not match, or a target is out of range.
+    TypeError
+        The transform is not callable.
 
     Examples
     --------
@@ -84,6 +86,8 @@ class ImageDataset(FromFiles, Dataset[tuple[Tensor, Tensor]]):
         classes: Iterable[object] | None,
         transform: Any | None = None,
     ) -> None:
+        if not (transform is None or callable(transform)):
+            raise TypeError(f"transform is {transform!r}; expected None or a callable, such as a Preprocess")
         self.images, self.transform = as_image_batch(images), transform
         self.targets, self.classes = encode_targets(targets, classes)
         if self.targets.shape != (len(self.images),):

@@ -41,9 +41,13 @@ def load_files(source: IdxFiles, root: Path, *, download: bool) -> list[Tensor]:
     ------
     FileNotFoundError
         A file is missing, and `download` is False or every mirror failed.
+    NotADirectoryError
+        `root` is no folder.
     ValueError
         A file has the wrong hash, on disk or on a mirror, or is not an IDX file.
     """
+    if root.exists() and not root.is_dir():
+        raise NotADirectoryError(f"root is {storage.shown(root)}, which is no folder; expected a folder, or a new path")
     return [_load(source, root, name, download=download) for name in source.names]
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from .. import notebook
-from ..arguments import check_integer
+from ..arguments import check_boolean, check_integer
 from .datasets import ImageDataset
 from .transforms import Augmentation, as_augmentation, takes_one_image, transform_images
 
@@ -129,7 +129,8 @@ class TensorLoader(IndexedSource):
             raise ValueError("the dataset is empty; expected at least one image")
         self.dataset, self.num_examples, self.classes = dataset, len(dataset), dataset.classes
         self.batch_size = check_integer("batch_size", batch_size, least=1)
-        self.shuffle, self.seed, self.augment = shuffle, check_integer("seed", seed, least=0), augment
+        self.shuffle, self.augment = check_boolean("shuffle", shuffle), augment
+        self.seed = check_integer("seed", seed, least=0)
         if augment is not None:
             as_augmentation(augment)  # raises TypeError
         self.epoch = 0

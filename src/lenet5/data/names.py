@@ -5,6 +5,7 @@ from typing import Any
 from torch.utils.data import ConcatDataset, DataLoader, Subset
 
 from .batches import TARGET_KEYS
+from .datasets import ImageDataset
 
 
 def class_names(data: Any) -> tuple[str, ...] | None:
@@ -13,9 +14,18 @@ def class_names(data: Any) -> tuple[str, ...] | None:
     - `classes`, as in `ImageDataset` and torchvision's datasets, unless a `target_transform` changes the targets.
     - The names of the column of targets of a Hugging Face dataset.
     - Those of what a `DataLoader`, a `Subset` or a `ConcatDataset` reads. Other wrappers may change the targets.
+
+    Raises
+    ------
+    ValueError
+        A `ConcatDataset` holds ImageDatasets of different classes, of which one target would mean several. Other
+        datasets may call the same classes differently.
     """
     if type(data) is ConcatDataset:
         names = {class_names(dataset) for dataset in data.datasets}
+        if len(names) > 1 and all(isinstance(dataset, ImageDataset) for dataset in data.datasets):
+            found = " and ".join(f"({', '.join(map(str, each or ()))})" for each in sorted(names, key=str))
+            raise ValueError(f"the datasets of a ConcatDataset have the classes {found}; expected the same in all")
         return names.pop() if len(names) == 1 else None
     if type(data) is Subset or isinstance(data, DataLoader):
         return class_names(data.dataset)

@@ -46,6 +46,10 @@ class Preprocess:
     >>> import PIL.Image
     >>> preprocess(PIL.Image.open("pencil.jpg")).shape
     torch.Size([1, 32, 32])
+    >>> pixels = preprocess.resize(PIL.Image.open("pencil.jpg"))  # uint8, not normalised
+    >>> restored = 255 * preprocess.denormalize(preprocess.normalize(pixels))
+    >>> torch.allclose(restored, pixels.float(), atol=0.01)
+    True
     """
 
     image_size: int = 28

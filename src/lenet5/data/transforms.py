@@ -68,18 +68,18 @@ def as_augmentation(augment: Any) -> Callable[[Tensor, Generator | None], Tensor
     if not callable(augment):
         raise TypeError(f"augment is {augment!r}; expected a callable, such as an Augment or a torchvision transform")
     by_image = isinstance(augment, nn.Sequential) or _is_torchvision(augment)
-    if not by_image and _accepts(augment, 2):
-        result: Callable[[Tensor, Generator | None], Tensor] = augment
-        return result
-    if not _accepts(augment, 1):
+    takes_generator = not by_image and _accepts(augment, 2)
+    if not takes_generator and not _accepts(augment, 1):
         raise TypeError(f"augment is {augment!r}; expected a callable of images and a generator, or of images alone")
 
-    def apply(images: Tensor, generator: Generator | None) -> Tensor:
+    def draw(images: Tensor, generator: Generator | None) -> Any:
         place = images.device if generator is None else generator.device
         seed = int(torch.randint(_LARGEST_SEED, (), generator=generator, device=place))
         with _seeded(seed, images.device):
-            augmented = torch.stack([_plain(augment(image)) for image in images]) if by_image else augment(images)
-        augmented = _checked(augmented, "augment")
+            return torch.stack([_plain(augment(image)) for image in images]) if by_image else augment(images)
+
+    def apply(images: Tensor, generator: Generator | None) -> Tensor:
+        augmented = _checked(augment(images, generator) if takes_generator else draw(images, generator), "augment")
         if augmented.dtype != images.dtype or augmented.shape != images.shape:
             raise ValueError(
                 f"augment returned images {tuple(augmented.shape[1:])} of {augmented.dtype}; expected"

@@ -8,7 +8,7 @@ import torch.fx
 from torch import nn
 
 from .. import __version__
-from ..arguments import as_integer
+from ..arguments import as_integer, check_boolean
 from ..quantization.network import IntegerNetwork
 from ..storage import StrPath
 from .exported import Exported, write_export
@@ -77,6 +77,7 @@ def export_onnx(
     number = as_integer(opset)
     if number is None or not OPSET <= number <= newest:
         raise ValueError(f"opset is {opset!r}; expected an integer from {OPSET} to {newest}, as onnx has them")
+    preprocess = check_boolean("preprocess", preprocess)
     if isinstance(source, IntegerNetwork):
         from .onnx_integers import integer_graph, integer_interface
 

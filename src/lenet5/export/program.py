@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .. import __version__, storage
+from ..arguments import check_boolean
 from ..data.preprocess import Preprocess
 from ..models.classifier import ImageClassifier
 from ..models.structure import check_weights_are_stored
@@ -116,6 +117,7 @@ def as_program(source: Source, *, preprocess: bool) -> Program:
     ValueError
         The network is pruned or parametrized, has no preprocessing, or returns no finite logits of its classes.
     """
+    preprocess = check_boolean("preprocess", preprocess)
     network = unwrapped(source.model if isinstance(source, Pretrained) else source)
     if not isinstance(network, ImageClassifier):
         raise TypeError(

@@ -15,7 +15,7 @@ Method: TypeAlias = Literal["gradient", "integrated_gradients", "grad_cam"]
 
 
 def saliency(
-    source: Source, images: Any, target: Any = None, *, method: Method = "gradient", layer: str = "c3"
+    source: Source, images: Any, target: Any = None, *, method: Method = "gradient", layer: str | None = None
 ) -> Tensor:
     """Compute how much the logit of a class depends on each pixel.
 
@@ -39,7 +39,7 @@ def saliency(
 
         The last two need the extra `captum`.
     layer
-        Name of the convolution for "grad_cam".
+        Name of the convolution for "grad_cam"; None for "c3". The other methods need none.
 
     Returns
     -------
@@ -53,7 +53,8 @@ def saliency(
     TypeError
         The images or the network are of an unsupported type.
     ValueError
-        The images do not fit the network, or the target is no class of it, or there is no such method or layer.
+        The images do not fit the network, or the target is no class of it, or there is no such method or layer, or the
+        method takes no layer.
 
     Examples
     --------
@@ -65,13 +66,15 @@ def saliency(
     if method not in _METHODS:
         hint = suggestion(str(method), _METHODS)
         raise ValueError(f"method is {method!r}{hint}; expected one of: {', '.join(get_args(Method))}")
+    if layer is not None and method != "grad_cam":
+        raise ValueError(f"layer is {layer!r}, but the method {method!r} has none; expected None, or method='grad_cam'")
     network, batch = as_network(source), as_batch(source, images)
     check_floating_point(batch)
     with undisturbed(network, gradients=True):
         batch = batch.detach().clone().requires_grad_()  # a clone also of a tensor that was made in inference mode
         logits = network(batch)
         targets = _targets(target, logits)
-        return _METHODS[method](network, batch, targets, layer).detach()
+        return _METHODS[method](network, batch, targets, layer or "c3").detach()
 
 
 def _gradient(network: nn.Module, images: Tensor, targets: Tensor, _: str) -> Tensor:

@@ -78,7 +78,10 @@ def find_layer(network: nn.Module, name: str) -> nn.Module:
 
 
 def _find_layers(network: nn.Module, names: Iterable[str]) -> Iterator[tuple[str, nn.Module]]:
-    for name in [names] if isinstance(names, str) else names:
+    names = [names] if isinstance(names, str) else list(names)
+    if not names:
+        raise ValueError("layers is empty; expected names of layers, or None for the children of the network")
+    for name in names:
         yield name, find_layer(network, name)
 
 

@@ -75,6 +75,10 @@ class Evaluation:
            [1, 1]])
     >>> f"{evaluation.accuracy:.2%}"
     '66.67%'
+    >>> confusions, dots = evaluation.plot(), evaluation.plot_per_class()
+    >>> diagram, curve = evaluation.plot_reliability(num_bins=5), evaluation.plot_coverage()
+    >>> evaluation.to_dict()["classes"], evaluation.to_json()[0]
+    (['cat', 'dog'], '{')
     """
 
     targets: npt.NDArray[np.int64]

@@ -69,13 +69,13 @@ def _hash(text: str) -> str:
 
 
 def _metadata(config: Mapping[str, Any], title: str) -> dict[str, Any]:
-    """Return the metadata that follows from a config; the licence of the weights does not."""
+    """Return the metadata that follows from a config; the licence of the weights does so only if `meta` names it."""
     measured = dict(_measured(config))
     datasets = [_DATASETS[name] for name in measured if name in _DATASETS]
     entries: dict[str, Any] = {
         "library_name": "lenet5",
         "pipeline_tag": "image-classification",
-        "license": "unknown",
+        "license": str((config.get("meta") or {}).get("license", "unknown")),
         "tags": ["lenet5", "image-classification", "pytorch", "safetensors"],
     }
     if datasets:

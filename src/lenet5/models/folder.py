@@ -73,6 +73,7 @@ class WeightsFolder:
     ('mnist_v2', 'model.safetensors')
     >>> folder.config["arguments"]["num_classes"]
     10
+    >>> model = folder.load()
     """
 
     tensors: Path
@@ -87,6 +88,12 @@ class WeightsFolder:
     @classmethod
     def _read(cls, tensors: Path, source: StrPath) -> Self:
         path = tensors.with_name(CONFIG)
+        is_file = not isinstance(source, enum.Enum) and storage.as_path(source) == tensors
+        if is_file and not path.is_file():
+            raise FileNotFoundError(
+                f"{storage.shown(tensors)} has no {CONFIG} beside it; expected a folder of weights, its {TENSORS}, or"
+                f" one of the names: {', '.join(_bundled())}"
+            )
         config = storage.unsealed(storage.read_json(path), path)
         check_entries(config, path)
         return cls(tensors, config, str(source) if is_repository(source) else tensors.parent.name)
@@ -106,6 +113,11 @@ class WeightsFolder:
     def path(self) -> Path:
         """The folder."""
         return self.tensors.parent
+
+    @property
+    def is_bundled(self) -> bool:
+        """Whether the package holds the folder."""
+        return self.path in _bundled().values()
 
     def load(self, architecture: type[nn.Module] | None = None, **changes: Any) -> nn.Module:
         """Build the model, verify and load its tensors, and return it in evaluation mode.
@@ -220,15 +232,20 @@ def _locate(source: StrPath, hub: Download | None = None) -> Path:
     if isinstance(source, enum.Enum):
         source = str(source.value)
     path = storage.as_path(source)
-    bundled = Path(str(importlib.resources.files("lenet5"))) / "weights"
-    names = sorted(config.parent.name for config in bundled.glob(f"*/{CONFIG}"))
-    if isinstance(source, str) and source.lower() in names:
-        return bundled / source.lower() / TENSORS
+    bundled = _bundled()
+    if isinstance(source, str) and source.lower() in bundled:
+        return bundled[source.lower()] / TENSORS
     if path.is_dir():
         return path / (hub.get("subfolder") or "") / TENSORS
     if path.is_file():
         return path
     if isinstance(source, str) and is_repository(source):
         return download(source, (CONFIG, TENSORS), hub) / TENSORS
-    expected = f"a folder, a file, or one of the names: {', '.join(names)}"
+    expected = f"a folder, a file, or one of the names: {', '.join(bundled)}"
     raise FileNotFoundError(f"no weights at {str(source)!r}; expected {expected}")
+
+
+def _bundled() -> dict[str, Path]:
+    """Return the folders of the bundled weights, by name."""
+    weights = Path(str(importlib.resources.files("lenet5"))) / "weights"
+    return {config.parent.name: config.parent for config in sorted(weights.glob(f"*/{CONFIG}"))}

@@ -84,7 +84,7 @@ class LeNet5(ImageClassifier):
         self.c3: nn.Sequential = stacked(conv=nn.Conv2d(6, 16, 5), activation=activation())
         self.s4: nn.MaxPool2d | nn.AvgPool2d = pool(2)
         self.c5: nn.Sequential = stacked(
-            flatten=nn.Flatten(), linear=nn.Linear(16 * side * side, 120), activation=activation()
+            flatten=nn.Flatten(), linear=_dense(16 * side * side, 120, image_size), activation=activation()
         )
         self.f6: nn.Sequential = stacked(linear=nn.Linear(120, 84), activation=activation())
         self.output: nn.Linear = nn.Linear(84, num_classes)
@@ -120,3 +120,14 @@ class LeNet5(ImageClassifier):
         values = {**arguments, "activation": find_activation(arguments.get("activation"))}
         model: Self = construct(cls, values, arguments)
         return model
+
+
+def _dense(num_inputs: int, num_outputs: int, image_size: int) -> nn.Linear:
+    """Return a fully connected layer; raise ValueError if the image size makes it larger than memory."""
+    try:
+        return nn.Linear(num_inputs, num_outputs)
+    except RuntimeError as error:
+        raise ValueError(
+            f"image_size is {image_size}, for which C5 has {num_inputs * num_outputs:,} weights, more than memory"
+            " holds; expected a smaller one"
+        ) from error

@@ -286,7 +286,7 @@ def model_files(
         check_structure(model, lambda: type(model).from_arguments(arguments), dtype)
     tensors = storage.tensors_bytes(model.state_dict())
     plain = dataclasses.asdict(preprocess) if dataclasses.is_dataclass(preprocess) else preprocess
-    optional = {"preprocess": plain, "meta": storage.plain(meta), "settings": settings}
+    optional = {"preprocess": plain, "meta": storage.plain("meta", meta), "settings": settings}
     config = {
         "architecture": architecture_name(type(model)),
         "arguments": arguments,

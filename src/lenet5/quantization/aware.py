@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ..arguments import check_integer
+from ..arguments import check_boolean, check_integer
 from ..data.preprocess import Preprocess
 from ..models.architectures import architecture_name, find_architecture
 from ..models.classifier import ImageClassifier
@@ -135,15 +135,15 @@ class QuantizationAware(ImageClassifier):
         self.classes: tuple[str, ...] = tuple(classes)
         self.weight_bits: int = _check_bits("weight_bits", weight_bits)
         self.activation_bits: int = _check_bits("activation_bits", activation_bits)
-        self.power_of_two: bool = power_of_two
+        self.power_of_two: bool = check_boolean("power_of_two", power_of_two)
         activations = {
-            name: IntegerActivation(part, self.activation_bits, power_of_two=power_of_two)
+            name: IntegerActivation(part, self.activation_bits, power_of_two=self.power_of_two)
             for name, part in self.parts()
             if is_activation(part)
         }
         self.activations: nn.ModuleDict = nn.ModuleDict(activations)
         steps = torch.from_numpy(1 / (255 * per_channel(preprocess.std, preprocess))).float()  # one pixel value
-        scale = next_power(steps.max()) if power_of_two else steps.max()
+        scale = next_power(steps.max()) if self.power_of_two else steps.max()
         self.register_buffer("input_scale", scale, persistent=False)
         self.register_buffer("channel_ratio", (steps / scale)[:, None, None], persistent=False)
         means = 255 * per_channel(preprocess.mean, preprocess)

@@ -104,7 +104,7 @@ class IntegerNetwork:
         Raises
         ------
         ValueError
-            The pixels have the wrong shape or dtype.
+            There are no pixels, or they have the wrong shape or dtype.
         """
         array = np.asarray(pixels)
         if array.dtype != np.uint8 or array.shape[1:] != self.image_shape:
@@ -112,6 +112,8 @@ class IntegerNetwork:
                 f"pixels have shape {array.shape} and dtype {array.dtype}; expected (N, C, H, W) of"
                 f" {self.image_shape} and uint8, as preprocess.resize returns"
             )
+        if not len(array):
+            raise ValueError("there are no images; expected at least one")
         return run_layers(self.layers, self.zero_point, array)
 
     def predict(self, images: Images) -> Predictions:

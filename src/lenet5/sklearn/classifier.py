@@ -117,6 +117,7 @@ class LeNet5Classifier(ClassifierMixin, BaseEstimator):
     >>> classifier = lenet5.LeNet5Classifier(max_epochs=5, random_state=0)
     >>> classifier.fit(X[:1000], y[:1000]).score(X[1000:], y[1000:]) > 0.9
     True
+    >>> labels, probabilities = classifier.predict(X[1000:]), classifier.predict_proba(X[1000:])
     """
 
     classes_: Array

@@ -19,6 +19,7 @@ Array: TypeAlias = npt.NDArray[Any]
 Shape: TypeAlias = tuple[int, int, int]
 
 _CHANNELS = (1, 3, 4)  # the sizes that identify a channel axis
+_IMAGES = "images (N, H, W), (N, C, H, W) or (N, H, W, C)"
 _PREDICTED = 64  # images per batch of a prediction
 
 
@@ -41,11 +42,14 @@ def as_rows(data: Any) -> tuple[Any, Shape | None]:
     Raises
     ------
     ValueError
-        No axis can hold the channels.
+        There are more dimensions than images have, or no axis can hold the channels.
     """
     if isinstance(data, Tensor):
-        data = data.detach().cpu().numpy()
+        data = data.detach().cpu()
+        data = (data.float() if data.dtype == torch.bfloat16 else data).numpy()  # which numpy lacks
     dimensions = len(data.shape) if hasattr(data, "shape") else np.asarray(data).ndim
+    if dimensions > 4:
+        raise ValueError(f"X has {dimensions} dimensions; expected rows (N, num_features) or {_IMAGES}")
     if dimensions not in (3, 4):
         return data, None
     images = _channels_first(np.asarray(data))
@@ -60,7 +64,7 @@ def _channels_first(images: Array) -> Array:
         return images
     if images.shape[3] in _CHANNELS:
         return np.moveaxis(images, 3, 1)
-    raise ValueError(f"X has shape {images.shape}; expected images (N, H, W), (N, C, H, W) or (N, H, W, C)")
+    raise ValueError(f"X has shape {images.shape}; expected {_IMAGES}")
 
 
 def image_shape_of(num_features: int, given: object, found: Shape | None) -> Shape:

@@ -55,15 +55,20 @@ def parse_json(data: bytes, path: StrPath) -> dict[str, Any]:
     return value
 
 
-def plain(value: Any) -> Any:
-    """Convert a value to what JSON holds; arrays, tensors and their scalars become lists and numbers.
+def plain(name: str, value: Any) -> Any:
+    """Convert an argument to what JSON holds; arrays, tensors and their scalars become lists and numbers.
 
     Raises
     ------
     TypeError
         The value holds something else.
+    ValueError
+        It holds NaN or an infinite number, or itself.
     """
-    return json.loads(json.dumps(value, default=_as_list))
+    try:
+        return json.loads(json.dumps(value, default=_as_list, allow_nan=False))
+    except ValueError as error:
+        raise ValueError(f"{name} holds what JSON lacks ({error}); expected finite numbers, texts, or None") from error
 
 
 def _as_list(value: Any) -> Any:

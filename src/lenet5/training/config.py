@@ -9,7 +9,7 @@ from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeAlias, Union, get_args, get_origin
 
 from .. import notebook
-from ..arguments import as_integer, as_number
+from ..arguments import as_boolean, as_integer, as_number
 
 if TYPE_CHECKING:
     import torch
@@ -50,13 +50,6 @@ def _text(value: object) -> str | None:
     return str(value) if isinstance(value, str) else None
 
 
-def _boolean(value: object) -> bool | None:
-    """Convert a bool of Python, numpy or torch."""
-    item = getattr(value, "item", None)
-    value = item() if callable(item) and not getattr(value, "ndim", 1) else value
-    return value if isinstance(value, bool) else None
-
-
 Count: TypeAlias = Annotated[int, _integer("an integer from 1 to 2**31 - 1", lambda value: 1 <= value < 2**31)]
 Seed: TypeAlias = Annotated[int, _integer("an integer from 0 to 2**32 - 1", lambda value: 0 <= value < 2**32)]
 Positive: TypeAlias = Annotated[float, number_rule("a number above 0", lambda value: value > 0)]
@@ -86,6 +79,8 @@ class TrainerConfig:
     >>> from dataclasses import replace
     >>> replace(config, batch_size=128).batch_size
     128
+    >>> lenet5.TrainerConfig(**config.to_dict()) == config
+    True
     """
 
     max_epochs: Count = 10
@@ -227,6 +222,6 @@ def _rule(option: Any) -> Rule | None:
         choices = get_args(option)
         return Rule(f"one of {', '.join(choices)}", lambda value: _text(value) if value in choices else None)
     if option is bool:
-        return Rule("True or False", _boolean)
+        return Rule("True or False", as_boolean)
     rules = [extra for extra in get_args(option) if isinstance(extra, Rule)]
     return rules[0] if rules else None

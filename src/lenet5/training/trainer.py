@@ -84,7 +84,7 @@ class Trainer:
     >>> history = trainer.fit(digits.train, digits.val)
     >>> trainer.evaluate(digits.test).accuracy > 0.9
     True
-    >>> labels = trainer.predict(digits.test.images).labels
+    >>> labels = trainer.predict(digits.test).labels
     >>> trainer.save("trained")
     >>> trainer = lenet5.Trainer.load("trained")
     """

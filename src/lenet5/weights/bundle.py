@@ -73,7 +73,13 @@ class Pretrained:
         return threshold
 
     def prepare(self, images: Input, *, raw: bool = False) -> Tensor:
-        """Convert images or photographs to a batch (N, C, H, W) of the dtype of the model; see `predict`."""
+        """Convert images or photographs to a batch (N, C, H, W) of the dtype of the model; see `predict`.
+
+        Examples
+        --------
+        >>> lenet5.load("mnist_v2").prepare(["pencil.jpg", "shadow.jpg"]).shape
+        torch.Size([2, 1, 28, 28])
+        """
         dtype = next((parameter.dtype for parameter in self.model.parameters()), torch.float32)
         return self._prepare(images, raw=raw or bool(self.meta.get("raw"))).to(dtype)
 

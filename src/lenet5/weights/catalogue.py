@@ -97,7 +97,7 @@ class PretrainedWeights(_Displayed, Enum):
         """Metadata of the weights.
 
         The keys include `num_params`, `categories`, `recipe` (the command that reproduces the weights), `metrics` (the
-        published metrics, by dataset), `sha256` (of the safetensors file) and `name`.
+        published metrics, by dataset), `sha256` (of the safetensors file), `license` and `name`.
         """
         return folder_meta(WeightsFolder.open(self.value))
 
@@ -117,6 +117,7 @@ class LeNet5_Weights(PretrainedWeights):  # noqa: N801 (torchvision's convention
     >>> weights.meta["metrics"]["fashion_mnist"]["accuracy"]
     0.9272
     >>> model, preprocess = lenet5.lenet5(weights=weights), weights.transforms()
+    >>> result = model.load_state_dict(weights.get_state_dict())
     """
 
     MNIST_V1 = "mnist_v1"
@@ -155,8 +156,9 @@ class LeNet5Original_Weights(PretrainedWeights):  # noqa: N801 (torchvision's co
 
 
 def folder_meta(folder: WeightsFolder) -> dict[str, Any]:
-    """Return the metadata of a weights folder, with the name of the folder and the hash of the tensors."""
-    return {**(folder.config.get("meta") or {}), "name": folder.name, "sha256": folder.config["sha256"]}
+    """Return the metadata of a weights folder, with its name, the hash of the tensors, and the licence if bundled."""
+    licence = {"license": "mit"} if folder.is_bundled else {}  # that of this package
+    return {**(folder.config.get("meta") or {}), **licence, "name": folder.name, "sha256": folder.config["sha256"]}
 
 
 def meta_html(caption: str, meta: Mapping[str, Any]) -> str:

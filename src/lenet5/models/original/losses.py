@@ -59,7 +59,13 @@ class MAPLoss(nn.Module):
         return functional.cross_entropy(self.with_reject_class(logits), targets)
 
     def with_reject_class(self, logits: Tensor) -> Tensor:
-        """Append the logit of the reject class: (N, num_classes + 1)."""
+        """Append the logit of the reject class: (N, num_classes + 1).
+
+        Examples
+        --------
+        >>> lenet5.MAPLoss(j=10.0).with_reject_class(torch.tensor([[-3.0, -40.0]]))
+        tensor([[ -3., -40., -10.]])
+        """
         return torch.cat([logits, logits.new_full((len(logits), 1), -self.j)], 1)
 
     def extra_repr(self) -> str:
