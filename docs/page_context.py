@@ -1,6 +1,7 @@
-"""What Sphinx, furo and myst-nb leave out of a page: descriptions, of it and of its figures, and levels of headings."""
+"""What Sphinx, furo and myst-nb leave out of a page: descriptions, of it and of its figures, and roles of elements."""
 
 import html
+import re
 import textwrap
 from typing import Any
 
@@ -10,6 +11,7 @@ from sphinx.transforms import SphinxTransform
 from sphinx.util.typing import ExtensionMetadata
 
 _LONGEST = 160  # characters of a description, of which search engines show about as many
+_PARAMETERS = re.compile(r"<dl>\n((?:<dd>.*</dd>\n)+)</dl>")  # of a long signature, one per line
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:
@@ -17,6 +19,7 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.add_transform(_DescribeFigures)
     app.connect("html-page-context", _describe)
     app.connect("html-page-context", _level_headings, priority=900)  # after furo
+    app.connect("html-page-context", _list_parameters)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -56,3 +59,14 @@ def _level_headings(_app: Sphinx, _page: str, _template: str, context: dict[str,
     """Give the captions of the sidebar the level that their role requires."""
     tree = context.get("furo_navigation_tree", "")
     context["furo_navigation_tree"] = tree.replace('role="heading"', 'role="heading" aria-level="2"')
+
+
+def _list_parameters(_app: Sphinx, _page: str, _template: str, context: dict[str, Any], _document: object) -> None:
+    """Turn the parameters of long signatures, which Sphinx makes definitions without terms, into plain lines."""
+    if "body" in context:
+        context["body"] = _PARAMETERS.sub(_lines, context["body"])
+
+
+def _lines(parameters: re.Match[str]) -> str:
+    lines = parameters[1].replace("<dd>", "<div>").replace("</dd>", "</div>")
+    return f'<div class="sig-lines">\n{lines}</div>'
