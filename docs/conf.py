@@ -36,6 +36,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
 ]
 exclude_patterns = ["_build", "examples", "gallery/*.ipynb"]
+smartquotes = False  # most quoted words are values, such as "mnist", which are typed with straight quotes
 default_role = "py:obj"  # in docstrings, names of this package link to their entries
 nitpicky = True  # a reference to a name of this package that has no entry is a warning
 nitpick_ignore_regex = [
