@@ -10,6 +10,7 @@ import PIL.Image
 import pytest
 import torch
 from tests.photo.writing import write
+from torchvision import tv_tensors
 
 import lenet5
 from lenet5 import load_digit, load_digits
@@ -43,6 +44,7 @@ COLOURED: dict[str, Any] = {
     "float tensor": TENSOR / 255,
     "tensor with gradient": (TENSOR / 255).requires_grad_(),
     "tensor (H, W, 3)": TENSOR.permute(1, 2, 0),
+    "torchvision's image": tv_tensors.Image(TENSOR),
     "gradio's editor": {"background": None, "layers": [], "composite": COLOUR},
     "PIL image in an editor": {"background": None, "layers": [], "composite": paper()},
 }

@@ -9,7 +9,7 @@ import PIL.Image
 from scipy import ndimage
 
 from .components import CONNECTIVITY, Candidate, find_digit
-from .pixels import Grey, Mask, Region, border, bounding_box, longer_side, otsu, resize, resize_to
+from .pixels import Box, Grey, Mask, Region, border, bounding_box, longer_side, otsu, resize, resize_to
 from .ruling import remove_lines
 
 _LOW_RESOLUTION = (160, 400)  # range of the image's longer side in pixels, from small drawings to photographs
@@ -90,28 +90,39 @@ def _locate(image: PIL.Image.Image) -> list[Candidate]:
     best = max(candidates, key=lambda found: found.digit.score, default=None)
     if best is None or best.digit.plausibility < _MIN_PLAUSIBILITY:
         return []
-    return [best.digit, *(_rivals(best) if best.digit.num_rivals else ())]
+    return _separate(best)
 
 
-def _rivals(found: _Found) -> Iterator[Candidate]:
-    """Yield the other digits in the ink that a digit was found in: components of similar size, each with its pieces."""
-    labels, _ = ndimage.label(found.ink & ~found.digit.mask, CONNECTIVITY)
-    boxes, side = ndimage.find_objects(labels), longer_side(bounding_box(found.digit.mask))
-    contrast = 0.5 * found.excess[found.digit.mask].mean()
-    large = [
-        number
-        for number, box in enumerate(boxes, start=1)
-        if 0.4 * side < longer_side(box) < 2.5 * side
-        and found.excess[labels == number].mean() > contrast
-        and not (border(labels) == number).any()
-    ]
-    if not large:
-        return
-    distances = np.stack([ndimage.distance_transform_edt(labels != number) for number in large])
-    owner = np.where(distances.min(0) <= 0.2 * side, distances.argmin(0), -1)
-    for index, number in enumerate(large):
-        mask = (labels == number) | ((labels > 0) & ~np.isin(labels, large) & (owner == index))
-        yield found.digit._replace(mask=mask)
+def _separate(found: _Found) -> list[Candidate]:
+    """Return a digit and the others in its ink: components as tall as it, each with the pieces that are near it."""
+    digit = found.digit
+    labels, _ = ndimage.label(found.ink & ~digit.mask, CONNECTIVITY)
+    boxes, areas = ndimage.find_objects(labels), np.bincount(labels.ravel())
+    tall = [number for number, box in enumerate(boxes, start=1) if _is_as_tall(labels[box] == number, box, found)]
+    if not tall and not digit.num_rivals:
+        return [digit]
+    masks = [digit.mask, *(labels == number for number in tall)]
+    distances = np.stack([ndimage.distance_transform_edt(~mask) for mask in masks])
+    for number in np.flatnonzero(areas >= 0.02 * digit.mask.sum()):
+        if number and number not in tall:
+            gaps = distances[:, labels == number].min(1)
+            if gaps.min() <= 0.2 * longer_side(bounding_box(digit.mask)):
+                masks[gaps.argmin()] = masks[gaps.argmin()] | (labels == number)
+    return [digit._replace(mask=mask) for mask in masks]
+
+
+def _is_as_tall(component: Mask, box: Box, found: _Found) -> bool:
+    """Return True if a component may be a digit beside another, or anywhere if that one has rivals."""
+    rows, columns = bounding_box(found.digit.mask)
+    height, other = rows.stop - rows.start, box[0].stop - box[0].start
+    inner = all(span.start > 0 and span.stop < end for span, end in zip(box, found.ink.shape, strict=True))
+    if not inner or not 0.55 * height < other < 1.8 * height:  # what touches the border is a shadow or the table
+        return False
+    contrast = float(found.excess[box][component].mean() / found.excess[found.digit.mask].mean())
+    common = min(rows.stop, box[0].stop) - max(rows.start, box[0].start)
+    beside = box[1].start >= columns.stop or columns.start >= box[1].stop
+    level = beside and common > 0.6 * max(height, other)
+    return contrast > 0.75 if level else bool(found.digit.num_rivals) and contrast > 0.5
 
 
 def _in_even_light(grey: Grey, *, photograph: bool) -> Iterator[_Found]:
