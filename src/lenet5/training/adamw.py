@@ -18,13 +18,6 @@ class AdamW(torch.optim.AdamW):
     the hooks are those of torch.
     """
 
-    # At the first call of one of these, torch imports its whole compiler, to tell it never to compile them. This takes
-    # longer than torch's own import.
-    add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
-    load_state_dict = inspect.unwrap(torch.optim.Optimizer.load_state_dict)
-    state_dict = inspect.unwrap(torch.optim.Optimizer.state_dict)
-    zero_grad = inspect.unwrap(torch.optim.Optimizer.zero_grad)
-
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Perform an optimizer step. The first one, and what is not fused on the CPU, is left to torch."""
@@ -37,6 +30,12 @@ class AdamW(torch.optim.AdamW):
                 tensors.increment()
                 _update(group, tensors)
         return None
+
+
+for _name in ("add_param_group", "load_state_dict", "state_dict", "zero_grad"):
+    # At the first call of torch's own, torch imports its whole compiler, to tell it never to compile them. This takes
+    # longer than torch's own import.
+    setattr(AdamW, _name, inspect.unwrap(getattr(torch.optim.Optimizer, _name)))
 
 
 class _Tensors(NamedTuple):
