@@ -1,15 +1,19 @@
 """Render photographs of MNIST digits, and count how many the weights read correctly by way of `load_digit`.
 
     python benchmarks/photographs.py --root DIR [--split val|test] [--count 200] [--seed 0] [--results FILE.csv]
+    python benchmarks/photographs.py --folder DIR [--results FILE.csv]
 
 Each digit is reduced to its skeleton and redrawn with a different pen, size and background, then degraded as by a
 camera. Images without a digit should be refused, or else get a low confidence, as `lenet5 predict` marks it. No image
 is a real photograph: the counts compare versions of `load_digit` and do not predict its accuracy on real photographs.
 Every parameter of `load_digit` is tuned on the validation split.
+
+With --folder, real photographs are measured instead: files named KIND_NUMBER, and labels.csv with the columns file and
+digit. Of each kind, every second photograph in the order of the names is kept aside: the others may guide a choice.
 """
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -204,38 +208,77 @@ def render(
             yield KINDS[kind](split.images[i, 0].numpy().astype(np.float32), target, random), target
 
 
+def count(weights: lenet5.Pretrained, images: Iterable[tuple[PIL.Image.Image | Path, int | None]]) -> dict[str, int]:
+    """Count the images that are read correctly, that are refused, and whose label has a low confidence."""
+    counts = dict.fromkeys(("count", "correct", "refused", "low_confidence", "confidently_wrong"), 0)
+    assert weights.threshold is not None
+    for image, target in images:
+        counts["count"] += 1
+        try:
+            predictions = weights.predict(image)
+        except ValueError:
+            counts["refused"] += 1
+            continue
+        correct, unsure = int(predictions.labels) == target, int(predictions.abstain(weights.threshold)) < 0
+        counts["correct"] += correct
+        counts["low_confidence"] += unsure
+        counts["confidently_wrong"] += not (correct or unsure)
+    return counts
+
+
+def measure_folder(folder: Path, names: Sequence[str]) -> pd.DataFrame:
+    """Measure weights on real photographs, by kind, and by the half that may guide a choice and the one kept aside."""
+    labels = pd.read_csv(folder / "labels.csv").sort_values("file")
+    labels["kind"] = labels.file.str.split("_").str[0]
+    labels["half"] = np.where(labels.groupby("kind").cumcount() % 2, "kept aside", "chosen on")
+    rows = []
+    for name in names:
+        weights = lenet5.load(name)
+        for (kind, half), group in labels.groupby(["kind", "half"]):
+            images = [(folder / file, int(digit)) for file, digit in zip(group.file, group.digit, strict=True)]
+            rows.append({"weights": name, "kind": kind, "half": half, **count(weights, images)})
+    return pd.DataFrame(rows)
+
+
+def report(table: pd.DataFrame, results: Path | None) -> None:
+    """Print a table, and write it to a file."""
+    print(table.to_string(index=False))
+    if results:
+        table.to_csv(results, index=False, lineterminator="\n")
+
+
 def main() -> None:
     """Render, predict, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--root", required=True)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--root", help="folder of MNIST, whose digits are rendered")
+    source.add_argument("--folder", type=Path, help="real photographs, and labels.csv")
     parser.add_argument("--split", choices=["val", "test"], default="val")
-    parser.add_argument("--weights", default="mnist_robust_v1", help="name or folder")
-    parser.add_argument("--count", type=int, default=200, help="images per kind")
+    parser.add_argument("--weights", nargs="+", default=["mnist_robust_v1"], help="names or folders")
+    parser.add_argument("--count", type=int, default=200, help="rendered images per kind")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--results", type=Path)
     arguments = parser.parse_args()
+    if arguments.folder:
+        table = measure_folder(arguments.folder, arguments.weights)
+        report(table, arguments.results)
+        print(table.groupby(["weights", "half"]).sum(numeric_only=True).to_string())
+        return
     split = getattr(lenet5.load_data("mnist", arguments.root, download=False), arguments.split)
-    weights = lenet5.load(arguments.weights)
-    assert weights.threshold is not None
-    rows = []
-    for kind in (*KINDS, *BLANK):
-        counts = dict.fromkeys(("correct", "refused", "low_confidence"), 0)
-        for photo, target in render(kind, split, arguments.count, arguments.seed):
-            try:
-                predictions = weights.predict(photo)
-            except ValueError:
-                counts["refused"] += 1
-                continue
-            counts["correct"] += int(predictions.labels) == target
-            counts["low_confidence"] += int(predictions.abstain(weights.threshold)) < 0
-        rows.append({"kind": kind, "count": arguments.count, **counts})
-        fractions = "  ".join(f"{name} {counts[name] / arguments.count:7.2%}" for name in counts)
-        print(f"{kind:30} {fractions}", flush=True)
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(
+        [
+            {
+                "weights": name,
+                "kind": kind,
+                **count(lenet5.load(name), render(kind, split, arguments.count, arguments.seed)),
+            }
+            for name in arguments.weights
+            for kind in (*KINDS, *BLANK)
+        ]
+    )
+    report(table, arguments.results)
     handwritten = table[table.kind.isin(set(KINDS) - {"printed"})]
-    print(f"{'mean of the handwritten kinds':30} correct {(handwritten.correct / handwritten['count']).mean():7.2%}")
-    if arguments.results:
-        table.to_csv(arguments.results, index=False, lineterminator="\n")
+    print((handwritten.correct / handwritten["count"]).groupby(handwritten.weights).mean().to_string())
 
 
 if __name__ == "__main__":

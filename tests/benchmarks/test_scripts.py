@@ -4,10 +4,11 @@ import importlib
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 
 from lenet5 import DataSplits
-from photographs import BLANK, KINDS, render
+from photographs import BLANK, KINDS, measure_folder, render
 
 SCRIPTS = sorted(path.stem for path in (Path(__file__).parents[2] / "benchmarks").glob("*.py"))
 
@@ -23,3 +24,15 @@ def test_render_is_reproducible(kind: str, digits: DataSplits) -> None:
     assert (target is None) == (kind in BLANK)
     assert min(image.size) >= 8
     assert np.array_equal(np.asarray(image), np.asarray(again))
+
+
+def test_photographs_of_a_folder_are_counted_by_kind_and_half(tmp_path: Path, digits: DataSplits) -> None:
+    for number in range(3):
+        image = PIL.Image.fromarray(digits.test.images[number, 0].numpy())
+        image.save(tmp_path / f"screen_{number}.png")
+    rows = [f"screen_{number}.png,{int(digits.test.targets[number])}" for number in range(3)]
+    (tmp_path / "labels.csv").write_text("\n".join(["file,digit", *rows]), encoding="utf-8")
+    table = measure_folder(tmp_path, ["mnist_robust_v1"]).set_index("half")
+    assert table["count"].to_dict() == {"chosen on": 2, "kept aside": 1}
+    assert (table["correct"] + table["refused"] <= table["count"]).all()
+    assert set(table["kind"]) == {"screen"}
