@@ -65,10 +65,11 @@ scratch.fit(train, val)
 print(f"{scratch.evaluate(test).accuracy:.1%} from random weights")
 
 # %%
-# Saved with its class names, the network is ready for `lenet5 predict --raw --weights letters`.
+# Saved with its class names, the network is ready for `lenet5 predict --weights letters`. Letters are no digits, so
+# image files are used as they are: they must be light on dark, like the training images.
 
 with tempfile.TemporaryDirectory() as folder:
-    model.save_pretrained(folder, preprocess=preprocess, meta={"categories": list(train.classes), "raw": True})
+    model.save_pretrained(folder, preprocess=preprocess, meta={"categories": list(train.classes)})
     letters = lenet5.load(folder)
 predictions = letters.predict(test.images[:5])
 print([letters.classes[label] for label in predictions.labels])

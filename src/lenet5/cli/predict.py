@@ -28,6 +28,8 @@ Print one line per digit: the file, the predicted class and its probability. If 
 a postal code, they come from left to right and row by row, each with its box: left, top, right and bottom in pixels.
 "low confidence" marks a probability below the threshold of the weights: the digit is hard to read, or there is none. An
 image without a digit is reported on stderr, and the exit code is then 2.
+
+Weights of other classes than digits, or trained on your own data, use each image as it is, as with --raw.
 """
 
 
@@ -120,7 +122,7 @@ def _prepare(path: Path, pretrained: lenet5.Pretrained, *, raw: bool) -> tuple[T
     """Return the inputs of the network (N, C, H, W), and where they are; raise ValueError if there is no digit."""
     import lenet5
 
-    if raw or pretrained.meta.get("raw"):
+    if raw or pretrained.raw:
         return pretrained.prepare(path, raw=True), [_Digit(path, None, alone=True)]
     found = lenet5.load_digits(path)
     if not len(found):

@@ -32,6 +32,7 @@ TENSORS = "model.safetensors"
 _ENTRIES: dict[str, tuple[type | UnionType, str]] = {
     **dict.fromkeys(("architecture", "dtype", "sha256"), (str, "a string")),
     **dict.fromkeys(("arguments", "preprocess", "meta", "settings", "meta.abstention"), (dict, "an object")),
+    "meta.raw": (bool, "true or false"),
     "meta.categories": (list, "a list of names"),
     "meta.abstention.threshold": (float | int, "a number"),
 }

@@ -83,7 +83,8 @@ class PretrainedModel(nn.Module):
         preprocess
             The preprocessing that the model expects, a `Preprocess` or its arguments by name. `lenet5.load` needs it.
         meta
-            Metadata of the weights, which must be JSON-serialisable: `categories`, `metrics`, or anything of your own.
+            JSON-serialisable metadata of the weights: `categories`, `metrics`, or anything of your own. If a category
+            is no digit, `predict` uses image files as they are; `raw`, True or False, replaces this rule.
         card
             Metadata of the model card, such as `{"license": "mit", "language": "en"}`. They replace or extend what
             follows from `meta`: the datasets and the accuracies.
@@ -131,8 +132,7 @@ class PretrainedModel(nn.Module):
     ) -> str:
         """Upload the files of `save_pretrained` to a repository on the Hugging Face Hub, created if missing.
 
-        This needs the extra "hub". A model card in the repository is replaced only if this package wrote it and nobody
-        edited it.
+        This needs the extra "hub". A model card of this package that nobody edited is replaced; any other is kept.
 
         Parameters
         ----------

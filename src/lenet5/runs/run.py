@@ -225,7 +225,7 @@ class Run:
         return {
             "num_params": sum(parameter.numel() for parameter in self.model.parameters()),
             "categories": list(report.classes),
-            "raw": self.settings.data not in NAMES,  # own images are not photographs of digits
+            **({} if self.settings.data in NAMES else {"raw": True}),  # own images are used as they are, digits too
             "recipe": self.settings.command(),
             "metrics": {self.settings.name: {name: metrics[name] for name in _REPORTED}},
             "epoch": history.kept_epoch,

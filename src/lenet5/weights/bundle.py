@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
@@ -25,6 +26,8 @@ from .catalogue import LeNet5_Weights, folder_meta, meta_html, read_preprocess
 
 if TYPE_CHECKING:
     import PIL.Image
+
+_DIGIT = re.compile("[0-9]( - [a-z]+)?")  # "7", or "7 - seven" as in torchvision's MNIST
 
 Input: TypeAlias = "Images | StrPath | PIL.Image.Image | Sequence[Input]"
 
@@ -72,6 +75,20 @@ class Pretrained:
         threshold: float | None = (self.meta.get("abstention") or {}).get("threshold")
         return threshold
 
+    @property
+    def raw(self) -> bool:
+        """Whether image files are used as they are, by `preprocess` alone, and do not go through `load_digit`.
+
+        `meta["raw"]` if the metadata has it. Else true, unless every class is a digit: `load_digit` is for digits only.
+
+        Examples
+        --------
+        >>> lenet5.load("mnist_v2").raw, lenet5.load("fashion_mnist_v1").raw
+        (False, True)
+        """
+        raw = self.meta.get("raw")
+        return bool(not all(_DIGIT.fullmatch(str(name)) for name in self.classes) if raw is None else raw)
+
     def prepare(self, images: Input, *, raw: bool = False) -> Tensor:
         """Convert images or photographs to a batch (N, C, H, W) of the dtype of the model; see `predict`.
 
@@ -81,7 +98,7 @@ class Pretrained:
         torch.Size([2, 1, 28, 28])
         """
         dtype = next((parameter.dtype for parameter in self.model.parameters()), torch.float32)
-        return self._prepare(images, raw=raw or bool(self.meta.get("raw"))).to(dtype)
+        return self._prepare(images, raw=raw or self.raw).to(dtype)
 
     def _prepare(self, images: Input, *, raw: bool) -> Tensor:
         if isinstance(images, Sequence) and not isinstance(images, str):
@@ -95,7 +112,7 @@ class Pretrained:
         if not raw:
             return as_batch(self.preprocess(load_digit(images)))
         image: Images = open_image(images) if isinstance(images, str | os.PathLike) else images
-        if self.meta.get("raw"):  # as in training: resized as `from_folder` does, then transformed
+        if self.raw:  # as in training: resized as `from_folder` does, then transformed
             image = self.preprocess.without_border().resize(image)
         return as_batch(self.preprocess(image))
 
@@ -108,12 +125,13 @@ class Pretrained:
             One of:
 
             - a photograph, scan or drawing of one digit, as a path or a PIL image, which is converted by `load_digit`
-              unless `raw` or `meta["raw"]` is true;
+              unless the argument or the property `raw` is true;
             - images in MNIST format, as a tensor or an array, such as those of `load_digits`; see `Preprocess`;
             - a sequence of these.
         raw
-            Skip `load_digit`, for paths and PIL images that are already in MNIST format. Weights trained on your own
-            data always skip it, as `meta["raw"]` says: `preprocess` converts images as in training.
+            Skip `load_digit`, for paths and PIL images that are already in MNIST format. Weights whose property `raw`
+            is true, such as those of `lenet5 train` with your own data, always skip it: `preprocess` converts images as
+            in training.
         device
             Device to compute on; the model is moved to it. None for the model's own device.
 
