@@ -1,6 +1,7 @@
 """Runs side by side: what differs, the results, and the spread over seeds."""
 
 import io
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -62,6 +63,14 @@ def test_mean_has_one_row_per_group_in_every_form(runs: dict[str, Path], run: In
     assert r" $\pm$ " in latex[5]
     assert markdown[0].startswith("| weight\\_decay | seeds | validation accuracy (%) |")
     assert table[0].startswith("weight_decay,seeds,val_accuracy,val_accuracy_sd,")
+
+
+@pytest.mark.parametrize("forms", [*itertools.permutations(["--latex", "--markdown", "--csv"], 2)])
+def test_two_forms_of_the_table_are_refused(forms: tuple[str, str], runs: dict[str, Path], invoke: Invoke) -> None:
+    result = invoke("compare", *runs.values(), *forms)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("Error: the table has one form; found --")
+    assert all(form in result.stderr for form in forms)
 
 
 def test_folder_of_runs_stands_for_its_runs(runs: dict[str, Path], run: Invoke) -> None:

@@ -83,6 +83,16 @@ def test_predict_reports_a_failed_image_and_predicts_the_others(
     ]
 
 
+@pytest.mark.parametrize("missing", [False, True], ids=["blank", "missing"])
+def test_json_of_no_digit_is_an_empty_list(invoke: Invoke, tmp_path: Path, missing: bool) -> None:
+    image = tmp_path / "image.png"
+    if not missing:
+        PIL.Image.new("L", (50, 50), "white").save(image)
+    result = invoke("predict", image, "--json")
+    assert (result.exit_code, json.loads(result.stdout)) == (2, [])
+    assert result.stderr.startswith("Error: ")
+
+
 @pytest.fixture
 def postcode(tmp_path: Path) -> tuple[Path, list[list[float]]]:
     """An image of 7, 5 and 2, and their boxes."""
@@ -140,6 +150,19 @@ def test_show_outlines_the_digits(
     np.testing.assert_allclose(drawn["boxes"], np.array(boxes) * 400 / 380, atol=3)  # in pixels of the thumbnail
     with PIL.Image.open(tmp_path / "seen.png") as figure:
         assert figure.size == (768, 720)
+
+
+def test_show_of_many_digits_plots_the_first_of_them(
+    trained: tuple[Path, Result], photographs: Photographs, run: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, folder = photographs[0], photographs[0][0].parent
+    monkeypatch.setattr("lenet5.cli.predict._SHOWN", 2)
+    figure = folder / "figure.png"
+    result = run("predict", *images, "--weights", trained[0], "--show", figure)
+    assert len(result.stdout.splitlines()) == 3
+    assert result.stderr == f"figure of the first 2 of 3 digits written to {figure}\n"
+    with PIL.Image.open(figure) as picture:
+        assert picture.height == 2 * 2 * 120
 
 
 @pytest.mark.parametrize(("given", "written"), [(["--show"], "predictions.png"), (["--show", "seen.png"], "seen.png")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,11 +28,12 @@ but the seed, mean and standard deviation are printed as well.
 @click.argument("runs", nargs=-1, required=True, type=RUNS, metavar="RUNS...")
 @click.option("--mean", is_flag=True, help="Print mean and standard deviation over the seeds, and not each run.")
 @click.option("--plot", type=UserPath(), help="Plot the curves of all runs to a new PNG file.")
-@click.option("--latex", "form", flag_value="latex", help="Print the table for LaTeX (booktabs).")
-@click.option("--markdown", "form", flag_value="markdown", help="Print the table for Markdown.")
-@click.option("--csv", "form", flag_value="csv", help="Print the table as CSV, with all digits.")
-def compare(runs: tuple[str, ...], mean: bool, plot: Path | None, form: str | None) -> None:
+@click.option("--latex", is_flag=True, help="Print the table for LaTeX (booktabs).")
+@click.option("--markdown", is_flag=True, help="Print the table for Markdown.")
+@click.option("--csv", is_flag=True, help="Print the table as CSV, with all digits.")
+def compare(runs: tuple[str, ...], mean: bool, plot: Path | None, **forms: bool) -> None:
     """Run the command `compare`; see its help."""
+    form = _only(forms)
     figure = None if plot is None else new_png(plot, "--plot")
     find_runs(runs)  # before anything slow is loaded
     with loading():
@@ -44,6 +46,14 @@ def compare(runs: tuple[str, ...], mean: bool, plot: Path | None, form: str | No
         echo("".join(f"\n{line}" for line in spread(table)))
     if figure is not None:
         _plot(figure, saved)
+
+
+def _only(forms: Mapping[str, bool]) -> str | None:
+    """Return the form that was asked for, if any."""
+    asked = [name for name, wanted in forms.items() if wanted]
+    if len(asked) > 1:
+        raise click.UsageError(f"the table has one form; found {' and '.join(f'--{name}' for name in asked)}")
+    return asked[0] if asked else None
 
 
 def spread(table: pd.DataFrame) -> list[str]:

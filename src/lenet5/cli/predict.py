@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import click
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import lenet5
 
 _FIGURE = "predictions.png"
+_SHOWN = 50  # digits of a figure: 100 inches, and a few seconds
 _HELP = """Predict the digits in photographs, scans or drawings.
 
 IMAGES are files, folders or patterns such as "*.png". A folder stands for the image files in it, without those in
@@ -59,8 +60,8 @@ class _Digit(NamedTuple):
     is_flag=False,
     flag_value=_FIGURE,
     type=UserPath(),
-    help="Plot each digit in its image, the network's input and its probabilities to a new PNG file; without a name,"
-    f" {_FIGURE} or the next free predictions-NUMBER.png.",
+    help="Plot each digit in its image, the network's input and its probabilities to a new PNG file, of many digits the"
+    f" first {_SHOWN}; without a name, {_FIGURE} or the next free predictions-NUMBER.png.",
 )
 @device_option
 @click.option("--json", "as_json", is_flag=True, help="Print a list of objects.")
@@ -69,7 +70,7 @@ def predict(images: tuple[str, ...], weights: str, raw: bool, show: Path | None,
     figure = None if show is None else _new_figure(show)
     found, failures = _find(images)
     if not found:
-        raise click.exceptions.Exit(Failure.exit_code)
+        _exit_without_digits(as_json=as_json)
     with loading():
         import torch
 
@@ -88,14 +89,22 @@ def predict(images: tuple[str, ...], weights: str, raw: bool, show: Path | None,
         else:
             inputs.append(batch)
             digits += located
-    if inputs:
-        batch = torch.cat(inputs)
-        predictions = lenet5.predict(pretrained.model, batch, device=place)
-        _print_predictions(digits, predictions, pretrained, as_json=as_json)
-        if figure is not None:
-            _plot(figure, digits, batch, predictions.probabilities.numpy(), pretrained)
+    if not inputs:
+        _exit_without_digits(as_json=as_json)
+    batch = torch.cat(inputs)
+    predictions = lenet5.predict(pretrained.model, batch, device=place)
+    _print_predictions(digits, predictions, pretrained, as_json=as_json)
+    if figure is not None:
+        _plot(figure, digits, batch, predictions.probabilities.numpy(), pretrained)
     if failures:
         raise click.exceptions.Exit(Failure.exit_code)
+
+
+def _exit_without_digits(*, as_json: bool) -> NoReturn:
+    """Exit after the errors were reported; a program that reads JSON gets a list, if an empty one."""
+    if as_json:
+        echo("[]")
+    raise click.exceptions.Exit(Failure.exit_code)
 
 
 def _new_figure(file: Path) -> Path:
@@ -160,6 +169,8 @@ def _plot(file: Path, digits: list[_Digit], batch: Tensor, probabilities: Any, p
     from ..plots.style import default_style
     from ..storage import write_file
 
+    total, digits = len(digits), digits[:_SHOWN]
+    batch, probabilities = batch[:_SHOWN], probabilities[:_SHOWN]
     thumbnails = {path: thumbnail(path) for path in dict.fromkeys(digit.file for digit in digits)}
     photographs = [(shown(digit.file.name), thumbnails[digit.file][0]) for digit in digits]
     boxes = [[edge * thumbnails[digit.file][1] for edge in digit.box] for digit in digits if digit.box is not None]
@@ -169,4 +180,5 @@ def _plot(file: Path, digits: list[_Digit], batch: Tensor, probabilities: Any, p
             photographs, pixels, probabilities, pretrained.classes, pretrained.threshold, boxes or None
         )
         write_file(file, to_png(figure))
-    echo(f"figure written to {shown(file)}", err=True)
+    which = "" if len(digits) == total else f" of the first {len(digits)} of {total} digits"
+    echo(f"figure{which} written to {shown(file)}", err=True)
