@@ -87,7 +87,7 @@ def test_plot_overlays_the_curves_in_a_new_file(
     with PIL.Image.open(file) as figure:
         assert figure.format == "PNG"
     result = invoke("compare", *runs.values(), "--plot", file)
-    assert (result.exit_code, result.stderr.startswith("Error: --plot would write ")) == (2, True)
+    assert (result.exit_code, f"Error: --plot would write {file}, which exists; expected" in result.stderr) == (2, True)
 
 
 def test_unfinished_run_is_refused(runs: dict[str, Path], invoke: Invoke, tmp_path: Path) -> None:

@@ -23,7 +23,8 @@ def test_mistakes_are_plotted_to_a_new_file(
     arguments = ["evaluate", "--weights", trained[0], "--data", "digits", "--mistakes", tmp_path / "mistakes.png"]
     run(*arguments)
     assert (tmp_path / "mistakes.png").read_bytes()[:4] == b"\x89PNG"
-    assert "--mistakes would write" in invoke(*arguments).stderr
+    message = f"--mistakes would write {tmp_path / 'mistakes.png'}, which exists; expected the name of a new PNG file"
+    assert message in invoke(*arguments).stderr
 
 
 def test_figures_are_plotted_to_a_folder(
@@ -34,7 +35,9 @@ def test_figures_are_plotted_to_a_folder(
     names = ["confusion_matrix.png", "coverage.png", "mistakes.png", "per_class.png", "reliability.png"]
     assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == names
     assert all(path.read_bytes()[:4] == b"\x89PNG" for path in (tmp_path / "figures").iterdir())
-    assert "expected a folder without a file of this name" in invoke(*arguments).stderr
+    assert (
+        "confusion_matrix.png, which exists; expected a folder without a file of this name" in invoke(*arguments).stderr
+    )
     for wrong in (tmp_path / "a.png", tmp_path / "absent" / "folder", tmp_path / "figures" / "coverage.png"):
         assert "expected a folder, or the name of a new one" in invoke(*arguments[:-1], wrong).stderr
     assert not (tmp_path / "absent").exists()

@@ -13,7 +13,7 @@ def test_export_says_what_it_wrote_and_writes_the_same_bytes_again(run: Invoke, 
     result = run("export", "--format", "onnx", "--preprocess", "--out", first)
     assert result.stdout.splitlines() == [
         f"{first}  {first.stat().st_size:,} bytes",
-        "  input images: uint8 (N, 1, 28, 28), pixels from 0 (black) to 255, digits light on dark",
+        "  input images: uint8 (N, 1, 28, 28), pixels from 0 (black) to 255, as in training (MNIST: light on dark)",
         "  output probabilities: float32 (N, 10)",
     ]
     run("export", "--format", "onnx", "--preprocess", "--out", second)

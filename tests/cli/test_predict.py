@@ -197,7 +197,7 @@ def test_show_takes_the_next_free_name(
 def test_show_overwrites_no_image(photographs: Photographs, invoke: Invoke) -> None:
     result = invoke("predict", "--show", *photographs[0])
     assert result.exit_code == 2
-    assert f"--show would write {photographs[0][0]}; expected the name of a new PNG file" in result.stderr
+    assert f"--show would write {photographs[0][0]}, which exists; expected the name of a new PNG file" in result.stderr
 
 
 def test_predict_uses_the_bundled_weights(mnist_root: Path, run: Invoke, tmp_path: Path) -> None:

@@ -63,10 +63,17 @@ REFUSED = [
     ("predict nothing.png", "nothing.png does not exist"),
     ("predict nore.txt", "nore.txt does not exist (did you mean 'note.txt'?)"),
     ("predict *.jpg", "no file matches *.jpg"),
-    ("predict runs", "there is no image file in the folder runs"),
+    ("predict runs", "there is no image file in the folder runs, whose subfolders are not read"),
     ("predict --weights robust_v1 note.txt", "(did you mean 'mnist_robust_v1'?)"),
-    ("predict note.txt --show note.txt", "--show would write note.txt; expected the name of a new PNG file"),
-    ("predict note.txt --show missing/seen.png", "--show would write"),
+    (
+        "predict note.txt --show note.txt",
+        "--show would write note.txt, which exists; expected the name of a new PNG file",
+    ),
+    ("predict note.txt --show seen.jpg", "seen.jpg, whose name does not end in .png; expected the name of a new PNG"),
+    (
+        "predict note.txt --show missing/seen.png",
+        "seen.png, whose folder does not exist; expected the name of a new PNG",
+    ),
     ("benchmark --rounds 0", "0 is not in the range x>=1"),
 ]
 PROGRAM = """

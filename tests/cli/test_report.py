@@ -27,7 +27,10 @@ def test_report_of_several_runs_is_written_to_a_new_file(
     run("report", trained[0], trained[0].parent / "run", "--out", "page.html", "--open")
     assert list(opened) == [(tmp_path / "page.html").as_uri()]
     taken = invoke("report", trained[0], "--out", "page.html")
-    assert (taken.exit_code, "expected the name of a new HTML file" in taken.stderr) == (2, True)
+    assert (taken.exit_code, "page.html, which exists; expected the name of a new HTML file" in taken.stderr) == (
+        2,
+        True,
+    )
     (tmp_path / "report.html").write_text("mine", encoding="utf-8")
     mine = invoke("report", trained[0], os.path.relpath(trained[0]))
     assert (mine.exit_code, (tmp_path / "report.html").read_text(encoding="utf-8")) == (2, "mine")

@@ -70,7 +70,9 @@ def _new_files(folder: Path) -> dict[str, Path]:
     files = {name: folder / f"{name}.png" for name in _FIGURES}
     taken = [path for path in files.values() if path.exists()]
     if taken:
-        raise ValueError(f"--figures would write {shown(taken[0])}; expected a folder without a file of this name")
+        raise ValueError(
+            f"--figures would write {shown(taken[0])}, which exists; expected a folder without a file of this name"
+        )
     if not folder.is_dir() and (
         folder.exists() or folder.suffix.lower() == ".png" or not folder.absolute().parent.is_dir()
     ):

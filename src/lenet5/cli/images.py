@@ -32,7 +32,8 @@ def find_images(argument: str) -> list[Path]:
                 for each in path.iterdir()
                 if each.suffix.lower() in suffixes and is_visible(each) and each.is_file()
             ),
-            f"there is no image file in the folder {shown(path)}; expected files such as digit.png",
+            f"there is no image file in the folder {shown(path)}, whose subfolders are not read; expected files such as"
+            " digit.png",
         )
     if path.exists():
         return [path]

@@ -177,9 +177,17 @@ def new_png(file: Path, option: str) -> Path:
 
 def new_file(file: Path, option: str, kind: str) -> Path:
     """Return the name of a file that an option would write; raise ValueError if it is taken, or of another kind."""
-    if file.suffix.lower() != f".{kind.lower()}" or file.exists() or not file.absolute().parent.is_dir():
-        raise ValueError(f"{option} would write {shown(file)}; expected the name of a new {kind} file in a folder")
-    return file
+    if file.exists():
+        problem = "which exists"
+    elif file.suffix.lower() != f".{kind.lower()}":
+        problem = f"whose name does not end in .{kind.lower()}"
+    elif not file.absolute().parent.is_dir():
+        problem = "whose folder does not exist"
+    else:
+        return file
+    raise ValueError(
+        f"{option} would write {shown(file)}, {problem}; expected the name of a new {kind} file in a folder"
+    )
 
 
 def bundled_weights() -> list[str]:

@@ -13,7 +13,7 @@ from .. import __version__
 from ..quantization.layers import DistanceLayer, PoolingLayer, WeightedLayer
 from ..quantization.network import IntegerNetwork
 from .onnx_graph import Graph
-from .program import INPUT, Interface
+from .program import INPUT, PIXELS, Interface
 
 _HALVES_UP = 2.0**-14  # of a unit: ONNX rounds halves to even numbers
 
@@ -30,7 +30,7 @@ def integer_interface(network: IntegerNetwork, *, preprocess: bool) -> Interface
     metadata = {
         "architecture": network.architecture,
         "classes": json.dumps(network.classes, ensure_ascii=False),
-        "input": "pixels from 0 (black) to 255, digits light on dark",
+        "input": PIXELS,
         "lenet5_version": __version__,
         "preprocessing": json.dumps(asdict(network.preprocess)),
         "quantization": f"weights of {network.weight_bits} bits, activations of {network.activation_bits} bits",

@@ -23,6 +23,7 @@ from ..wrappers import unwrapped
 Source: TypeAlias = Pretrained | nn.Module
 
 INPUT = "images"
+PIXELS = "pixels from 0 (black) to 255, as in training (MNIST: light on dark)"
 _TOLERANCE = 1e-4  # of the largest result: sums are rounded in another order
 
 
@@ -180,7 +181,7 @@ def _metadata(source: Source, network: ImageClassifier, *, preprocess: bool) -> 
         "architecture": type(network).__name__,
         "sha256": sha256,
         "lenet5_version": __version__,
-        "input": "pixels from 0 (black) to 255, digits light on dark" if preprocess else "normalised as in training",
+        "input": PIXELS if preprocess else "normalised as in training",
     }
     if isinstance(source, Pretrained):
         entries["classes"] = json.dumps(source.classes, ensure_ascii=False)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import storage
+from ..arguments import suggestion
 from ..storage import StrPath
 from .architectures import ARCHITECTURES, find_architecture
 from .hub import Download, download, is_repository
@@ -243,7 +244,7 @@ def _locate(source: StrPath, hub: Download | None = None) -> Path:
     if isinstance(source, str) and is_repository(source):
         return download(source, (CONFIG, TENSORS), hub) / TENSORS
     expected = f"a folder, a file, or one of the names: {', '.join(bundled)}"
-    raise FileNotFoundError(f"no weights at {str(source)!r}; expected {expected}")
+    raise FileNotFoundError(f"no weights at {str(source)!r}{suggestion(str(source), bundled)}; expected {expected}")
 
 
 def _bundled() -> dict[str, Path]:
