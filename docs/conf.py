@@ -86,6 +86,7 @@ toc_object_entries_show_parents = "hide"
 html_theme = "furo"
 html_static_path = ["_static"]
 html_favicon = "_static/icon.svg"
+html_search_scorer = str(DOCS / "search.js")
 html_css_files = ["pages.css"]
 html_js_files = ["pages.js"]
 html_math_renderer = "mathml"

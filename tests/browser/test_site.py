@@ -83,3 +83,22 @@ def test_page_fits_is_accessible_and_asks_nothing_of_other_sites(
     assert file.name in WITHOUT_TEXT or len(description) > 20
     assert not unnamed, "figures need a text that stands for them"
     assert not [(each["id"], [node["html"][:200] for node in each["nodes"][:3]]) for each in found]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("own images", "howto/own_data"),
+        ("misclassified", "howto/evaluation"),
+        ("seed", "howto/comparing"),
+        ("load_digit", "reference/data"),
+    ],
+)
+def test_search_finds_the_page_among_the_first_three(words: str, expected: str, site: str, browser: Any) -> None:
+    page = browser.new_page()
+    page.goto(f"{site}/search.html?q={words}")
+    page.wait_for_selector("#search-results li a")
+    page.wait_for_function("document.querySelector('#search-results .search-summary').textContent.includes('found')")
+    first = page.evaluate("[...document.querySelectorAll('#search-results li > a')].slice(0, 3).map(each => each.href)")
+    page.close()
+    assert any(f"/{expected}.html" in address for address in first)
