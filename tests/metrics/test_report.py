@@ -29,7 +29,8 @@ def evaluate_five(**options: Any) -> Evaluation:
 def classified(draw: st.DrawFn) -> tuple[list[int], Any]:
     num_classes, size = draw(st.integers(2, 6)), draw(st.integers(1, 40))
     targets = draw(st.lists(st.integers(0, num_classes - 1), min_size=size, max_size=size))
-    return targets, draw(hnp.arrays("float64", (size, num_classes), elements=st.floats(0, 1)))
+    scores = draw(hnp.arrays("float64", (size, num_classes), elements=st.floats(0, 1)))
+    return targets, scores / np.maximum(scores.sum(axis=1, keepdims=True), 1)
 
 
 @given(case=classified())

@@ -88,6 +88,9 @@ def test_confusion_matrix_has_counts_only_where_they_fit(size: int, num_counts: 
         (np.ones((2, 3)), None, r"shape \(2, 3\); expected counts"),
         ([[1, -1], [0, 1]], None, "expected counts"),
         ([[1, float("nan")], [0, 1]], None, "expected counts"),
+        ([[float("inf"), 1], [1, 1]], None, "expected counts"),
+        ([[1e308, 1e308], [0, 1]], None, "expected counts"),
+        (MATRIX, "abc", "classes is of type str; expected a sequence of names"),
         (MATRIX, ["a"], "1 class names; expected 3"),
     ],
 )

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 import lenet5
 from lenet5 import Evaluation
 from lenet5.plots import plot_coverage, plot_reliability
+from lenet5.plots.display import to_png
 
 TARGETS = [0, 1, 1, 0]
 PROBABILITIES = np.array([[0.95, 0.05], [0.45, 0.55], [0.55, 0.45], [0.95, 0.05]])
@@ -28,7 +29,7 @@ def test_reliability_shows_accuracy_by_confidence_and_the_counts() -> None:
 @given(st.integers(0, 1000), st.integers(1, 30), st.integers(2, 12))
 def test_reliability_states_the_calibration_error_of_the_metric(seed: int, num_bins: int, num_classes: int) -> None:
     random = np.random.default_rng(seed)
-    scores = random.dirichlet(np.ones(num_classes), 30).round(1)  # on the edges of bins too
+    scores = random.multinomial(10, random.dirichlet(np.ones(num_classes), 30)) / 10  # on the edges of bins too
     targets = random.integers(0, num_classes, 30)
     expected = lenet5.expected_calibration_error(targets, scores, num_bins=num_bins)
     title = plot_reliability(targets, scores, num_bins=num_bins).axes[0].get_title()
@@ -53,6 +54,11 @@ def test_evaluation_draws_on_one_axes_or_two() -> None:
     [
         ([], np.ones((0, 2)), 5, "at least one"),
         ([0], PROBABILITIES, 5, "1 targets and 4 rows"),
+        ([7, 8, 9, 7], PROBABILITIES, 5, r"targets are int64 in \[7, 9\]; expected integers from 0 to 1"),
+        ([0, 1, -1, 0], PROBABILITIES, 5, "expected integers from 0 to 1"),
+        ([0.0, 0.5, 1.0, 1.0], PROBABILITIES, 5, "targets are float64"),
+        (TARGETS, np.ones((4, 3)), 5, "a row of probabilities adds up to 3; expected 1 at most"),
+        (TARGETS, [[1, 0], [1]], 5, "rows of equal lengths"),
         (TARGETS, PROBABILITIES, 0, "num_bins is 0"),
         (TARGETS, 2 * PROBABILITIES, 5, r"expected \[0, 1\]"),
         (TARGETS, np.full((4, 2), np.nan), 5, r"expected \[0, 1\]"),
@@ -73,3 +79,11 @@ def test_coverage_curves_are_drawn_in_percent_by_name() -> None:
     assert [text.get_text() for text in legend.get_texts()] == [r"\$a\$", " _b"]
     with pytest.raises(ValueError, match="no curve"):
         plot_coverage({})
+
+
+@pytest.mark.parametrize("names", [["x" * 100], ["x" * 100, "y" * 300], ["名" * 80]])
+def test_long_names_of_curves_leave_room_for_the_curves(names: list[str]) -> None:
+    curve = lenet5.coverage_curve(TARGETS, PROBABILITIES)
+    figure = plot_coverage(dict.fromkeys(names, curve))
+    to_png(figure)  # a layout without room is a warning
+    assert figure.axes[0].get_position().width > 0.5

@@ -46,6 +46,23 @@ def test_missing_counts_and_shapes_are_question_marks() -> None:
     assert "multiply-adds" not in words(plot_architecture(table))
 
 
+def test_broad_layers_are_drawn_in_bounded_time_and_the_same_room() -> None:
+    broad = [
+        plot_architecture(pd.DataFrame({"output_shape": [shape, (10,)]}, index=["c1", "output"]), (count, 8, 8))
+        for count, shape in ((499, (499,)), (50_000, (50_000,)), (50_000, (50_000, 4, 4)))
+    ]
+    assert all(len(figure.axes[0].patches) < 1_100 for figure in broad)
+    edges = [max(patch.get_y() for patch in figure.axes[0].patches[:-10]) for figure in broad[:2]]  # type: ignore[attr-defined]
+    assert edges[0] == pytest.approx(edges[1], abs=1)
+    assert "C1: layer\n50000" in words(broad[1])
+
+
+@pytest.mark.parametrize("shape", [(1, -4, 0), (1, 0, 28), (1, 2.5, 28), (1, None, 28), (28, 28), "abc", 28])
+def test_architecture_refuses_shapes_of_no_image(shape: Any) -> None:
+    with pytest.raises(ValueError, match=r"image_shape is .*; expected \(C, H, W\)"):
+        plot_architecture(lenet5.layer_table(lenet5.LeNet5()), shape)
+
+
 def test_architecture_refuses_what_has_no_layers() -> None:
     with pytest.raises(ValueError, match="expected the result of lenet5.layer_table"):
         plot_architecture(pd.DataFrame({"parameters": [1]}))

@@ -30,7 +30,8 @@ def temperature(targets: ArrayOrTensor, probabilities: ArrayOrTensor) -> float:
     Raises
     ------
     ValueError
-        The shapes do not match, or a target or a probability is out of range.
+        The shapes do not match, a target or a probability is out of range, or the probabilities of a row add up to
+        more than 1.
 
     Examples
     --------

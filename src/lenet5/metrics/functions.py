@@ -13,6 +13,8 @@ from torch import Tensor
 ArrayOrTensor: TypeAlias = "npt.ArrayLike | Tensor"
 IntArray: TypeAlias = npt.NDArray[np.int64]
 
+_LARGEST_SUM = 1.1  # of rounded probabilities; a class that is left out, such as a rejection, makes it less than 1
+
 
 class Interval(NamedTuple):
     """Bounds of a confidence interval."""
@@ -194,7 +196,8 @@ def expected_calibration_error(targets: ArrayOrTensor, probabilities: ArrayOrTen
     Raises
     ------
     ValueError
-        The shapes do not match, a target or a probability is out of range, or `num_bins` is less than 1.
+        The shapes do not match, a target or a probability is out of range, the probabilities of a row add up to more
+        than 1, or `num_bins` is less than 1.
 
     Examples
     --------
@@ -248,11 +251,14 @@ def confidence_interval(num_correct: int, num_examples: int, *, confidence: floa
 
 
 def check_probabilities(targets: ArrayOrTensor, probabilities: ArrayOrTensor) -> tuple[IntArray, npt.NDArray[Any]]:
-    """Convert targets and probabilities to arrays, and check shapes and values as `check_scores` does."""
+    """Convert and check targets and probabilities as `check_scores` does; no row adds up to more than 1."""
     targets, probabilities = check_scores(targets, probabilities)
     if probabilities.min() < 0 or probabilities.max() > 1 + 1e-6:  # float32 softmax can round above 1
         low, high = probabilities.min(), probabilities.max()
         raise ValueError(f"probabilities lie in [{low:.4g}, {high:.4g}]; expected [0, 1]")
+    largest = probabilities.sum(axis=1, dtype=np.float64).max()
+    if largest > _LARGEST_SUM:
+        raise ValueError(f"a row of probabilities adds up to {largest:.4g}; expected 1 at most")
     return targets, probabilities
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.axes import Axes
 from matplotlib.patches import Polygon, Rectangle
 
+from ..arguments import as_integer
+from .containers import as_sequence, check_table
 from .display import Figure
 from .palette import COLOURS, GREY
 from .stages import LINE, TEXT, Stage, below_drawing, canvas, captions, place, room
@@ -29,7 +31,8 @@ def plot_architecture(table: pd.DataFrame, image_shape: Sequence[int] | None = N
     ----------
     table
         One row per layer, with the columns `output_shape` and any of `parameters`, `connections` and `multiply_adds`,
-        as `lenet5.layer_table` returns them. A count that is missing is shown as "?".
+        as `lenet5.layer_table` returns them. A count that is missing is shown as "?". Of more than 500 maps
+        or units, the drawing shows 500.
     image_shape
         Shape (C, H, W) of the images, to be drawn at the left, such as `model.image_shape`. None for none.
 
@@ -41,7 +44,7 @@ def plot_architecture(table: pd.DataFrame, image_shape: Sequence[int] | None = N
     Raises
     ------
     ValueError
-        The table is empty or has no shapes, or `image_shape` has other than three axes.
+        The table is empty or has no shapes, or `image_shape` is not three positive integers.
 
     Examples
     --------
@@ -49,10 +52,11 @@ def plot_architecture(table: pd.DataFrame, image_shape: Sequence[int] | None = N
     >>> figure = lenet5.plots.plot_architecture(lenet5.layer_table(model), model.image_shape)
     >>> figure.savefig("architecture.pdf")
     """
+    check_table("table", table, "the result of lenet5.layer_table")
     if "output_shape" not in table or not len(table):
         raise ValueError("the table has no layers with an output_shape; expected the result of lenet5.layer_table")
-    if image_shape is not None and len(image_shape) != 3:
-        raise ValueError(f"image_shape is {tuple(image_shape)}; expected (C, H, W)")
+    if image_shape is not None:
+        _check_image_shape(image_shape)
     layers = [(str(name), _as_shape(shape)) for name, shape in table["output_shape"].items()]
     counts = [[_shown(value) for value in table[column]] for column in _COUNTS if column in table]
     totals = [_shown(table[column].sum(skipna=False)) for column in _COUNTS if column in table]
@@ -64,13 +68,20 @@ def plot_architecture(table: pd.DataFrame, image_shape: Sequence[int] | None = N
     labels = [label for column, label in _COUNTS.items() if column in table]
     stages = place([*(shape for _, shape in layers), None], texts, left=room("", *labels))
     figure, axes = canvas(stages, titles, below=len(rows))
-    _draw_layers(axes, stages[:-1])
+    _draw_layers(axes, [stage.thinned() for stage in stages[:-1]])
     for number, (label, row) in enumerate(zip(labels, rows, strict=True)):
         height = below_drawing(stages) + number * LINE
         axes.text(0, height, label, fontsize=TEXT, va="center")
         for stage, text in zip(stages, row, strict=True):
             axes.text(stage.middle, height, text, fontsize=TEXT, ha="center", va="center")
     return figure
+
+
+def _check_image_shape(shape: Any) -> None:
+    """Raise ValueError unless a shape is one of images."""
+    sizes = [as_integer(size) for size in as_sequence("image_shape", shape, "(C, H, W)")]
+    if len(sizes) != 3 or any(size is None or size < 1 for size in sizes):
+        raise ValueError(f"image_shape is {tuple(shape)}; expected (C, H, W), three positive integers")
 
 
 def _as_shape(shape: Any) -> tuple[int, ...] | None:

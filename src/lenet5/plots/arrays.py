@@ -34,7 +34,10 @@ def as_array(name: str, values: ArrayOrTensor, *ndim: int) -> npt.NDArray[Any]:
     if hasattr(tensor, "detach"):  # a tensor, and no reason to load torch
         tensor = (tensor.dequantize() if tensor.is_quantized else tensor).detach().cpu()
         tensor = tensor.float() if tensor.is_floating_point() and tensor.element_size() < 4 else tensor
-    array = np.asarray(tensor)
+    try:
+        array = np.asarray(tensor)
+    except (ValueError, TypeError) as error:  # rows of different lengths, or no array at all
+        raise ValueError(f"{name} is no array ({error}); expected numbers, with rows of equal lengths") from error
     if not array.size or array.dtype.kind not in "biuf" or (ndim and array.ndim not in ndim):
         axes = f" with {' or '.join(map(str, ndim))} axes" if ndim else ""
         raise ValueError(

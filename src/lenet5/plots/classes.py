@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 from .arrays import ArrayOrTensor, as_array
+from .containers import as_names, check_mapping, is_table, unexpected
 from .display import AnyAxes, Figure, GivenAxes, panels
 from .palette import GREY, SMALL, literal, name_ticks, series, shortened, text_width
 from .style import styled
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 PerClass: TypeAlias = "Mapping[str, Any] | pd.DataFrame"
 
 _LONGEST = 20  # characters of a class name
+_UNCOUNTABLE = 2**53  # beyond, floats skip integers
 _METRICS = {"precision": "precision", "recall": "recall", "f1": "F1 score"}
 
 
@@ -69,8 +71,13 @@ def plot_confusion_matrix(
     """
     counts = as_array("matrix", matrix, 2)
     size = len(counts)
-    if counts.shape != (size, size) or not (counts >= 0).all():
+    if counts.shape != (size, size):
         raise ValueError(f"matrix has shape {counts.shape}; expected counts of shape (num_classes, num_classes)")
+    counts = counts.astype(np.float64) if counts.dtype.kind == "f" else counts  # sums of float16 overflow
+    if not ((counts >= 0) & (counts < _UNCOUNTABLE)).all():
+        raise ValueError(
+            f"matrix has values from {counts.min()} to {counts.max()}; expected counts, finite and not negative"
+        )
     names = class_names(classes, size)
     named, counted = text_width(*names), text_width(f"{counts.max():g}", points=SMALL + 1)  # some are bold
     figure, axes, cell = _square_panel(size, counted + 0.06, named, ax)
@@ -130,7 +137,7 @@ def class_names(classes: Sequence[str] | None, size: int) -> list[str]:
     ValueError
         Their number is not that of the classes.
     """
-    names = list(map(str, range(size))) if classes is None else list(classes)
+    names = list(map(str, range(size))) if classes is None else as_names("classes", classes)
     if len(names) != size:
         raise ValueError(f"there are {len(names)} class names; expected {size}")
     return [literal(shortened(name, _LONGEST)) for name in names]
@@ -194,12 +201,26 @@ def plot_per_class(per_class: PerClass, *, ax: AnyAxes | None = None) -> Figure 
 
 def _scores(per_class: PerClass) -> tuple[list[str], npt.NDArray[np.float64]]:
     """Return the class names, and (num_classes, 3) precision, recall and F1."""
-    table: Any = per_class.items() if isinstance(per_class, Mapping) else per_class.iterrows()
-    rows: list[tuple[Any, Any]] = list(table)
+    table: Any = per_class
+    if not is_table(table):
+        check_mapping("per_class", table, "metrics by class name, or a table, as from Evaluation.per_class or to_frame")
+    rows: list[tuple[Any, Any]] = list(table.iterrows() if is_table(table) else table.items())
     if not rows:
         raise ValueError("there are no classes; expected at least one, as in Evaluation.per_class")
-    fields = [row._asdict() if hasattr(row, "_asdict") else dict(row) for _, row in rows]
+    fields = [_fields(name, row) for name, row in rows]
     missing = [name for row in fields for name in _METRICS if name not in row]
     if missing:
         raise ValueError(f"the metrics of a class have no {missing[0]}; expected precision, recall and f1")
-    return [str(name) for name, _ in rows], np.array([[row[name] for name in _METRICS] for row in fields], float)
+    scores = as_array("per_class", [[row[name] for name in _METRICS] for row in fields], 2).astype(float)
+    if np.isinf(scores).any():
+        raise ValueError("the metrics of a class are infinite; expected numbers from 0 to 1, or NaN")
+    return [str(name) for name, _ in rows], scores
+
+
+def _fields(name: object, row: Any) -> dict[str, Any]:
+    """Return the metrics of one class by name: of a ClassMetrics, a mapping or a row of a table."""
+    if hasattr(row, "_asdict"):
+        return dict(row._asdict())
+    if not isinstance(row, Mapping) and not hasattr(row, "to_dict"):
+        raise unexpected(f"per_class of {name!r}", row, "precision, recall and f1 by name")
+    return dict(row)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from matplotlib.axes import Axes
 
+from .containers import as_sequence, check_mapping, is_table
 from .curves import check_history
 from .display import AnyAxes, Figure, GivenAxes, panels
 from .palette import SMALL, finish, legend_columns, legend_name, series, share_legend
@@ -57,7 +58,9 @@ def plot_comparison(histories: Histories, *, ax: AnyAxes | None = None) -> Figur
     >>> slow = pd.DataFrame({"epoch": [1, 2], "train_loss": [2.1, 1.5]})
     >>> figure = lenet5.plots.plot_comparison({"lr 0.01": fast, "lr 0.001": slow})
     """
-    groups = [(_label(name, value), _frames(name, value)) for name, value in histories.items()]
+    check_mapping("histories", histories, "tables by name of the run, such as {'lr 0.01': history.to_frame()}")
+    named = [(name, _frames(name, value)) for name, value in histories.items()]
+    groups = [(_label(name, frames), frames) for name, frames in named]
     if not groups:
         raise ValueError("there are no histories to compare; expected at least one")
     validated = any("val_accuracy" in frame for _, frames in groups for frame in frames)
@@ -79,17 +82,15 @@ def plot_comparison(histories: Histories, *, ax: AnyAxes | None = None) -> Figur
     return ax
 
 
-def _label(name: str, value: pd.DataFrame | Sequence[pd.DataFrame]) -> str:
+def _label(name: str, frames: list[pd.DataFrame]) -> str:
     """Return a run's name as the legend shows it: the end of a long one, which distinguishes paths."""
     short = str(name) if len(str(name)) <= _LONGEST else f"…{str(name)[1 - _LONGEST :]}"
-    several = not hasattr(value, "columns") and len(value) > 1
-    return legend_name(f"{short} (mean ± sd of {len(value)})" if several else short)
+    return legend_name(f"{short} (mean ± sd of {len(frames)})" if len(frames) > 1 else short)
 
 
 def _frames(name: str, value: pd.DataFrame | Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
-    import pandas as pd
-
-    frames = [value] if isinstance(value, pd.DataFrame) else list(value)
+    expected = "a table with one row per epoch, as from History.to_frame, or a list of such"
+    frames: list[Any] = [value] if is_table(value) else as_sequence(f"the history of {name!r}", value, expected)
     if not frames:
         raise ValueError(f"there are no histories of {name!r}; expected at least one")
     for frame in frames:

@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from ..arguments import check_integer
 from .arrays import ArrayOrTensor, as_array
+from .containers import as_sequence, unexpected
 from .display import AnyAxes, Figure, GivenAxes, panels
-from .palette import COLOURS, GREY, finish, legend_name, series
+from .palette import COLOURS, GREY, finish, legend_name, series, shortened
 from .style import styled
 
 
@@ -28,6 +29,9 @@ class Curve(Protocol):
 
 
 Curves: TypeAlias = Curve | Mapping[str, Curve]
+
+_LARGEST_SUM = 1.1  # of rounded probabilities; a class that is left out, such as a rejection, makes it less than 1
+_LONGEST = 32  # characters of a curve's name in the legend
 
 
 @overload
@@ -53,7 +57,7 @@ def plot_reliability(
     targets
         (N,) integers: the true classes.
     probabilities
-        (N, num_classes), in [0, 1].
+        (N, num_classes), in [0, 1], the sum of each row 1 at most.
     num_bins
         Number of bins of equal width.
     ax
@@ -67,8 +71,8 @@ def plot_reliability(
     Raises
     ------
     ValueError
-        The arguments are empty, their shapes do not match, a probability is not in [0, 1], or `num_bins` is less than
-        1.
+        The arguments are empty, their shapes do not match, a target is no class, a probability is not in [0, 1], the
+        probabilities of a row add up to more than 1, or `num_bins` is less than 1.
 
     Examples
     --------
@@ -84,6 +88,14 @@ def plot_reliability(
         )
     if not ((scores >= 0) & (scores <= 1 + 1e-6)).all():  # float32 softmax can round above 1
         raise ValueError(f"probabilities lie in [{scores.min():.4g}, {scores.max():.4g}]; expected [0, 1]")
+    size = scores.shape[1]
+    if truth.dtype.kind not in "iu" or not 0 <= truth.min() <= truth.max() < size:
+        raise ValueError(
+            f"targets are {truth.dtype} in [{truth.min()}, {truth.max()}]; expected integers from 0 to {size - 1}"
+        )
+    largest = scores.sum(axis=1, dtype=np.float64).max()
+    if largest > _LARGEST_SUM:
+        raise ValueError(f"a row of probabilities adds up to {largest:.4g}; expected 1 at most")
     counts, confidence, accuracy = _bins(scores.max(axis=1), scores.argmax(axis=1) == truth, num_bins)
     figure, both = panels(4.5, 5, 2, ax, stacked=True)
     both[0].plot([0, 100], [0, 100], color=GREY, linestyle="--", label="calibrated")
@@ -155,18 +167,33 @@ def plot_coverage(curves: Curves, *, ax: AnyAxes | None = None) -> Figure | AnyA
     >>> figure = lenet5.plots.plot_coverage(curves)
     """
     named = curves if isinstance(curves, Mapping) else {"": curves}
+    for name, curve in named.items():
+        _check_curve(f"the curve {name!r}" if name else "curves", curve)
     if not named or not all(len(curve.coverage) for curve in named.values()):
         raise ValueError("there is no curve to plot; expected at least one, as from lenet5.coverage_curve")
     figure, (axes,) = panels(4.5, 3.3, ax=ax)
     for index, (name, curve) in enumerate(named.items()):
         coverage, accuracy = 100 * np.asarray(curve.coverage, float), 100 * np.asarray(curve.accuracy, float)
         axes.plot(
-            coverage, accuracy, label=legend_name(name), **{**series(index), "markevery": _spread(coverage, index)}
+            coverage,
+            accuracy,
+            label=legend_name(shortened(name, _LONGEST)),
+            **{**series(index), "markevery": _spread(coverage, index)},
         )
     finish(
         axes, xlabel="coverage: images classified (%)", ylabel="accuracy of these (%)", xlim=(0, 101), legend=any(named)
     )
     return figure if ax is None else ax
+
+
+def _check_curve(name: str, curve: Any) -> None:
+    """Raise ValueError unless a curve has coverage and accuracy of one length."""
+    expected = "a curve, as from lenet5.coverage_curve"
+    if not hasattr(curve, "coverage") or not hasattr(curve, "accuracy"):
+        raise unexpected(name, curve, f"{expected}, or several by name")
+    sizes = [len(as_sequence(name, values, expected)) for values in (curve.coverage, curve.accuracy)]
+    if sizes[0] != sizes[1]:
+        raise ValueError(f"{name} has {sizes[0]} coverages and {sizes[1]} accuracies; expected equal numbers")
 
 
 def _spread(coverage: npt.NDArray[np.float64], index: int) -> list[int]:

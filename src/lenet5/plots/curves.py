@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
+from .arrays import as_array
+from .containers import check_table
 from .display import AnyAxes, Figure, GivenAxes, panels
 from .palette import COLOURS, GREY, finish, series, share_legend
 from .style import styled
@@ -79,6 +81,7 @@ def plot_curves(
 
 def check_history(frame: pd.DataFrame) -> None:
     """Raise ValueError unless a table has epochs and losses."""
+    check_table("the history", frame, "a table with one row per epoch, as from History.to_frame")
     missing = [name for name in ("epoch", "train_loss") if name not in frame]
     if missing or not len(frame):
         found = f"no column {missing[0]}" if missing else "no row"
@@ -132,6 +135,7 @@ def plot_errors(
     >>> frame = pd.DataFrame({"epoch": [1, 2], "train_accuracy": [0.96, 0.97], "test_accuracy": [0.95, 0.96]})
     >>> figure = lenet5.plots.plot_errors(frame)
     """
+    check_table("the history", frame, "a table with one row per epoch, as from History.to_frame")
     missing = [name for name in ("epoch", "train_accuracy", "test_accuracy") if name not in frame]
     if missing or not len(frame):
         raise ValueError(f"the history has no {missing[0] if missing else 'row'}; expected one row per epoch")
@@ -186,13 +190,19 @@ def plot_lr_search(
     --------
     >>> figure = lenet5.plots.plot_lr_search([1e-3, 1e-2, 1e-1], [2.3, 1.1, 9.0], suggestion=1e-2)
     """
-    if not len(lrs) or len(lrs) != len(losses):
-        raise ValueError(f"there are {len(lrs)} rates and {len(losses)} losses; expected equal numbers, at least one")
+    rates, values = as_array("lrs", lrs, 1), as_array("losses", losses, 1)
+    if len(rates) != len(values):
+        raise ValueError(f"there are {len(rates)} rates and {len(values)} losses; expected equal numbers")
     figure, (axes,) = panels(4.5, 3.3, ax=ax)
-    axes.plot(lrs, losses, color=COLOURS[0])
+    axes.plot(rates, values, color=COLOURS[0])
     if suggestion is not None:
-        value = np.interp(suggestion, lrs, losses)
-        axes.plot([suggestion], [value], "o", color=COLOURS[1], label=f"steepest: {suggestion:.2g}")
+        axes.plot(
+            [suggestion],
+            [np.interp(suggestion, rates, values)],
+            "o",
+            color=COLOURS[1],
+            label=f"steepest: {suggestion:.2g}",
+        )
         axes.axvline(suggestion, color=GREY, linestyle=":")
     finish(axes, xscale="log", xlabel="learning rate", ylabel="loss (smoothed)", legend=suggestion is not None)
     return figure if ax is None else ax

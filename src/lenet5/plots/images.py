@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ..arguments import check_integer
 from .arrays import ArrayOrTensor, as_array
+from .containers import as_names, unexpected
 from .display import Figure, new_figure
 from .palette import SMALL, literal, percent, shortened, text_width
 from .style import styled
@@ -49,6 +50,9 @@ def plot_images(images: ArrayOrTensor, labels: Sequence[str] | None = None, titl
     >>> figure = lenet5.plots.plot_images(digits.images[:10], [f"digit {target}" for target in digits.targets[:10]])
     """
     pixels = _displayed(as_array("images", images, 4))
+    if not isinstance(title, str):
+        raise unexpected("title", title, 'a text; "" for none')
+    labels = None if labels is None else as_names("labels", labels)
     if labels is not None and len(labels) != len(pixels):
         raise ValueError(f"there are {len(pixels)} images and {len(labels)} labels; expected equal numbers")
     texts = [_cut(label) for label in labels] if labels is not None else [""] * len(pixels)
@@ -140,7 +144,7 @@ def plot_mistakes(
     if not len(truth) == len(answers) == len(scores):
         found = f"{len(truth)} targets, {len(answers)} predictions and {len(scores)} rows of probabilities"
         raise ValueError(f"there are {found}; expected equal numbers")
-    names = [*map(str, range(scores.shape[1]))] if classes is None else [*classes]
+    names = [*map(str, range(scores.shape[1]))] if classes is None else as_names("classes", classes)
     indices = np.concatenate([truth, answers])
     if (
         len(names) != scores.shape[1]

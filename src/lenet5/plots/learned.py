@@ -15,7 +15,7 @@ from ..arguments import check_integer
 from .arrays import ArrayOrTensor, as_array
 from .classes import class_names
 from .display import AnyAxes, Figure, GivenAxes, new_figure, panels
-from .palette import COLOURS, GREY, SMALL, literal, name_ticks, text_width
+from .palette import COLOURS, GREY, SMALL, literal, name_ticks, shortened, text_width
 from .style import styled
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def _plot_kernels(axes: Axes, name: str, kernels: npt.NDArray[Any], pixels: npt.
     heatmap = axes.imshow(pixels, cmap="RdBu_r", vmin=-largest, vmax=largest, interpolation="nearest")
     counts = [f"{min(count, num_maps)} of {count}" if count > num_maps else str(count) for count in (outputs, inputs)]
     title = f"{counts[0]} output maps, {counts[1]} input map{'s' * (inputs > 1)}, kernels of {height}x{width}"
-    axes.set_title(literal(f"{name}: {title}" if name else title), fontsize="medium")
+    axes.set_title(literal(f"{shortened(name, 20)}: {title}" if name else title), fontsize="medium")
     step = _KERNELS * (width + 1) / pixels.shape[1]
     for axis, count, size in ((axes.xaxis, outputs, width), (axes.yaxis, inputs, height)):
         name_ticks(axis, [*map(str, range(min(count, num_maps)))], step)

@@ -13,6 +13,7 @@ from matplotlib.patches import Rectangle
 from ..arguments import as_integer
 from .arrays import ArrayOrTensor, as_array
 from .classes import class_names
+from .containers import check_mapping
 from .display import Figure
 from .palette import COLOURS, GREY
 from .stages import TEXT, Stage, canvas, captions, place, room
@@ -67,6 +68,7 @@ def plot_feature_maps(
     >>> figure = lenet5.plots.plot_feature_maps(maps, weights.prepare("pencil.jpg"), predicted=7)
     >>> figure.savefig("feature_maps.png")
     """
+    check_mapping("maps", maps, "the output of every layer by name, as from lenet5.feature_maps")
     outputs = [(str(name), _one(f"maps of {name}", output, index)) for name, output in maps.items()]
     if not outputs:
         raise ValueError("there are no maps to plot; expected those of at least one layer, as from feature_maps")
@@ -121,8 +123,9 @@ def _draw(axes: Axes, stage: Stage, output: npt.NDArray[Any], *, colour: bool) -
         left, right, _, top = stage.box(0)
         _draw_one(axes, (left, right, -top, top), scaled[:, None], 0)
     else:
-        for number, pixels in enumerate(scaled):
-            _draw_one(axes, stage.box(number), pixels, number)
+        few = stage.thinned()
+        for number, index in enumerate(np.linspace(0, len(scaled) - 1, few.count).astype(int)):
+            _draw_one(axes, few.box(number), scaled[index], number)
 
 
 def _draw_one(axes: Axes, box: tuple[float, float, float, float], pixels: npt.NDArray[Any], order: int) -> None:

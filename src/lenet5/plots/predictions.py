@@ -12,10 +12,13 @@ from matplotlib.patches import Rectangle
 
 from .arrays import ArrayOrTensor, as_array
 from .classes import class_names
+from .containers import as_sequence, unexpected
 from .display import Figure, new_figure
 from .palette import COLOURS, SMALL, literal, percent, shortened
 from .style import styled
 
+_MOST = 250  # rows of two inches, which are less than the 2^16 pixels that matplotlib can draw
+_IMAGES = "pairs of a name and an array (H, W) or (H, W, 3)"
 _BARS = 10  # rows of bars that have room for names of any length
 
 
@@ -54,7 +57,8 @@ def plot_predictions(
     Raises
     ------
     ValueError
-        There are no images, or the numbers of images, inputs, probabilities, names or boxes differ.
+        There are no images, or the numbers of images, inputs, probabilities, names or boxes differ, or there are more
+        than 250.
 
     Examples
     --------
@@ -68,9 +72,12 @@ def plot_predictions(
     ... )
     """
     inputs, scores = as_array("inputs", inputs, 3), as_array("probabilities", probabilities, 2)
+    pairs = [_pair(index, image) for index, image in enumerate(as_sequence("images", images, _IMAGES))]
     if not len(images) == len(inputs) == len(scores):
         found = f"{len(images)} images, {len(inputs)} inputs and {len(scores)} rows of probabilities"
         raise ValueError(f"there are {found}; expected equal numbers")
+    if len(images) > _MOST:
+        raise ValueError(f"there are {len(images)} images; expected at most {_MOST} in one figure")
     outlines = None if boxes is None else as_array("boxes", boxes, 2)
     if outlines is not None and outlines.shape != (len(images), 4):
         raise ValueError(
@@ -80,7 +87,7 @@ def plot_predictions(
     figure = new_figure(6.4, 2 * len(images))
     rows = figure.subplots(len(images), 3, squeeze=False, width_ratios=[1, 1, 1.6])
     for index, (left, middle, right) in enumerate(rows):
-        name, image = images[index]
+        name, image = pairs[index]
         unsure = threshold is not None and scores[index].max() < threshold
         _show(left, shortened(name, 20), image, {"vmin": 0, "vmax": 255})
         if outlines is not None:
@@ -88,6 +95,16 @@ def plot_predictions(
         _show(middle, "network input", inputs[index], {"vmin": 0, "vmax": 1})
         _plot_probabilities(right, scores[index], names, unsure=unsure)
     return figure
+
+
+def _pair(index: int, image: Any) -> tuple[str, npt.NDArray[Any]]:
+    """Return name and pixels of an image."""
+    if not isinstance(image, tuple | list) or len(image) != 2 or not isinstance(image[0], str):
+        raise unexpected(f"image {index}", image, _IMAGES)
+    pixels = as_array(f"image {image[0]!r}", image[1], 2, 3)
+    if pixels.ndim == 3 and pixels.shape[2] not in (3, 4):
+        raise ValueError(f"image {image[0]!r} has shape {pixels.shape}; expected (H, W) or (H, W, 3)")
+    return image[0], pixels
 
 
 def _show(axes: Axes, title: str, pixels: npt.NDArray[Any], greys: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ LINE = 9.5
 """The height of one of its lines."""
 
 _INCH = 48  # units of the drawing in an inch
+_DRAWN = 500  # maps or units: more are closer than pixels, and slow to draw
 _HEIGHT = 128.0  # of the tallest stack
 _SIDE = 32.0  # of the largest map: the paper's images
 _UNIT = 5.0  # the width of a column of units
@@ -62,6 +63,16 @@ class Stage:
     def top(self) -> float:
         """The upper edge of the first map. The middle of the drawing is 0, and lower is positive."""
         return -((self.count - 1) * self.down + self.height) / 2
+
+    def thinned(self) -> Stage:
+        """Return the layer with no more maps or units than can be told apart, in the same room."""
+        if self.count <= _DRAWN:
+            return self
+        if self.maps:
+            step = (self.count - 1) / (_DRAWN - 1)
+            return replace(self, count=_DRAWN, across=step * self.across, down=step * self.down)
+        height = self.height * self.count / _DRAWN
+        return replace(self, count=_DRAWN, height=height, down=height)
 
     def box(self, index: int) -> tuple[float, float, float, float]:
         """Return left, right, lower and upper edge of a map or unit."""
