@@ -81,8 +81,8 @@ def test_coverage_curves_are_drawn_in_percent_by_name() -> None:
         plot_coverage({})
 
 
-@pytest.mark.parametrize("names", [["x" * 100], ["x" * 100, "y" * 300], ["名" * 80]])
-def test_long_names_of_curves_leave_room_for_the_curves(names: list[str]) -> None:
+@pytest.mark.parametrize("names", [["x" * 100], ["x" * 100, "y" * 300], ["名" * 80], [f"run {i}" for i in range(40)]])
+def test_long_and_many_names_of_curves_leave_room_for_the_curves(names: list[str]) -> None:
     curve = lenet5.coverage_curve(TARGETS, PROBABILITIES)
     figure = plot_coverage(dict.fromkeys(names, curve))
     to_png(figure)  # a layout without room is a warning

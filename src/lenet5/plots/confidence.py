@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Protocol, TypeAlias, overload
 
@@ -12,7 +13,7 @@ from ..arguments import check_integer
 from .arrays import ArrayOrTensor, as_array
 from .containers import as_sequence, unexpected
 from .display import AnyAxes, Figure, GivenAxes, panels
-from .palette import COLOURS, GREY, finish, legend_name, series, shortened
+from .palette import COLOURS, GREY, finish, legend_columns, legend_name, series, share_legend, shortened
 from .style import styled
 
 
@@ -31,6 +32,8 @@ class Curve(Protocol):
 Curves: TypeAlias = Curve | Mapping[str, Curve]
 
 _LARGEST_SUM = 1.1  # of rounded probabilities; a class that is left out, such as a rejection, makes it less than 1
+_WIDTH = 4.5
+_INSIDE = 8  # curves whose legend has room beside them
 _LONGEST = 32  # characters of a curve's name in the legend
 
 
@@ -171,18 +174,22 @@ def plot_coverage(curves: Curves, *, ax: AnyAxes | None = None) -> Figure | AnyA
         _check_curve(f"the curve {name!r}" if name else "curves", curve)
     if not named or not all(len(curve.coverage) for curve in named.values()):
         raise ValueError("there is no curve to plot; expected at least one, as from lenet5.coverage_curve")
-    figure, (axes,) = panels(4.5, 3.3, ax=ax)
+    labels = {name: legend_name(shortened(name, _LONGEST)) for name in named}
+    below = ax is None and len(named) > _INSIDE
+    num_lines = math.ceil(len(named) / legend_columns([*labels.values()], _WIDTH)) if below else 0
+    figure, (axes,) = panels(_WIDTH, 3.3 + 0.17 * num_lines, ax=ax)
     for index, (name, curve) in enumerate(named.items()):
         coverage, accuracy = 100 * np.asarray(curve.coverage, float), 100 * np.asarray(curve.accuracy, float)
-        axes.plot(
-            coverage,
-            accuracy,
-            label=legend_name(shortened(name, _LONGEST)),
-            **{**series(index), "markevery": _spread(coverage, index)},
-        )
+        axes.plot(coverage, accuracy, label=labels[name], **{**series(index), "markevery": _spread(coverage, index)})
     finish(
-        axes, xlabel="coverage: images classified (%)", ylabel="accuracy of these (%)", xlim=(0, 101), legend=any(named)
+        axes,
+        xlabel="coverage: images classified (%)",
+        ylabel="accuracy of these (%)",
+        xlim=(0, 101),
+        legend=any(named) and not below,
     )
+    if below:
+        share_legend(figure, [axes], _WIDTH)
     return figure if ax is None else ax
 
 
