@@ -61,7 +61,7 @@ sphinx_gallery_conf = {
     "filename_pattern": r"\.py$",
     "image_scrapers": ("runnable.save_figures",),
     "reset_modules": (),  # matplotlib's state, which the figures do not use
-    "ignore_repr_types": r"matplotlib\.figure",
+    "ignore_repr_types": r"[Ff]igure",
     "abort_on_example_error": True,
     "show_memory": False,
     "show_signature": False,
