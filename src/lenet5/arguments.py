@@ -3,6 +3,9 @@
 import difflib
 import numbers
 from collections.abc import Iterable
+from typing import Any
+
+_LARGEST_SUM = 1.1  # of rounded probabilities
 
 
 def as_number(value: object) -> int | float | None:
@@ -48,6 +51,19 @@ def check_boolean(name: str, value: object) -> bool:
     if boolean is None:
         raise ValueError(f"{name} is {value!r}; expected True or False")
     return boolean
+
+
+def check_probabilities(probabilities: Any) -> None:
+    """Raise ValueError unless all of an array (N, num_classes) are probabilities, and no row adds up to more than 1.
+
+    A class that is left out, such as a rejection, makes a sum less than 1.
+    """
+    if not ((probabilities >= 0) & (probabilities <= 1 + 1e-6)).all():  # float32 softmax can round above 1
+        low, high = probabilities.min(), probabilities.max()
+        raise ValueError(f"probabilities lie in [{low:.4g}, {high:.4g}]; expected [0, 1]")
+    largest = probabilities.sum(axis=1, dtype="float64").max()
+    if largest > _LARGEST_SUM:
+        raise ValueError(f"a row of probabilities adds up to {largest:.4g}; expected 1 at most")
 
 
 def check_integer(name: str, value: object, *, least: int) -> int:

@@ -30,5 +30,13 @@ def test_boxes_are_read_row_by_row_from_left_to_right(heights: list[list[int]], 
     assert [shuffled[index] for index in reading_order(shuffled)] == boxes
 
 
+def test_piece_of_a_digit_draws_no_others_into_a_row_of_its_own() -> None:
+    row = grid([[50, 50, 50, 50]], tilt=0)
+    piece = (20, 28, 45, 40)  # beside the first digit, at the height of its top
+    order = [(*row, piece)[index] for index in reading_order((*row, piece))]
+    assert [box for box in order if box != piece] == row
+    assert order.index(piece) in (0, len(row))
+
+
 def test_no_boxes_have_no_order() -> None:
     assert reading_order([]) == []

@@ -74,7 +74,7 @@ def saliency(
         batch = batch.detach().clone().requires_grad_()  # a clone also of a tensor that was made in inference mode
         logits = network(batch)
         targets = _targets(target, logits)
-        return _METHODS[method](network, batch, targets, layer or "c3").detach()
+        return _METHODS[method](network, batch, targets, "c3" if layer is None else layer).detach()
 
 
 def _gradient(network: nn.Module, images: Tensor, targets: Tensor, _: str) -> Tensor:

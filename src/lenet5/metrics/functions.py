@@ -10,10 +10,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from .. import arguments
+
 ArrayOrTensor: TypeAlias = "npt.ArrayLike | Tensor"
 IntArray: TypeAlias = npt.NDArray[np.int64]
-
-_LARGEST_SUM = 1.1  # of rounded probabilities; a class that is left out, such as a rejection, makes it less than 1
 
 
 class Interval(NamedTuple):
@@ -253,12 +253,7 @@ def confidence_interval(num_correct: int, num_examples: int, *, confidence: floa
 def check_probabilities(targets: ArrayOrTensor, probabilities: ArrayOrTensor) -> tuple[IntArray, npt.NDArray[Any]]:
     """Convert and check targets and probabilities as `check_scores` does; no row adds up to more than 1."""
     targets, probabilities = check_scores(targets, probabilities)
-    if probabilities.min() < 0 or probabilities.max() > 1 + 1e-6:  # float32 softmax can round above 1
-        low, high = probabilities.min(), probabilities.max()
-        raise ValueError(f"probabilities lie in [{low:.4g}, {high:.4g}]; expected [0, 1]")
-    largest = probabilities.sum(axis=1, dtype=np.float64).max()
-    if largest > _LARGEST_SUM:
-        raise ValueError(f"a row of probabilities adds up to {largest:.4g}; expected 1 at most")
+    arguments.check_probabilities(probabilities)
     return targets, probabilities
 
 

@@ -17,7 +17,7 @@ def _rows(boxes: Sequence[Corners]) -> Iterator[list[int]]:
     """Yield rows from left to right: each box continues the row whose last box is at its height, if there is one."""
     rows: list[list[int]] = []
     for index in sorted(range(len(boxes)), key=lambda index: boxes[index][0] + boxes[index][2]):
-        level = [row for row in rows if _overlap(boxes[row[-1]], boxes[index]) > 0.5]
+        level = [row for row in rows if _overlap(boxes[row[-1]], boxes[index]) > 0.4]
         if level:
             max(level, key=lambda row: _overlap(boxes[row[-1]], boxes[index])).append(index)
         else:
@@ -26,6 +26,6 @@ def _rows(boxes: Sequence[Corners]) -> Iterator[list[int]]:
 
 
 def _overlap(first: Corners, second: Corners) -> float:
-    """Return the height that two boxes have in common, as a fraction of the lower box."""
+    """Return the height that two boxes have in common, as a fraction of the taller one."""
     common = min(first[3], second[3]) - max(first[1], second[1])
-    return common / min(first[3] - first[1], second[3] - second[1])
+    return common / max(first[3] - first[1], second[3] - second[1])

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeAlias, overload
 import numpy as np
 import numpy.typing as npt
 
-from ..arguments import check_integer
+from ..arguments import check_integer, check_probabilities
 from .arrays import ArrayOrTensor, as_array
 from .containers import as_sequence, unexpected
 from .display import AnyAxes, Figure, GivenAxes, panels
@@ -31,7 +31,6 @@ class Curve(Protocol):
 
 Curves: TypeAlias = Curve | Mapping[str, Curve]
 
-_LARGEST_SUM = 1.1  # of rounded probabilities; a class that is left out, such as a rejection, makes it less than 1
 _WIDTH = 4.5
 _INSIDE = 8  # curves whose legend has room beside them
 _LONGEST = 32  # characters of a curve's name in the legend
@@ -89,16 +88,12 @@ def plot_reliability(
         raise ValueError(
             f"there are {len(truth)} targets and {len(scores)} rows of probabilities; expected equal numbers"
         )
-    if not ((scores >= 0) & (scores <= 1 + 1e-6)).all():  # float32 softmax can round above 1
-        raise ValueError(f"probabilities lie in [{scores.min():.4g}, {scores.max():.4g}]; expected [0, 1]")
+    check_probabilities(scores)
     size = scores.shape[1]
     if truth.dtype.kind not in "iu" or not 0 <= truth.min() <= truth.max() < size:
         raise ValueError(
             f"targets are {truth.dtype} in [{truth.min()}, {truth.max()}]; expected integers from 0 to {size - 1}"
         )
-    largest = scores.sum(axis=1, dtype=np.float64).max()
-    if largest > _LARGEST_SUM:
-        raise ValueError(f"a row of probabilities adds up to {largest:.4g}; expected 1 at most")
     counts, confidence, accuracy = _bins(scores.max(axis=1), scores.argmax(axis=1) == truth, num_bins)
     figure, both = panels(4.5, 5, 2, ax, stacked=True)
     both[0].plot([0, 100], [0, 100], color=GREY, linestyle="--", label="calibrated")
