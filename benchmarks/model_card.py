@@ -8,11 +8,13 @@ its figures show goes to benchmarks/results/cards. SEEDS.csv comes from benchmar
 benchmarks/corruptions.py. With --run, the weights of that run are first copied into the folder. The threshold for
 selective classification is chosen on the validation split; its coverage and accuracy are measured on the test set.
 Weights that were trained on all images need --held-out: weights of the same recipe and seed that were trained without
-the validation split, with which the threshold is chosen.
+the validation split, with which the threshold is chosen. With --photographs, it is chosen on what photographs show, by
+benchmarks/confidence.py.
 """
 
 import argparse
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +24,14 @@ import pandas as pd
 import torch
 
 import lenet5
+from confidence import ACCEPTED, ACCURACY, choose_threshold
 from lenet5.models import WeightsFolder, load_model, save_model
 from lenet5.recipes import RECIPES
 from lenet5.weights import PretrainedWeights
 
 WEIGHTS, CARDS = Path("src/lenet5/weights"), Path("docs/results/model_cards")
 FIGURES = Path("benchmarks/results/cards")
+REPORTED = ("accuracy", "accuracy_interval", "loss", "expected_calibration_error", "num_examples")
 FRONT_MATTER = "---\nfile_format: mystnb\nkernelspec:\n  name: python3\n---\n"
 LIMITS = {
     "mnist": "The input is one digit, light on dark, in MNIST's format; `lenet5.load_digit` converts photographs."
@@ -91,20 +95,32 @@ def figure_cell(code: str, alternative: str) -> str:
     return f"```{{code-cell}} python\n{options}\n{code}\n```"
 
 
+def trained_on_all_images(config: Mapping[str, Any]) -> bool:
+    """Return True if the recipe of a run uses the validation split for training."""
+    return "settings" in config and RECIPES[config["settings"]["recipe"]].all_images
+
+
+def find_threshold(model: torch.nn.Module, val: lenet5.ImageDataset, arguments: argparse.Namespace) -> float:
+    """Choose the threshold of a model on the validation split."""
+    if arguments.photographs:
+        return choose_threshold(model, val)
+    report = lenet5.evaluate(model, val)
+    # rounded like Predictions, where a probability just below 1 becomes 1
+    probabilities = report.probabilities.astype(np.float32).astype(np.float64)
+    return lenet5.abstention(report.targets, probabilities, accuracy=arguments.accuracy).threshold
+
+
 def complete(
     member: PretrainedWeights, splits: lenet5.DataSplits, report: lenet5.Evaluation, arguments: argparse.Namespace
 ) -> None:
     """Add to `.meta` everything in the card that a run does not write."""
     config = WeightsFolder.open(member.value).config
     meta, data = config["meta"], arguments.data
-    all_images = RECIPES[config["settings"]["recipe"]].all_images
+    all_images = trained_on_all_images(config)
     if all_images and not arguments.held_out:
         raise ValueError("the recipe trains on all images; expected --held-out, to choose the threshold")
-    val = lenet5.evaluate(load_model(arguments.held_out or member.value), splits.val)
-    # rounded like Predictions, where a probability just below 1 becomes 1
-    probabilities = val.probabilities.astype(np.float32).astype(np.float64)
-    chosen = lenet5.abstention(val.targets, probabilities, accuracy=arguments.accuracy)
-    accepted = report.probabilities.astype(np.float32).max(1) >= chosen.threshold
+    threshold = find_threshold(load_model(arguments.held_out or member.value), splits.val, arguments)
+    accepted = report.probabilities.astype(np.float32).max(1) >= threshold
     seeds = pd.read_csv(arguments.seeds)["test_accuracy"]
     meta |= {
         "data": f'the {len(splits.train) + all_images * len(splits.val):,} training images of load_data("{data}")',
@@ -117,21 +133,24 @@ def complete(
             "test_accuracy_sd": float(seeds.std()),
         },
         "abstention": {
-            "threshold": chosen.threshold,
-            "val_accuracy": arguments.accuracy,
+            "threshold": threshold,
+            "val_accuracy": ACCURACY if arguments.photographs else arguments.accuracy,
+            **({"accepted_without_digit": ACCEPTED} if arguments.photographs else {}),
             "coverage": float(accepted.mean()),
             "accuracy": float((report.predictions == report.targets)[accepted].mean()),
         },
     }
+    metrics = report.to_dict()
+    meta.setdefault("metrics", {data: {name: metrics[name] for name in REPORTED}})
     meta["metrics"][data]["calibration_floor"] = calibration_floor(report.probabilities)
     per_class = report.to_frame().reset_index(names="class")
     meta["metrics"][data]["per_class"] = per_class.to_dict("records")
     if arguments.corruptions:
         table = pd.read_csv(arguments.corruptions).set_index("kind")["accuracy"]
         meta["metrics"][data]["corruptions"] = table.drop("none").round(6).to_dict()
-    extra: Any = {name: config[name] for name in ("preprocess", "meta", "settings")}
+    extra: Any = {name: config[name] for name in ("preprocess", "meta", "settings") if name in config}
     save_model(load_model(member.value), WEIGHTS / member.value, **extra)
-    (WEIGHTS / member.value / "README.md").unlink()  # the page is the model card
+    (WEIGHTS / member.value / "README.md").unlink(missing_ok=True)  # the page is the model card
 
 
 MISTAKES = """import os
@@ -177,7 +196,12 @@ def page(member: PretrainedWeights) -> str:
     }
     config = WeightsFolder.open(name).config
     held_out = ""
-    if RECIPES[config["settings"]["recipe"]].all_images:
+    if share := abstention.get("accepted_without_digit"):
+        held_out = (
+            f" That split was redrawn as other writers and data sets draw digits. At most {share:.0%} of drawings that"
+            " are no digits reach it (`benchmarks/confidence.py`)."
+        )
+    elif trained_on_all_images(config):
         held_out = (
             " It was chosen with weights of the same recipe and seed that were trained without that split, because"
             " these weights were trained on it."
@@ -229,6 +253,7 @@ def main() -> None:
     parser.add_argument(
         "--choice", default="the seed with the best validation accuracy", help="how the seed was chosen"
     )
+    parser.add_argument("--photographs", action="store_true", help="choose the threshold for photographs")
     parser.add_argument("--accuracy", type=float, default=0.999, help="validation accuracy to reach with the threshold")
     arguments = parser.parse_args()
     members: list[PretrainedWeights] = [*lenet5.LeNet5_Weights, *lenet5.LeNet5Original_Weights]

@@ -27,6 +27,11 @@ SEEDS = {
     "1998_distorted": ("mnist", "mnist_1998_distorted.csv"),
 }
 ABLATIONS = {"record": "ablation_record.csv", "1998": "ablation_1998.csv"}
+DISTILLED = {  # by the heading of the table
+    "`mnist_v3`": "distilled.csv",
+    "the same, from the classes instead of the teacher": "distilled_classes.csv",
+    "`mnist_photo_v1`": "distilled_photo.csv",
+}
 REMARKS = {
     "record": "The losses are more sensitive than the accuracies; the training loss is measured on distorted images."
     " 20 epochs are too few to benefit from all distortions; their effect in the full recipe was not measured.",
@@ -125,6 +130,46 @@ def by_seed(title: str) -> str:
     return f"### `{recipe}`\n\n{code}\n\n{markdown(rows)}"
 
 
+def distilled() -> str:
+    """Format the results of the networks that were distilled from a larger one."""
+    tables = {title: pd.read_csv(RESULTS / file) for title, file in DISTILLED.items() if (RESULTS / file).exists()}
+    rows = [
+        {
+            "network": title,
+            "epochs": table["epoch"].iloc[0],
+            "seeds": len(table),
+            "validation accuracy (%)": spread(100 * table["val_accuracy"]),
+            "test accuracy (%)": spread(100 * table["test_accuracy"]),
+            "calibration error (%)": spread(100 * table["test_ece"]),
+        }
+        for title, table in tables.items()
+    ]
+    text = (
+        "These networks have the size and the speed of the others. They learned the probabilities that a larger"
+        " network, of 204,778 parameters, gives for distorted images (`benchmarks/distillation.py`). An epoch has as"
+        " many images as MNIST's training split. The validation split was not trained on."
+    )
+    commands = "\n\n".join(not_run(command) for command in dict.fromkeys(t["command"].iloc[0] for t in tables.values()))
+    by_seed = [
+        markdown(
+            pd.DataFrame(
+                {
+                    "seed": table["seed"],
+                    "validation accuracy (%)": (100 * table["val_accuracy"]).map("{:.2f}".format),
+                    "test accuracy (%)": (100 * table["test_accuracy"]).map("{:.2f}".format),
+                    "test loss": table["test_loss"].map("{:.4f}".format),
+                    "SHA-256 of the weights": "`" + table["sha256"].str[:16] + "…`",
+                }
+            )
+        )
+        for table in tables.values()
+    ]
+    details = "\n\n".join(
+        f"### {title[0].upper()}{title[1:]}\n\n{rows}" for title, rows in zip(tables, by_seed, strict=True)
+    )
+    return f"## Distilled networks\n\n{text}\n\n{markdown(pd.DataFrame(rows))}\n\n{commands}\n\n{details}"
+
+
 def ablation(recipe: str) -> str:
     """Format the effect of each change to a recipe on the validation split."""
     table = pd.read_csv(RESULTS / ABLATIONS[recipe])
@@ -193,6 +238,7 @@ def main() -> None:
         "## All recipes",
         summary(),
         *(ablation(recipe) for recipe, file in ABLATIONS.items() if (RESULTS / file).exists()),
+        *([distilled()] if any((RESULTS / file).exists() for file in DISTILLED.values()) else []),
         integer_networks(),
         "## Results by seed",
         *(by_seed(title) for title, (_, file) in SEEDS.items() if (RESULTS / file).exists()),

@@ -1,0 +1,330 @@
+"""Distil a larger network into LeNet-5 (Hinton, Vinyals and Dean, arXiv:1503.02531).
+
+    python benchmarks/distillation.py render --root DIR --bank BANK [--copies gentle=12,wild=8,retraced=4,none=4]
+    python benchmarks/distillation.py teach --root DIR --teacher TEACHER
+    python benchmarks/distillation.py label --bank BANK --teacher TEACHER
+    python benchmarks/distillation.py distil --root DIR --bank BANK --runs RUNS [--shares gentle=1] [--seeds 5]
+    python benchmarks/distillation.py tabulate --root DIR --runs RUNS --results RESULTS.csv
+
+The bank holds distorted copies of the 55,000 training images: `gentle` as MNIST's own writers differ, `wild` as other
+writers, pens and cameras do, `retraced` as data sets and `load_digit` draw them, and `none`, which are no digits. The
+student learns the probabilities that the teacher gives for these very images. With --classes KIND,KIND it learns the
+classes of some kinds instead, where the teacher is not good enough, or to show what the teacher is worth. Of what is no
+digit it learns that every class is equally likely (Hendrycks, Mazeika and Dietterich, arXiv:1812.04606), unless the
+teacher is sure that it is a digit by chance. Files and runs that exist are kept, so an interrupted command goes on.
+Only `tabulate` looks at the test set.
+"""
+
+import argparse
+import math
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Generator, Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+import lenet5
+from no_digits import draw_no_digits
+from writers import distort_gently, distort_strokes, distort_wildly, retrace
+
+Labelled: TypeAlias = tuple[Tensor, Tensor]
+DISTORTIONS = {"gentle": distort_gently, "wild": distort_wildly, "retraced": retrace}
+KINDS = (*DISTORTIONS, "none")
+BATCH_SIZE = 128
+CHUNK = 5000  # images that are distorted at once
+SURE = 0.95  # a drawing of which the teacher is as sure as this may be a digit
+
+
+class Teacher(nn.Sequential):
+    """Six convolutions in three stages, as in VGG (Simonyan and Zisserman, arXiv:1409.1556), with batch normalisation.
+
+    Inputs are images (N, 1, 28, 28), normalised; the outputs are logits (N, 10).
+    """
+
+    def __init__(self, width: int = 32) -> None:
+        layers: list[nn.Module] = []
+        channels = 1
+        for stage in (1, 2, 3):
+            for _ in range(2):
+                layers += [nn.Conv2d(channels, stage * width, 3, padding=1, bias=False)]
+                layers += [nn.BatchNorm2d(stage * width), nn.ReLU(inplace=True)]
+                channels = stage * width
+            layers += [nn.MaxPool2d(2), nn.Dropout2d(0.05)] if stage < 3 else [nn.AdaptiveMaxPool2d(1)]
+        super().__init__(*layers, nn.Flatten(), nn.Dropout(0.2), nn.Linear(channels, 10))
+        self.to(memory_format=torch.channels_last)
+
+
+class Lesson:
+    """Batches for the teacher: half distorted gently, 15 % as other writers do, and 35 % wildly, anew in each epoch."""
+
+    def __init__(self, train: lenet5.ImageDataset, seed: int) -> None:
+        self.train, self.generator = train, Generator().manual_seed(seed)
+        self.preprocess = lenet5.Preprocess()
+
+    def __len__(self) -> int:
+        """Return the number of batches in an epoch."""
+        return len(self.train) // BATCH_SIZE
+
+    def __iter__(self) -> Iterator[Labelled]:
+        """Yield batches of images, normalised, and classes (N,)."""
+        sizes = [round(BATCH_SIZE * share) for share in (0.5, 0.15, 0.35)]
+        for rows in torch.randperm(len(self.train), generator=self.generator)[: BATCH_SIZE * len(self)].view(
+            -1, BATCH_SIZE
+        ):
+            parts = zip((distort_gently, distort_strokes, distort_wildly), torch.split(rows, sizes), strict=True)
+            images, targets = self.train.images, self.train.targets
+            distorted = [distort(images[part], targets[part], self.generator) for distort, part in parts]
+            batch = self.preprocess(torch.cat(distorted))
+            yield batch.contiguous(memory_format=torch.channels_last), targets[rows]
+
+
+class Bank:
+    """Batches for the student from files by kind and number, each of `images`, `targets` and perhaps `logits`.
+
+    Parameters
+    ----------
+    folder
+        Where the files are.
+    shares
+        Share of each kind in a batch.
+    classes
+        Kinds whose labels are the classes instead of the teacher's probabilities.
+    seed
+        Of the order.
+    """
+
+    def __init__(self, folder: Path, shares: Mapping[str, float], *, classes: Collection[str], seed: int) -> None:
+        self.files = {kind: sorted(folder.glob(f"{kind}-*.safetensors")) for kind in shares}
+        self.sizes = {kind: round(BATCH_SIZE * share / sum(shares.values())) for kind, share in shares.items()}
+        self.classes, self.random = classes, np.random.default_rng(seed)
+        self.preprocess = lenet5.Preprocess()
+        self.streams = [self._stream(kind) for kind in shares]
+
+    def __len__(self) -> int:
+        """Return the number of batches in an epoch, which has as many images as MNIST's training split."""
+        return 55_000 // sum(self.sizes.values())
+
+    def __iter__(self) -> Iterator[Labelled]:
+        """Yield batches of images, normalised, and probabilities (N, 10)."""
+        for _ in range(len(self)):
+            parts = [next(stream) for stream in self.streams]
+            yield self.preprocess(torch.cat([images for images, _ in parts])), torch.cat([label for _, label in parts])
+
+    def _stream(self, kind: str) -> Iterator[Labelled]:
+        """Yield shares of batches for ever, from one file after the other in random order."""
+        while True:
+            for number in self.random.permutation(len(self.files[kind])):
+                content = load_file(self.files[kind][number])
+                images, labels = content["images"], self._probabilities(content, kind)
+                order = torch.from_numpy(self.random.permutation(len(images)))
+                for rows in torch.split(order, self.sizes[kind])[:-1]:
+                    yield images[rows], labels[rows]
+
+    def _probabilities(self, content: Mapping[str, Tensor], kind: str) -> Tensor:
+        if kind not in self.classes:
+            return content["logits"].float().softmax(1)
+        targets = content["targets"]
+        return torch.where((targets >= 0)[:, None], nn.functional.one_hot(targets.clamp_min(0), 10).float(), 0.1)
+
+
+def render(arguments: argparse.Namespace) -> None:
+    """Fill the bank."""
+    train = lenet5.load_data("mnist", arguments.root, download=False).train
+    arguments.bank.mkdir(parents=True, exist_ok=True)
+    for kind, copies in arguments.copies.items():
+        for number in range(int(copies)):
+            file = arguments.bank / f"{kind}-{number:03}.safetensors"
+            if not file.exists():
+                save(render_kind(kind, train, Generator().manual_seed(1000 * KINDS.index(kind) + number)), file)
+
+
+def render_kind(kind: str, train: lenet5.ImageDataset, generator: Generator) -> dict[str, Tensor]:
+    """Distort all images, or draw a fifth as many that are no digits; their targets are -1."""
+    if kind == "none":
+        images, doubtful = draw_no_digits(train.images, train.targets, len(train) // 5, generator)
+        return {"images": images, "targets": torch.full((len(images),), -1), "doubtful": doubtful}
+    chunks = zip(torch.split(train.images, CHUNK), torch.split(train.targets, CHUNK), strict=True)
+    images = torch.cat([DISTORTIONS[kind](*chunk, generator) for chunk in chunks])
+    return {"images": images, "targets": train.targets}
+
+
+def save(content: dict[str, Tensor], file: Path) -> None:
+    """Write a file at once, so that an interrupted command leaves none half written."""
+    unfinished = file.with_suffix(".unfinished")
+    save_file({name: values.contiguous() for name, values in content.items()}, unfinished)
+    unfinished.replace(file)
+    print(file, flush=True)
+
+
+def teach(arguments: argparse.Namespace) -> None:
+    """Train the teacher."""
+    splits = lenet5.load_data("mnist", arguments.root, download=False)
+    torch.manual_seed(0)
+    teacher, lesson = Teacher(), Lesson(splits.train, seed=0)
+    splits.val.transform = lesson.preprocess
+    config = lenet5.TrainerConfig(
+        max_epochs=24,
+        lr=0.003,
+        weight_decay=0.05,
+        max_grad_norm=1,
+        ema_decay=0.999,
+        restore_best=False,
+        precision="bfloat16",
+    )
+    lenet5.Trainer(teacher, config, lr_scheduler=teacher_schedule).fit(lesson, splits.val)
+    save(teacher.state_dict(), arguments.teacher)
+
+
+def teacher_schedule(optimizer: Optimizer, num_updates: int) -> LambdaLR:
+    """Warm up for two of 24 epochs, decay by a quarter until the 14th, as a cosine does, and then linearly to zero."""
+
+    def factor(update: int) -> float:
+        epoch = 24 * update / num_updates
+        if epoch < 14:
+            return min(epoch / 2, 1) * (1 + math.cos(math.pi * epoch / 40)) / 2
+        return 0.73 * (24 - epoch) / 10
+
+    return LambdaLR(optimizer, factor)
+
+
+def label(arguments: argparse.Namespace) -> None:
+    """Add the teacher's logits to the files of the bank that lack them."""
+    teacher = Teacher().eval()
+    teacher.load_state_dict(load_file(arguments.teacher))
+    for file in sorted(arguments.bank.glob("*.safetensors"), key=lambda file: file.stem[-3:]):
+        content = load_file(file)
+        if "logits" not in content:
+            content["logits"] = compute_logits(teacher, content["images"]).half()
+            save(content if "doubtful" not in content else without_digits(content), file)
+
+
+def compute_logits(teacher: nn.Module, images: Tensor) -> Tensor:
+    """Return the logits (N, 10) for images (N, 1, 28, 28) uint8."""
+    preprocess = lenet5.Preprocess()
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        batches = [
+            preprocess(chunk).contiguous(memory_format=torch.channels_last) for chunk in torch.split(images, 500)
+        ]
+        return torch.cat([teacher(batch).float() for batch in batches])
+
+
+def without_digits(content: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Leave out drawings that the teacher takes for digits; of the others, all classes are equally likely."""
+    sure = content["logits"].float().softmax(1).amax(1) > SURE
+    kept = {name: values[~(sure & content["doubtful"])] for name, values in content.items() if name != "doubtful"}
+    return {**kept, "logits": torch.zeros_like(kept["logits"])}
+
+
+def distil(arguments: argparse.Namespace) -> None:
+    """Train a student for each seed, unless its run is complete, and print its accuracy on the validation split."""
+    val = lenet5.load_data("mnist", arguments.root, download=False).val
+    for seed in range(arguments.seeds):
+        run = arguments.runs / f"seed-{seed}"
+        if (run / "config.json").exists():
+            continue
+        bank = Bank(arguments.bank, arguments.shares, classes=arguments.classes, seed=seed)
+        val.transform = bank.preprocess
+        model = train_student(bank, arguments.epochs, seed)
+        accuracy = lenet5.evaluate(model, val).accuracy
+        shares = ",".join(f"{kind}={share:g}" for kind, share in arguments.shares.items())
+        options = f"--shares {shares} --epochs {arguments.epochs}"
+        if arguments.classes:
+            options += f" --classes {','.join(arguments.classes)}"
+        meta = {
+            "recipe": f"python benchmarks/distillation.py distil --root DIR --bank BANK --runs RUNS {options}",
+            "categories": list(val.classes),
+            "seed": seed,
+            "epoch": arguments.epochs,
+            "val_accuracy": accuracy,
+            "versions": {"lenet5": lenet5.__version__, "torch": torch.__version__.partition("+")[0]},
+        }
+        model.save_pretrained(run, preprocess=bank.preprocess, meta=meta)
+        print(run, f"{accuracy:.2%}", flush=True)
+
+
+def train_student(bank: Bank, epochs: int, seed: int) -> lenet5.LeNet5:
+    """Train LeNet-5 with AdamW, with a learning rate that rises for a fifth of the steps, and then falls to zero."""
+    torch.manual_seed(seed)
+    model = lenet5.LeNet5()
+    config = lenet5.TrainerConfig(max_epochs=epochs, lr=0.004, weight_decay=0.1, seed=seed)
+
+    def schedule(optimizer: Optimizer, num_updates: int) -> LambdaLR:
+        return LambdaLR(optimizer, lambda update: min(5 * update, 1.25 * (num_updates - update)) / num_updates)
+
+    lenet5.Trainer(model, config, lr_scheduler=schedule).fit(bank)
+    return model
+
+
+def tabulate(arguments: argparse.Namespace) -> None:
+    """Write a table of the runs with their accuracy on the test set, and print mean and standard deviation."""
+    test = lenet5.load_data("mnist", arguments.root, download=False).test
+    rows = []
+    for seed, run in enumerate(sorted(arguments.runs.glob("seed-*"))):
+        weights = lenet5.load(run)
+        test.transform = weights.preprocess
+        report = lenet5.evaluate(weights.model, test)
+        meta = weights.meta
+        rows.append(
+            {
+                "seed": seed,
+                "epoch": meta["epoch"],
+                "val_accuracy": meta["val_accuracy"],
+                "test_accuracy": report.accuracy,
+                "test_loss": report.loss,
+                "test_ece": report.expected_calibration_error,
+                "sha256": meta["sha256"],
+                "torch": meta["versions"]["torch"],
+                "command": meta["recipe"],
+            }
+        )
+    table = pd.DataFrame(rows)
+    table.to_csv(arguments.results, index=False, lineterminator="\n")
+    for name in ("val_accuracy", "test_accuracy"):
+        percent = 100 * table[name]
+        print(f"{name}: {percent.mean():.3f} ± {percent.std():.3f} % over {len(table)} seeds")
+
+
+def parse_names(text: str) -> list[str]:
+    """Parse KIND,KIND."""
+    names = text.split(",")
+    if unknown := set(names) - set(KINDS):
+        raise argparse.ArgumentTypeError(f"there are no kinds {unknown}; expected some of {KINDS}")
+    return names
+
+
+def parse_kinds(text: str) -> dict[str, float]:
+    """Parse KIND=NUMBER,KIND=NUMBER."""
+    parts = [part.partition("=") for part in text.split(",")]
+    names = parse_names(",".join(name for name, _, _ in parts))
+    return {name: float(number) for name, (_, _, number) in zip(names, parts, strict=True)}
+
+
+def main() -> None:
+    """Run one command."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    commands = parser.add_subparsers(required=True)
+    for command in (render, teach, label, distil, tabulate):
+        options = commands.add_parser(command.__name__, help=command.__doc__)
+        options.set_defaults(run_command=command)
+        options.add_argument("--root", help="the folder of MNIST")
+        options.add_argument("--bank", type=Path, help="folder of the distorted images")
+        options.add_argument("--teacher", type=Path, help="safetensors file")
+        options.add_argument("--copies", type=parse_kinds, default={"gentle": 12, "wild": 8, "retraced": 4, "none": 4})
+        options.add_argument("--shares", type=parse_kinds, default={"gentle": 1.0})
+        options.add_argument("--seeds", type=int, default=5)
+        options.add_argument("--epochs", type=int, default=200)
+        options.add_argument("--classes", type=parse_names, default=[], help="kinds of which it learns the classes")
+        options.add_argument("--runs", type=Path, help="folder of the students")
+        options.add_argument("--results", type=Path, help="CSV file")
+    arguments = parser.parse_args()
+    arguments.run_command(arguments)
+
+
+if __name__ == "__main__":
+    main()
