@@ -25,6 +25,7 @@ import torch
 
 import lenet5
 from confidence import ACCEPTED, ACCURACY, choose_threshold
+from lenet5.data.splits import SPLIT_VERSION
 from lenet5.models import WeightsFolder, load_model, save_model
 from lenet5.recipes import RECIPES
 from lenet5.weights import PretrainedWeights
@@ -140,7 +141,9 @@ def complete(
             "accuracy": float((report.predictions == report.targets)[accepted].mean()),
         },
     }
-    metrics = report.to_dict()
+    metrics, model = report.to_dict(), load_model(member.value)
+    meta.setdefault("num_params", sum(parameter.numel() for parameter in model.parameters()))
+    meta.setdefault("split_version", SPLIT_VERSION)
     meta.setdefault("metrics", {data: {name: metrics[name] for name in REPORTED}})
     meta["metrics"][data]["calibration_floor"] = calibration_floor(report.probabilities)
     per_class = report.to_frame().reset_index(names="class")
@@ -149,7 +152,7 @@ def complete(
         table = pd.read_csv(arguments.corruptions).set_index("kind")["accuracy"]
         meta["metrics"][data]["corruptions"] = table.drop("none").round(6).to_dict()
     extra: Any = {name: config[name] for name in ("preprocess", "meta", "settings") if name in config}
-    save_model(load_model(member.value), WEIGHTS / member.value, **extra)
+    save_model(model, WEIGHTS / member.value, **extra)
     (WEIGHTS / member.value / "README.md").unlink(missing_ok=True)  # the page is the model card
 
 
@@ -198,8 +201,8 @@ def page(member: PretrainedWeights) -> str:
     held_out = ""
     if share := abstention.get("accepted_without_digit"):
         held_out = (
-            f" That split was redrawn as other writers and data sets draw digits. At most {share:.0%} of drawings that"
-            " are no digits reach it (`benchmarks/confidence.py`)."
+            f" That split was redrawn as other writers and data sets draw digits. At most {share:.0%} of the answers to"
+            " noise, spots, lines and squares reach it (`benchmarks/confidence.py`)."
         )
     elif trained_on_all_images(config):
         held_out = (

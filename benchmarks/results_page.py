@@ -28,9 +28,9 @@ SEEDS = {
 }
 ABLATIONS = {"record": "ablation_record.csv", "1998": "ablation_1998.csv"}
 DISTILLED = {  # by the heading of the table
-    "`mnist_v3`": "distilled.csv",
-    "the same, from the classes instead of the teacher": "distilled_classes.csv",
     "`mnist_photo_v1`": "distilled_photo.csv",
+    "gentle distortions alone": "distilled_gentle.csv",
+    "gentle distortions, from the classes": "distilled_classes.csv",
 }
 REMARKS = {
     "record": "The losses are more sensitive than the accuracies; the training loss is measured on distorted images."
@@ -146,8 +146,10 @@ def distilled() -> str:
     ]
     text = (
         "These networks have the size and the speed of the others. They learned the probabilities that a larger"
-        " network, of 204,778 parameters, gives for distorted images (`benchmarks/distillation.py`). An epoch has as"
-        " many images as MNIST's training split. The validation split was not trained on."
+        " network, of 204,778 parameters and with a validation accuracy of 99.78 %, gives for distorted images"
+        " (`benchmarks/distillation.py`), and the classes of the kinds after `--classes`. An epoch has"
+        " as many images as MNIST's training split. Neither network was"
+        " trained on the validation split."
     )
     commands = "\n\n".join(not_run(command) for command in dict.fromkeys(t["command"].iloc[0] for t in tables.values()))
     by_seed = [

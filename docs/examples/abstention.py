@@ -14,7 +14,7 @@ from lenet5 import plots
 
 splits = lenet5.load_data("digits")
 evaluations = {}
-for name in ("mnist_v2", "mnist_robust_v1"):
+for name in ("mnist_v2", "mnist_photo_v1"):
     pretrained = lenet5.load(name)
     for split in splits:
         split.transform = pretrained.preprocess
@@ -27,7 +27,7 @@ plots.plot_coverage(
 # %%
 # Choose the threshold on one split, and report what it does on another.
 
-choice, report = evaluations["mnist_robust_v1"]
+choice, report = evaluations["mnist_photo_v1"]
 threshold = lenet5.abstention(choice.targets, choice.probabilities, accuracy=0.99).threshold
 accepted = report.probabilities.max(1) >= threshold
 accuracy = (report.predictions == report.targets)[accepted].mean()

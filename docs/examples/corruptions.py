@@ -27,12 +27,12 @@ def degraded(fraction: float) -> lenet5.ImageDataset:
 degraded(0.15).plot()
 
 # %%
-# `mnist_robust_v1` was trained with `Degrade`. It loses far less.
+# `mnist_photo_v1` was trained with `Degrade`. It loses far less.
 
 rows = []
 for fraction in (0, 0.05, 0.1, 0.15, 0.2, 0.3):
     dataset = degraded(fraction)
-    for name in ("mnist_v2", "mnist_robust_v1"):
+    for name in ("mnist_v2", "mnist_photo_v1"):
         pretrained = lenet5.load(name)
         dataset.transform = pretrained.preprocess
         rows.append(

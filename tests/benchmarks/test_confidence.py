@@ -10,11 +10,11 @@ from lenet5 import DataSplits
 from no_digits import draw_no_digits
 
 
-def test_threshold_keeps_out_drawings_without_digits(digits: DataSplits) -> None:
+def test_threshold_keeps_out_paper_without_digits(digits: DataSplits) -> None:
     model = lenet5.load("mnist_robust_v1").model
     threshold = choose_threshold(model, digits.val)
-    none, _ = draw_no_digits(digits.val.images, digits.val.targets, 1000, Generator().manual_seed(9))
-    assert (confidences(model, none) >= threshold).mean() < 2.5 * ACCEPTED
+    none, doubtful = draw_no_digits(digits.val.images, digits.val.targets, 2000, Generator().manual_seed(9))
+    assert (confidences(model, none[~doubtful]) >= threshold).mean() < 2.5 * ACCEPTED
 
 
 def test_separation_is_a_half_without_difference_and_one_with_the_greatest() -> None:

@@ -9,7 +9,15 @@ from torch import Generator, Tensor
 from canvas import centre_of_mass, draw_segments, fit_box, measure_box, place
 from lenet5 import DataSplits
 from no_digits import draw_letters, draw_no_digits, join_halves
-from writers import change_width, cross_and_flag, distort_gently, distort_strokes, distort_wildly, retrace
+from writers import (
+    change_width,
+    cross_and_flag,
+    distort_gently,
+    distort_strokes,
+    distort_wildly,
+    outline_and_invert,
+    retrace,
+)
 
 Distort = Callable[[Tensor, Tensor, Generator], Tensor]
 
@@ -51,6 +59,17 @@ def test_width_changes_both_ways_and_stays_within_the_range(digits: DataSplits) 
     assert min(gain) < 0 < max(gain)
     assert changed.min() >= 0
     assert changed.max() <= 1
+
+
+def test_outlines_lose_the_inside_and_inverted_stripes_gain_paper() -> None:
+    ink = torch.zeros(200, 1, 28, 28)
+    ink[:, :, 8:20, 8:20] = 1
+    changed = outline_and_invert(ink, seeded())
+    outlined = (changed[:, 0, 14, 14] == 0) & (changed[:, 0, 2, 2] == 0) & (changed[:, 0, 8, 14] > 0)
+    inverted = (changed != ink).flatten(1).any(1) & ~outlined
+    assert 10 <= outlined.sum() <= 45
+    assert 10 <= inverted.sum() <= 45
+    assert set(changed[inverted].flatten().tolist()) == {0, 1}
 
 
 def test_segment_has_its_length_times_its_width() -> None:

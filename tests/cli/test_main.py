@@ -140,6 +140,9 @@ def test_python_m_lenet5_is_the_same_command() -> None:
 def test_bundled_weights_record_registered_recipes_and_datasets() -> None:
     for member in [*lenet5.LeNet5_Weights, *lenet5.LeNet5Original_Weights]:
         command = member.meta["recipe"].split()
+        if command[0] == "python":  # a script of the repository
+            assert (Path(__file__).parents[2] / command[1]).is_file()
+            continue
         assert command[:2] == ["lenet5", "train"]
         options = dict(zip(command[2::2], command[3::2], strict=True))
         assert options["--recipe"] in RECIPES

@@ -32,7 +32,7 @@ def test_page_is_smaller_than_three_megabytes_and_each_model_than_300_kilobytes(
 def test_page_holds_the_bundled_weights_unchanged() -> None:
     assert about()["version"] == lenet5.__version__
     weights = {network["name"]: network for network in about()["networks"].values()}
-    assert set(weights) == {"original_mnist_v1", "mnist_v2"}
+    assert set(weights) == {"original_mnist_v1", "mnist_photo_v1"}
     for name, network in weights.items():
         pretrained = lenet5.load(name)
         assert hashlib.sha256(base64.b64decode(network["tensors"])).hexdigest() == pretrained.meta["sha256"]

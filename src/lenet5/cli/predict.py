@@ -50,7 +50,7 @@ class _Digit(NamedTuple):
 @click.option(
     "--weights",
     type=WEIGHTS,
-    default="mnist_robust_v1",
+    default="mnist_photo_v1",
     show_default=True,
     help="Name of bundled weights, folder, or .safetensors file.",
 )

@@ -12,7 +12,7 @@ from ..storage import read_file, read_json
 
 _ASSETS = Path(__file__).parent / "assets"
 _WEIGHTS = Path(__file__).parents[1] / "weights"
-_NETWORKS = {"original": "original_mnist_v1", "today": "mnist_v2"}
+_NETWORKS = {"original": "original_mnist_v1", "today": "mnist_photo_v1"}
 _USED = ("architecture", "preprocess")  # of config.json
 
 
@@ -20,7 +20,7 @@ def page() -> str:
     """Return the page to draw on, as HTML.
 
     The network of 1998 and today's read a digit while it is drawn. The page is one file with everything in it, the
-    bundled weights `original_mnist_v1` and `mnist_v2` included. It works from disk and without a network, and its
+    bundled weights `original_mnist_v1` and `mnist_photo_v1` included. It works from disk and without a network, and its
     Content-Security-Policy forbids every connection.
 
     Returns

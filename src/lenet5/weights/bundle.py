@@ -144,7 +144,7 @@ class Pretrained:
 
         Examples
         --------
-        >>> weights = lenet5.load("mnist_robust_v1")
+        >>> weights = lenet5.load("mnist_photo_v1")
         >>> weights.predict(["pencil.jpg", "shadow.jpg"]).labels  # photographs
         tensor([7, 5])
         >>> weights.predict(lenet5.load_digits("postcode.jpg").images).labels  # several digits of a photograph

@@ -35,7 +35,7 @@ class PretrainedWeights(_Displayed, Enum):
     >>> lenet5.LeNet5_Weights("default")
     <LeNet5_Weights.MNIST_V2: 'mnist_v2'>
     >>> [weights.name for weights in lenet5.LeNet5_Weights]
-    ['MNIST_V1', 'MNIST_V2', 'MNIST_ROBUST_V1', 'FASHION_MNIST_V1']
+    ['MNIST_V1', 'MNIST_V2', 'MNIST_PHOTO_V1', 'MNIST_ROBUST_V1', 'FASHION_MNIST_V1']
     """
 
     @classmethod
@@ -126,8 +126,12 @@ class LeNet5_Weights(PretrainedWeights):  # noqa: N801 (torchvision's convention
     MNIST_V2 = "mnist_v2"
     """Trained on all 60,000 training images of MNIST with the recipe `record`; the most accurate on its test set."""
 
+    MNIST_PHOTO_V1 = "mnist_photo_v1"
+    """Distilled on MNIST as other writers, pens, cameras and data sets would have made it, and on what is no digit; for
+    photographs and digits from outside MNIST."""
+
     MNIST_ROBUST_V1 = "mnist_robust_v1"
-    """Trained on MNIST with distortions and `Degrade`, for photographs, scans and other writers."""
+    """Trained on MNIST with distortions and `Degrade`; for comparison with earlier results."""
 
     FASHION_MNIST_V1 = "fashion_mnist_v1"
     """Trained on Fashion-MNIST with the recipe `fashion`."""

@@ -14,7 +14,7 @@ from lenet5.photo.normalisation import normalise
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-NETWORKS = {"original": "original_mnist_v1", "today": "mnist_v2"}
+NETWORKS = {"original": "original_mnist_v1", "today": "mnist_photo_v1"}
 _SNAPSHOT = """() => {
     const answer = ({label, confident, probabilities, layers}) => ({label, confident,
         probabilities: Array.from(probabilities),
