@@ -169,7 +169,7 @@ def teach(arguments: argparse.Namespace) -> None:
     teacher, lesson = Teacher(), Lesson(splits.train, seed=0)
     splits.val.transform = lesson.preprocess
     config = lenet5.TrainerConfig(
-        max_epochs=24,
+        max_epochs=arguments.epochs or 24,
         lr=0.003,
         weight_decay=0.05,
         max_grad_norm=1,
@@ -182,7 +182,10 @@ def teach(arguments: argparse.Namespace) -> None:
 
 
 def teacher_schedule(optimizer: Optimizer, num_updates: int) -> LambdaLR:
-    """Warm up for two of 24 epochs, decay by a quarter until the 14th, as a cosine does, and then linearly to zero."""
+    """Warm up for two of 24 epochs, decay by a quarter until the 14th, as a cosine does, and then linearly to zero.
+
+    Other numbers of epochs are divided in the same way.
+    """
 
     def factor(update: int) -> float:
         epoch = 24 * update / num_updates
@@ -223,24 +226,24 @@ def without_digits(content: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def distil(arguments: argparse.Namespace) -> None:
     """Train a student for each seed, unless its run is complete, and print its accuracy on the validation split."""
-    val = lenet5.load_data("mnist", arguments.root, download=False).val
+    val, epochs = lenet5.load_data("mnist", arguments.root, download=False).val, arguments.epochs or 140
     for seed in range(arguments.seeds):
         run = arguments.runs / f"seed-{seed}"
         if (run / "config.json").exists():
             continue
         bank = Bank(arguments.bank, arguments.shares, classes=arguments.classes, seed=seed)
         val.transform = bank.preprocess
-        model = train_student(bank, arguments.epochs, seed)
+        model = train_student(bank, epochs, seed)
         accuracy = lenet5.evaluate(model, val).accuracy
         shares = ",".join(f"{kind}={share:g}" for kind, share in arguments.shares.items())
-        options = f"--shares {shares} --epochs {arguments.epochs}"
+        options = f"--shares {shares} --epochs {epochs}"
         if arguments.classes:
             options += f" --classes {','.join(arguments.classes)}"
         meta = {
             "recipe": f"python benchmarks/distillation.py distil --root DIR --bank BANK --runs RUNS {options}",
             "categories": list(val.classes),
             "seed": seed,
-            "epoch": arguments.epochs,
+            "epoch": epochs,
             "val_accuracy": accuracy,
             "versions": {"lenet5": lenet5.__version__, "torch": torch.__version__.partition("+")[0]},
         }
@@ -318,7 +321,7 @@ def main() -> None:
         options.add_argument("--copies", type=parse_kinds, default={"gentle": 12, "wild": 8, "retraced": 4, "none": 4})
         options.add_argument("--shares", type=parse_kinds, default={"gentle": 1.0})
         options.add_argument("--seeds", type=int, default=5)
-        options.add_argument("--epochs", type=int, default=200)
+        options.add_argument("--epochs", type=int, help="default: 24 for the teacher, 140 for a student")
         options.add_argument("--classes", type=parse_names, default=[], help="kinds of which it learns the classes")
         options.add_argument("--runs", type=Path, help="folder of the students")
         options.add_argument("--results", type=Path, help="CSV file")

@@ -11,7 +11,7 @@ from torch import Generator, nn
 
 import distillation
 import lenet5
-from distillation import Bank, Lesson, Teacher, parse_kinds, render_kind, save, without_digits
+from distillation import Bank, Lesson, Teacher, compute_logits, parse_kinds, render_kind, save, without_digits
 from lenet5 import DataSplits
 
 
@@ -68,6 +68,18 @@ def test_lesson_covers_the_training_images_anew_in_each_epoch(digits: DataSplits
     first, second = list(lesson), list(lesson)
     assert len(first) == len(lesson) == len(digits.train) // 128
     assert not torch.equal(first[0][0], second[0][0])
+
+
+def test_teacher_is_trained_and_saved_for_labelling(
+    tmp_path: Path, digits: DataSplits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = lenet5.ImageDataset(digits.train.images[:256], digits.train.targets[:256], classes=digits.train.classes)
+    monkeypatch.setattr(lenet5, "load_data", lambda *_, **__: DataSplits(few, few, few))
+    distillation.teach(argparse.Namespace(root=None, teacher=tmp_path / "teacher", epochs=1))
+    teacher = Teacher()
+    before = compute_logits(teacher.eval(), few.images[:8])
+    teacher.load_state_dict(load_file(tmp_path / "teacher"))
+    assert not torch.equal(compute_logits(teacher, few.images[:8]), before)
 
 
 def test_learning_rate_of_the_teacher_has_no_jump_and_ends_at_zero() -> None:
