@@ -46,3 +46,13 @@ def test_page_of_integer_networks_quotes_the_raw_results() -> None:
         frames = pd.concat([table.query(rows), trained.query(rows)])
         percent = [f"{100 * value:.2f} %" for value in frames.query("power_of_two == @power_of_two")["accuracy"]]
         assert f"| {bits} | {'powers of two' if power_of_two else 'any'} | {' | '.join(percent)} |" in page
+
+
+def test_weights_for_photographs_are_robust_and_mark_what_they_do_not_know() -> None:
+    results = ROOT / "benchmarks" / "results"
+    corrupted = pd.read_csv(results / "corruptions_mnist_photo_v1.csv").query("kind != 'none'")
+    assert corrupted["accuracy"].mean() >= 0.97
+    table = pd.read_csv(results / "confidence.csv").set_index("images").query("weights == 'mnist_photo_v1'")
+    assert table.loc[["MNIST's test set", "other writers", "other data sets"], "wrong of sure"].max() <= 0.005
+    assert table.loc["noise", "sure"] <= 0.02
+    assert table["separation"].min() >= 0.95
