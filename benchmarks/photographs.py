@@ -254,7 +254,7 @@ def main() -> None:
     source.add_argument("--root", help="folder of MNIST, whose digits are rendered")
     source.add_argument("--folder", type=Path, help="real photographs, and labels.csv")
     parser.add_argument("--split", choices=["val", "test"], default="val")
-    parser.add_argument("--weights", nargs="+", default=["mnist_robust_v1"], help="names or folders")
+    parser.add_argument("--weights", nargs="+", default=["mnist_photo_v1"], help="names or folders")
     parser.add_argument("--count", type=int, default=200, help="rendered images per kind")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--results", type=Path)

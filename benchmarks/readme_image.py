@@ -15,7 +15,7 @@ IMAGES = Path(__file__).parents[1] / "docs" / "images"
 
 def main() -> None:
     """Draw and save the image."""
-    pretrained = lenet5.load("mnist_robust_v1")
+    pretrained = lenet5.load("mnist_photo_v1")
     photograph = IMAGES / "squared.jpg"
     maps = lenet5.feature_maps(pretrained, [photograph])
     predicted = int(pretrained.predict([photograph]).labels[0])

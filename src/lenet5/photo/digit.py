@@ -82,7 +82,7 @@ class Digits:
     >>> digits = lenet5.load_digits("postcode.jpg")
     >>> digits
     <Digits: 5 digits>
-    >>> lenet5.load("mnist_robust_v1").predict(digits.images).labels
+    >>> lenet5.load("mnist_photo_v1").predict(digits.images).labels
     tensor([2, 7, 4, 1, 9])
     """
 

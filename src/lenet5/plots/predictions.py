@@ -63,7 +63,7 @@ def plot_predictions(
     Examples
     --------
     >>> import PIL.Image
-    >>> weights, photograph = lenet5.load("mnist_robust_v1"), np.asarray(PIL.Image.open("postcode.jpg"))
+    >>> weights, photograph = lenet5.load("mnist_photo_v1"), np.asarray(PIL.Image.open("postcode.jpg"))
     >>> digits = lenet5.load_digits(photograph)
     >>> probabilities = weights.predict(digits.images).probabilities
     >>> images = [("postcode.jpg", photograph)] * len(digits)
