@@ -16,6 +16,7 @@ Only `tabulate` looks at the test set.
 """
 
 import argparse
+import copy
 import math
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -162,12 +163,19 @@ def save(content: dict[str, Tensor], file: Path) -> None:
     print(file, flush=True)
 
 
+def preprocessed(split: lenet5.ImageDataset, preprocess: lenet5.Preprocess) -> lenet5.ImageDataset:
+    """Return the split with other preprocessing; the images are not copied."""
+    split = copy.copy(split)
+    split.transform = preprocess
+    return split
+
+
 def teach(arguments: argparse.Namespace) -> None:
     """Train the teacher."""
     splits = lenet5.load_data("mnist", arguments.root, download=False)
     torch.manual_seed(0)
     teacher, lesson = Teacher(), Lesson(splits.train, seed=0)
-    splits.val.transform = lesson.preprocess
+    val = preprocessed(splits.val, lesson.preprocess)
     config = lenet5.TrainerConfig(
         max_epochs=arguments.epochs or 24,
         lr=0.003,
@@ -177,7 +185,7 @@ def teach(arguments: argparse.Namespace) -> None:
         restore_best=False,
         precision="bfloat16",
     )
-    lenet5.Trainer(teacher, config, lr_scheduler=teacher_schedule).fit(lesson, splits.val)
+    lenet5.Trainer(teacher, config, lr_scheduler=teacher_schedule).fit(lesson, val)
     save(teacher.state_dict(), arguments.teacher)
 
 
@@ -232,9 +240,8 @@ def distil(arguments: argparse.Namespace) -> None:
         if (run / "config.json").exists():
             continue
         bank = Bank(arguments.bank, arguments.shares, classes=arguments.classes, seed=seed)
-        val.transform = bank.preprocess
         model = train_student(bank, epochs, seed)
-        accuracy = lenet5.evaluate(model, val).accuracy
+        accuracy = lenet5.evaluate(model, preprocessed(val, bank.preprocess)).accuracy
         shares = ",".join(f"{kind}={share:g}" for kind, share in arguments.shares.items())
         options = f"--shares {shares} --epochs {epochs}"
         if arguments.classes:
@@ -270,8 +277,7 @@ def tabulate(arguments: argparse.Namespace) -> None:
     rows = []
     for seed, run in enumerate(sorted(arguments.runs.glob("seed-*"))):
         weights = lenet5.load(run)
-        test.transform = weights.preprocess
-        report = lenet5.evaluate(weights.model, test)
+        report = lenet5.evaluate(weights.model, preprocessed(test, weights.preprocess))
         meta = weights.meta
         rows.append(
             {

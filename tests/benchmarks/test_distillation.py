@@ -106,8 +106,10 @@ def test_student_is_saved_with_what_a_card_needs(
         seeds=2,
         results=bank / "table.csv",
     )
+    before = [split.transform for split in digits]
     distillation.distil(arguments)
     distillation.tabulate(arguments)
+    assert [split.transform for split in digits] == before
     weights = lenet5.load(bank / "runs" / "seed-1")
     assert weights.classes == digits.val.classes
     assert weights.meta["recipe"].endswith("--shares gentle=0.9,none=0.1 --epochs 1 --classes gentle,none")
