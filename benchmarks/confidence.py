@@ -11,7 +11,6 @@ their card. The table is measured on the test set, on Fashion-MNIST, on noise, a
 import argparse
 import contextlib
 import string
-from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
@@ -28,30 +27,23 @@ from torch import Generator, Tensor
 
 import lenet5
 from no_digits import draw_no_digits
-from writers import distort_strokes, distort_wildly, retrace
+from writers import distort_strokes, distort_wildly, redraw, retrace
 
 LETTERS = sorted(set(string.ascii_letters) - set("BDIOQSZabgijloqsz"))  # the others look like digits
 FONTS = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSerif", "DejaVuSansMono-Oblique", "STIXGeneralItalic")
 ACCURACY, ACCEPTED = 0.997, 0.02
 CHUNK = 1000  # images that are distorted at once
 Numbers: TypeAlias = npt.NDArray[np.float64]
-Distort: TypeAlias = Callable[[Tensor, Tensor, Generator], Tensor]
 
 
 def choose_threshold(model: torch.nn.Module, val: lenet5.ImageDataset) -> float:
     """Return the lowest threshold that keeps both limits on the validation split."""
     preprocess, generator = lenet5.Preprocess(), Generator().manual_seed(0)
-    drawn = [redraw(val, distort, generator) for distort in (distort_strokes, retrace)]
+    drawn = [redraw(val, distort, generator, chunk=CHUNK) for distort in (distort_strokes, retrace)]
     answers = lenet5.predict(model, preprocess(torch.cat(drawn))).probabilities.numpy().astype(np.float64)
     right = lenet5.abstention(val.targets.repeat(len(drawn)).numpy(), answers, accuracy=ACCURACY).threshold
     none, doubtful = draw_no_digits(val.images, val.targets, len(val), generator)
     return float(max(right, np.quantile(confidences(model, none[~doubtful]), 1 - ACCEPTED)))
-
-
-def redraw(split: lenet5.ImageDataset, distort: Distort, generator: Generator) -> Tensor:
-    """Distort all images of a split."""
-    chunks = zip(torch.split(split.images, CHUNK), torch.split(split.targets, CHUNK), strict=True)
-    return torch.cat([distort(*chunk, generator) for chunk in chunks])
 
 
 def confidences(model: torch.nn.Module, images: Tensor) -> Numbers:
@@ -85,9 +77,9 @@ def measure(name: str, root: str, *, choose: bool) -> list[dict[str, object]]:
     generator, test = Generator().manual_seed(1), splits.test
     digits = {
         "MNIST's test set": test.images,
-        "other writers": redraw(test, distort_strokes, generator),
-        "other data sets": redraw(test, retrace, generator),
-        "degraded": redraw(test, distort_wildly, generator),
+        "other writers": redraw(test, distort_strokes, generator, chunk=CHUNK),
+        "other data sets": redraw(test, retrace, generator, chunk=CHUNK),
+        "degraded": redraw(test, distort_wildly, generator, chunk=CHUNK),
     }
     fashion = lenet5.load_data("fashion_mnist", root, download=False).test.images
     others = {

@@ -32,7 +32,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 import lenet5
 from no_digits import draw_no_digits
-from writers import distort_gently, distort_strokes, distort_wildly, retrace
+from writers import distort_gently, distort_strokes, distort_wildly, redraw, retrace
 
 Labelled: TypeAlias = tuple[Tensor, Tensor]
 DISTORTIONS = {"gentle": distort_gently, "wild": distort_wildly, "retraced": retrace}
@@ -150,9 +150,7 @@ def render_kind(kind: str, train: lenet5.ImageDataset, generator: Generator) -> 
     if kind == "none":
         images, doubtful = draw_no_digits(train.images, train.targets, len(train) // 5, generator)
         return {"images": images, "targets": torch.full((len(images),), -1), "doubtful": doubtful}
-    chunks = zip(torch.split(train.images, CHUNK), torch.split(train.targets, CHUNK), strict=True)
-    images = torch.cat([DISTORTIONS[kind](*chunk, generator) for chunk in chunks])
-    return {"images": images, "targets": train.targets}
+    return {"images": redraw(train, DISTORTIONS[kind], generator, chunk=CHUNK), "targets": train.targets}
 
 
 def save(content: dict[str, Tensor], file: Path) -> None:

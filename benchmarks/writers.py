@@ -1,6 +1,8 @@
 """Distortions of MNIST's digits as other writers, pens, cameras and data sets make them."""
 
 import math
+from collections.abc import Callable
+from typing import TypeAlias
 
 import torch
 from torch import Generator, Tensor
@@ -14,6 +16,13 @@ WILD = lenet5.Augment(degrees=18, scale=0.25, shear=0.3, translate=2.5, elastic=
 DEGRADE = lenet5.Degrade(0.12)
 FINE = 3  # pixels of a mask per pixel of an image
 COARSE = 16  # side of the images of older data sets, in pixels
+Distort: TypeAlias = Callable[[Tensor, Tensor, Generator], Tensor]
+
+
+def redraw(split: lenet5.ImageDataset, distort: Distort, generator: Generator, *, chunk: int) -> Tensor:
+    """Distort all images of a split, `chunk` at once."""
+    chunks = zip(torch.split(split.images, chunk), torch.split(split.targets, chunk), strict=True)
+    return torch.cat([distort(*each, generator) for each in chunks])
 
 
 def distort_gently(images: Tensor, _targets: Tensor, generator: Generator) -> Tensor:

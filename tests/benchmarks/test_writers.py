@@ -1,15 +1,14 @@
 """The distortions of digits, and the drawings that are no digits."""
 
-from collections.abc import Callable
-
 import pytest
 import torch
-from torch import Generator, Tensor
+from torch import Generator
 
 from canvas import centre_of_mass, draw_segments, fit_box, measure_box, place
 from lenet5 import DataSplits
 from no_digits import draw_letters, draw_no_digits, join_halves
 from writers import (
+    Distort,
     change_width,
     cross_and_flag,
     distort_gently,
@@ -18,8 +17,6 @@ from writers import (
     outline_and_invert,
     retrace,
 )
-
-Distort = Callable[[Tensor, Tensor, Generator], Tensor]
 
 
 def seeded() -> Generator:
