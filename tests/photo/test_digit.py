@@ -92,7 +92,7 @@ def test_polarity_does_not_matter(strokes: str) -> None:
 def test_image_size_does_not_matter(factor: float) -> None:
     image = draw_digit()
     size = round(image.width * factor), round(image.height * factor)
-    assert distance(load_digit(image), load_digit(image.resize(size, PIL.Image.Resampling.BICUBIC))) < 0.08
+    assert distance(load_digit(image), load_digit(image.resize(size, PIL.Image.Resampling.BICUBIC))) < 0.12
 
 
 @settings(max_examples=15)

@@ -1,101 +1,107 @@
-"""Connected components, and the choice of those that form a digit."""
+"""Connected components of ink, and the digits that they form."""
 
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
+from scipy.sparse.csgraph import connected_components
 
-from .pixels import Box, Grey, Mask, border, longer_side
+from .pixels import Box, Grey, Mask, longer_side
 
 CONNECTIVITY = np.ones((3, 3), bool)  # eight neighbours: pixels that touch at a corner are connected
-_MIN_SIDE = 0.05  # as a fraction of the image's longer side
-
-
-class Candidate(NamedTuple):
-    """Components that may form a digit."""
-
-    mask: Mask
-    polarity: int  # 1 for light ink on dark, -1 for dark ink on light
-    score: float
-    plausibility: float  # from 0 to 1: how well the shape fits a drawing of strokes
-    num_rivals: int  # other components that could be digits
+_MIN_PEAK = 0.6  # the highest probability in a component of a digit
+_MIN_MEAN = 0.75  # the mean probability in a digit: lines and shadows that pass for ink do so in parts
+_MIN_SIDE = 0.05  # of a digit, as a fraction of the image's longer side
+_MIN_HEIGHT = 0.55  # of a digit, as a fraction of the tallest one's; what is lower is a part of one
+_MAX_BREAK = 0.15  # in a stroke, as a fraction of the digit's longer side
+_MAX_STEM_BREAK = 0.4  # in a stem, of which one part is much higher than broad
+_STEM = 0.3  # width of a stem, as a fraction of its height
+_MIN_SPACE = 0.05  # between digits, as a fraction of the longer side
+_MAX_GAP = 0.2  # between a digit and its smaller parts, as a fraction of the digit's longer side
+_MIN_FRAMED = 0.3  # size of a digit in a frame, as a fraction of the frame's
 
 
 class _Component(NamedTuple):
-    number: int  # in the order of the labels
+    mask: Mask
     box: Box
-    score: float
-    plausibility: float
-    touches_border: bool
+    peak: float
+
+    @property
+    def side(self) -> int:
+        return longer_side(self.box)
 
 
-def find_digit(excess: Grey, ink: Mask, polarity: int) -> Candidate | None:
-    """Find the component that most resembles a digit, add the components that belong to it, and count its rivals.
+def group_ink(probability: Grey, level: float) -> list[Mask]:
+    """Find the digits in an image.
 
     Parameters
     ----------
-    excess
-        (H, W) float32: how far each pixel differs from the background, positive in the direction of ink.
-    ink
-        (H, W) bool: the pixels to take components from.
-    polarity
-        1 for light ink on dark, -1 for dark ink on light.
+    probability
+        (H, W) float32: of ink.
+    level
+        Pixels above it are ink.
 
     Returns
     -------
-    Candidate or None
-        None if there is no component of sufficient size.
+    list of ndarray
+        The mask (H, W) of each digit.
     """
-    labels, _ = ndimage.label(ink, CONNECTIVITY)
-    boxes, areas = ndimage.find_objects(labels), np.bincount(labels.ravel())[1:]
-    large = [i for i in np.argsort(areas)[::-1][:30] if longer_side(boxes[i]) >= _MIN_SIDE * max(ink.shape)]
-    components = {i: _measure(int(i), boxes[i], labels, excess) for i in large}
-    if not components:
-        return None
-    main = max(components.values(), key=lambda component: component.score)
-    members, num_rivals = [main.number], 0
-    for index in np.flatnonzero(areas >= 0.02 * areas[main.number]):
-        component = components.get(index)
-        if index == main.number or (component and component.touches_border and not main.touches_border):
-            continue
-        near = _gap(main.box, boxes[index]) <= 0.2 * longer_side(main.box)
-        if component and not component.touches_border and _is_rival(component, main, near=near):
-            num_rivals += 1
-        elif near:
-            members.append(int(index))
-    return Candidate(np.isin(labels, np.array(members) + 1), polarity, main.score, main.plausibility, num_rivals)
+    labels, _ = ndimage.label(probability > level, CONNECTIVITY)
+    masks = [labels == number for number in range(1, labels.max() + 1)]
+    boxes = ndimage.find_objects(labels)
+    components = [_Component(mask, box, float(probability[mask].max())) for mask, box in zip(masks, boxes, strict=True)]
+    components = [component for component in components if not _is_frame(component, components)]
+    sure = [component for component in components if component.peak >= _MIN_PEAK]
+    tallest = max((component.side for component in sure), default=0)
+    if tallest < _MIN_SIDE * max(probability.shape):
+        return []
+    tall = [component for component in sure if component.side >= _MIN_HEIGHT * tallest]
+    digits = _join_broken(tall)
+    distances = [ndimage.distance_transform_edt(~digit) for digit in digits]
+    for component in components:
+        if not any(component is other for other in tall):
+            gaps = [float(distance[component.mask].min()) for distance in distances]
+            nearest = int(np.argmin(gaps))
+            if gaps[nearest] <= _MAX_GAP * tallest:
+                digits[nearest] = digits[nearest] | component.mask
+    return [digit for digit in digits if probability[digit].mean() >= _MIN_MEAN]
 
 
-def _measure(number: int, box: Box, labels: npt.NDArray[np.int32], excess: Grey) -> _Component:
-    """Score a component: digits have long thin strokes and high contrast, and lie away from the image's border."""
-    mask, edge = labels[box] == number + 1, border(labels)
-    area, side, contact = int(mask.sum()), max(mask.shape), int((edge == number + 1).sum())
-    prior = float(np.clip(3 - 5 * (edge > 0).mean(), 0.02, 1))  # the border of the image is mostly background
-    distance = ndimage.distance_transform_edt(np.pad(mask, 1))
-    length = area / (4 * distance[distance > 0].mean())  # a bar's mean distance to its edge is a quarter of its width
-    thinness = np.clip((0.3 - distance.max() / side) / 0.1, 0.02, 1)
-    solidity = area / mask.size * min(1, 1.6 * min(mask.shape) / side)  # high for paper, low for an upright 1
-    thinness *= np.clip((0.75 - solidity) / 0.15, 0.02, 1)
-    simplicity = np.clip((6 - length / side) / 1.5, 0.1, 1)  # strokes are 1 to 5 times as long as the digit's box
-    shadow = contact > 1.2 * side and distance.max() > 0.2 * side  # broad, and along the border
-    plausibility = float(thinness * simplicity * prior) * (0.02 if shadow else max(0.1, 1 - contact / side))
-    eccentricity = float(np.hypot(*((a.start + a.stop) / b - 1 for a, b in zip(box, excess.shape, strict=True))))
-    contrast = min(float(excess[box][mask].mean()), 60.0)  # higher contrast adds nothing
-    score = contrast * length * plausibility * (0.5 if contact else 1) * (1 - 0.35 * eccentricity)
-    return _Component(number, box, score, plausibility, contact > 0)
+def _is_frame(component: _Component, others: list[_Component]) -> bool:
+    """Return True if a component has a digit inside."""
+    rows, columns = component.box
+    return any(
+        rows.start < other.box[0].start
+        and other.box[0].stop < rows.stop
+        and columns.start < other.box[1].start
+        and other.box[1].stop < columns.stop
+        and other.side >= _MIN_FRAMED * component.side
+        and other.peak >= _MIN_PEAK
+        for other in others
+    )
 
 
-def _is_rival(component: _Component, main: _Component, *, near: bool) -> bool:
-    """Return True if a component is a second digit: similar in score and size or, if near, as tall and beside it."""
-    if not near:
-        return component.score > 0.35 * main.score and longer_side(component.box) > 0.4 * longer_side(main.box)
-    (rows, columns), (main_rows, main_columns) = component.box, main.box
-    height = max(rows.stop, main_rows.stop) - min(rows.start, main_rows.start)
-    beside = columns.start >= main_columns.stop or main_columns.start >= columns.stop
-    return bool(beside and min(rows.stop - rows.start, main_rows.stop - main_rows.start) > 0.75 * height)
+def _join_broken(components: list[_Component]) -> list[Mask]:
+    """Join components that are parts of one digit, whose stroke is broken."""
+    links = [[_is_break(first, second) for second in components] for first in components]
+    count, numbers = connected_components(np.array(links), directed=False)
+    parts = [
+        [component.mask for component, other in zip(components, numbers, strict=True) if other == number]
+        for number in range(count)
+    ]
+    return [np.logical_or.reduce(masks) for masks in parts]
 
 
-def _gap(first: Box, second: Box) -> float:
-    """Return the distance between two boxes."""
-    return float(np.hypot(*(max(0, b.start - a.stop, a.start - b.stop) for a, b in zip(first, second, strict=True))))
+def _is_break(first: _Component, second: _Component) -> bool:
+    """Return True if two components are parts of one digit: one is above the other and nearly touches it, or closer."""
+    rows, columns = ([component.box[axis] for component in (first, second)] for axis in (0, 1))
+    widths, heights = ([span.stop - span.start for span in spans] for spans in (columns, rows))
+    stacked = _overlap(columns) > 0.5 * min(widths)
+    stem = _overlap(rows) <= 0 and any(width <= _STEM * height for width, height in zip(widths, heights, strict=True))
+    limit = (_MAX_STEM_BREAK if stem else _MAX_BREAK) if stacked else _MIN_SPACE
+    gap = ndimage.distance_transform_edt(~first.mask)[second.mask].min()
+    return bool(gap <= limit * max(first.side, second.side))
+
+
+def _overlap(spans: list[slice]) -> int:
+    return int(min(span.stop for span in spans) - max(span.start for span in spans))

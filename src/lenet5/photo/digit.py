@@ -17,9 +17,10 @@ from .rows import Corners, reading_order
 def load_digit(image: Photograph) -> Tensor:
     """Convert a photograph, scan or drawing of one digit to MNIST's format.
 
-    The digit is segmented from the background. It may be dark on light or light on dark, unevenly lit, and on ruled
-    paper. The width of its strokes is then adjusted to MNIST's range. The digit is scaled to fit 20x20 pixels, and its
-    centre of mass is placed at the centre of the 28x28 image (LeCun, Bottou, Bengio and Haffner 1998, section III.A).
+    A small network marks the ink of the digit. It may be dark on light or light on dark, unevenly lit, in a frame, and
+    on ruled, squared or dotted paper. The width of its strokes is then adjusted to MNIST's range. The digit is scaled
+    to fit 20x20 pixels, and its centre of mass is placed at the centre of the 28x28 image (LeCun, Bottou, Bengio and
+    Haffner 1998, section III.A).
     An image that is already in this format is returned unchanged.
 
     Parameters
@@ -144,7 +145,7 @@ def load_digits(image: Photograph) -> Digits:
 
 
 def _find(grey: PIL.Image.Image) -> list[tuple[Tensor, Corners]]:
-    """Return the digits (1, 28, 28) of an image of mode "F" with their bounding boxes, in any order."""
+    """Return the digits (1, 28, 28) of an image of mode "L" or "F" with their bounding boxes, in any order."""
     pixels = np.asarray(grey)
     if is_normalised(pixels):
         rows, columns = bounding_box(pixels != 0)

@@ -32,8 +32,8 @@ def read_greyscale(image: Photograph) -> tuple[str, PIL.Image.Image]:
     name
         The path, or "the image", for messages.
     grey
-        An upright image of mode "F", from 0 for black to 255 for white. Pixels of more than 8 bits are scaled to the
-        full range, because cameras and scanners seldom use all of it.
+        An upright image of mode "L" or "F", from 0 for black to 255 for white. Pixels of more than 8 bits are scaled
+        to the full range, because cameras and scanners seldom use all of it.
     """
     if isinstance(image, Mapping) and _COMPOSITE in image:
         image = image[_COMPOSITE]
@@ -116,11 +116,13 @@ def _to_uint8(pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
 
 def _to_greyscale(colours: npt.NDArray[Any], alpha: Grey | None) -> PIL.Image.Image:
     if colours.dtype in (np.bool_, np.uint8):
-        grey = np.asarray(PIL.Image.fromarray(colours).convert("L"), np.float32)
-    else:
-        deep = colours.astype(np.float32) if colours.ndim == 2 else colours @ _LUMA
-        low, high = float(deep.min()), float(deep.max())
-        grey = (deep - low) * (255 / max(high - low, 1e-6))
+        image = PIL.Image.fromarray(colours).convert("L")
+        if alpha is None:
+            return image
+        return PIL.Image.fromarray(np.rint(_flatten(np.asarray(image, np.float32), alpha)).astype(np.uint8))
+    deep = colours.astype(np.float32) if colours.ndim == 2 else colours @ _LUMA
+    low, high = float(deep.min()), float(deep.max())
+    grey = (deep - low) * (255 / max(high - low, 1e-6))
     return PIL.Image.fromarray(grey if alpha is None else _flatten(grey, alpha))
 
 

@@ -34,6 +34,7 @@ def _render_strokes(mask: Mask) -> Grey:
     width = 4 * inside[mask].mean() - 1  # a bar's mean distance to its edge is a quarter of its width
     target = float(np.clip(width / side, _STROKE_WIDTH[0] / _BOX, _STROKE_WIDTH[1] / _BOX))  # relative to the box
     growth = min((target * side - width) / (2 * (1 - target)), _PADDING / 2)  # the box grows with the strokes
+    growth = max(growth, 1 - float(inside.max()))  # something is left even of a blot
     return np.asarray(np.clip(np.where(mask, inside, 1 - outside) + growth, 0, 1), np.float32)
 
 

@@ -1,6 +1,6 @@
-"""Greyscale images and masks as arrays: resampling, thresholds, boxes and borders."""
+"""Greyscale images and masks as arrays: resampling and boxes."""
 
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +16,10 @@ Region: TypeAlias = tuple[float, float, float, float]
 
 
 def resize(image: PIL.Image.Image, zoom: float, region: Region | None = None) -> Grey:
-    """Scale a region of an image of mode "F" with antialiasing."""
+    """Scale a region of an image of mode "L" or "F" with antialiasing."""
     left, top, right, bottom = region or (0, 0, *image.size)
     size = max(1, round((right - left) * zoom)), max(1, round((bottom - top) * zoom))
-    return np.asarray(image.resize(size, PIL.Image.Resampling.BICUBIC, box=region, reducing_gap=3))
+    return np.asarray(image.resize(size, PIL.Image.Resampling.BICUBIC, box=region, reducing_gap=3), np.float32)
 
 
 def resize_to(grey: Grey, shape: tuple[int, ...], region: Region | None = None) -> Grey:
@@ -51,11 +51,6 @@ def bounding_box(mask: Mask) -> Box:
     """Return the smallest box that contains a mask."""
     indices = np.argwhere(mask)
     return tuple(map(slice, indices.min(axis=0).tolist(), (indices.max(axis=0) + 1).tolist()))
-
-
-def border(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return the outermost pixels, with each corner twice."""
-    return np.concatenate([array[0], array[-1], array[:, 0], array[:, -1]])
 
 
 def longer_side(box: Box) -> int:
