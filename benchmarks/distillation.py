@@ -1,18 +1,18 @@
 """Distil a larger network into LeNet-5 (Hinton, Vinyals and Dean, arXiv:1503.02531).
 
-    python benchmarks/distillation.py render --root DIR --bank BANK [--copies gentle=12,wild=8,retraced=4,none=4]
+    python benchmarks/distillation.py render --root DIR --bank BANK [--copies gentle=12,wild=8,retraced=4,drawn=2]
     python benchmarks/distillation.py teach --root DIR --teacher TEACHER
-    python benchmarks/distillation.py label --bank BANK --teacher TEACHER
+    python benchmarks/distillation.py label --bank BANK --teacher TEACHER [--classes KIND,KIND]
     python benchmarks/distillation.py distil --root DIR --bank BANK --runs RUNS [--shares gentle=1] [--seeds 5]
     python benchmarks/distillation.py tabulate --root DIR --runs RUNS --results RESULTS.csv
 
 The bank holds distorted copies of the 55,000 training images: `gentle` as MNIST's own writers differ, `wild` as other
 writers, pens and cameras do, `retraced` as data sets and `load_digit` draw them, and `none`, which are no digits. The
-student learns the probabilities that the teacher gives for these very images. With --classes KIND,KIND it learns the
-classes of some kinds instead, where the teacher is not good enough, or to show what the teacher is worth. Of what is no
-digit it learns that every class is equally likely (Hendrycks, Mazeika and Dietterich, arXiv:1812.04606), unless the
-teacher is sure that it is a digit by chance. Files and runs that exist are kept, so an interrupted command goes on.
-Only `tabulate` looks at the test set.
+student learns the probabilities that the teacher gives for these very images. With
+--classes KIND,KIND it learns the classes of some kinds instead, where the teacher is not good enough, or to show what
+the teacher is worth. Of what is no digit it learns that every class is equally likely (Hendrycks, Mazeika and
+Dietterich, arXiv:1812.04606), unless the teacher is sure that it is a digit by chance. Files and runs that exist are
+kept, so an interrupted command goes on. Only `tabulate` looks at the test set.
 """
 
 import argparse
@@ -31,12 +31,19 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 import lenet5
+from drawings import draw_digits
 from no_digits import draw_no_digits
-from writers import distort_gently, distort_strokes, distort_wildly, redraw, retrace
+from writers import Distort, distort_gently, distort_strokes, distort_wildly, redraw, retrace
 
 Labelled: TypeAlias = tuple[Tensor, Tensor]
-DISTORTIONS = {"gentle": distort_gently, "wild": distort_wildly, "retraced": retrace}
+DISTORTIONS: dict[str, Distort] = {
+    "gentle": distort_gently,
+    "wild": distort_wildly,
+    "retraced": retrace,
+    "drawn": lambda _images, targets, generator: draw_digits(targets, generator),
+}
 KINDS = (*DISTORTIONS, "none")
+COPIES = {"gentle": 12.0, "wild": 8.0, "retraced": 4.0, "drawn": 2.0, "none": 4.0}
 BATCH_SIZE = 128
 CHUNK = 5000  # images that are distorted at once
 SURE = 0.95  # a drawing of which the teacher is as sure as this may be a digit
@@ -208,7 +215,7 @@ def label(arguments: argparse.Namespace) -> None:
     teacher.load_state_dict(load_file(arguments.teacher))
     for file in sorted(arguments.bank.glob("*.safetensors"), key=lambda file: file.stem[-3:]):
         content = load_file(file)
-        if "logits" not in content:
+        if "logits" not in content and file.stem.partition("-")[0] not in arguments.classes:
             content["logits"] = compute_logits(teacher, content["images"]).half()
             save(content if "doubtful" not in content else without_digits(content), file)
 
@@ -322,7 +329,7 @@ def main() -> None:
         options.add_argument("--root", help="the folder of MNIST")
         options.add_argument("--bank", type=Path, help="folder of the distorted images")
         options.add_argument("--teacher", type=Path, help="safetensors file")
-        options.add_argument("--copies", type=parse_kinds, default={"gentle": 12, "wild": 8, "retraced": 4, "none": 4})
+        options.add_argument("--copies", type=parse_kinds, default=COPIES)
         options.add_argument("--shares", type=parse_kinds, default={"gentle": 1.0})
         options.add_argument("--seeds", type=int, default=5)
         options.add_argument("--epochs", type=int, help="default: 24 for the teacher, 140 for a student")

@@ -42,6 +42,12 @@ LIMITS = {
     "fashion_mnist": "The input is one article of clothing, light on dark, 28x28, prepared like the product images of"
     " Fashion-MNIST. Photographs of clothes are not supported.",
 }
+MARKED = (
+    "prediction, often with high confidence.",
+    "prediction; the confidence is mostly below the threshold (`benchmarks/results/confidence.csv`).",
+)
+"""What is said of weights that were trained with drawings that are no digits."""
+
 LICENCES = {
     "mnist": "MNIST is by Y. LeCun, C. Cortes and C. J. C. Burges, under CC BY-SA 3.0.",
     "fashion_mnist": "Fashion-MNIST is by H. Xiao, K. Rasul and R. Vollgraf (Zalando SE), under the MIT licence.",
@@ -126,7 +132,7 @@ def complete(
     meta |= {
         "data": f'the {len(splits.train) + all_images * len(splits.val):,} training images of load_data("{data}")',
         "licence": LICENCES[data],
-        "limits": LIMITS[data],
+        "limits": LIMITS[data].replace(*MARKED) if arguments.photographs else LIMITS[data],
         "seeds": {
             "num": len(seeds),
             "choice": arguments.choice,

@@ -142,11 +142,10 @@ def distilled() -> str:
     ]
     text = (
         "These networks have the size and the speed of the others. They learned the probabilities that a larger"
-        " network, of 204,778 parameters and with a validation accuracy of 99.78 %, gives for distorted images"
+        " network, of 204,778 parameters and with a validation accuracy of 99.70 %, gives for distorted images"
         " (`benchmarks/distillation.py`), and the classes of the kinds after `--classes`. An epoch has"
         " as many images as MNIST's training split. Neither network was"
-        " trained on the validation split. The larger network was trained by an earlier script of the same recipe; its"
-        " weights are not in the repository."
+        " trained on the validation split. The weights of the larger network are not in the repository."
     )
     commands = "\n\n".join(not_run(command) for command in dict.fromkeys(t["command"].iloc[0] for t in tables.values()))
     by_seed = [

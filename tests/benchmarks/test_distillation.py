@@ -41,7 +41,7 @@ def test_order_of_the_bank_depends_on_the_seed_alone(bank: Path) -> None:
 def test_files_are_labelled_once_with_the_answers_of_the_teacher(bank: Path) -> None:
     torch.manual_seed(0)
     save(Teacher().state_dict(), bank / "teacher")
-    arguments = argparse.Namespace(bank=bank, teacher=bank / "teacher")
+    arguments = argparse.Namespace(bank=bank, teacher=bank / "teacher", classes=[])
     distillation.label(arguments)
     files = sorted(bank.glob("*.safetensors"))
     times = [file.stat().st_mtime_ns for file in files]
@@ -52,6 +52,14 @@ def test_files_are_labelled_once_with_the_answers_of_the_teacher(bank: Path) -> 
     assert none["logits"].eq(0).all()
     _, labels = next(iter(Bank(bank, {"gentle": 1}, classes=[], seed=0)))
     assert labels.sum(1).allclose(torch.ones(128))
+
+
+def test_kinds_of_which_the_classes_are_learned_need_no_teacher(bank: Path) -> None:
+    torch.manual_seed(0)
+    save(Teacher().state_dict(), bank / "teacher")
+    distillation.label(argparse.Namespace(bank=bank, teacher=bank / "teacher", classes=["gentle"]))
+    assert "logits" not in load_file(bank / "gentle-000.safetensors")
+    assert "logits" in load_file(bank / "none-000.safetensors")
 
 
 def test_drawings_that_the_teacher_takes_for_digits_are_left_out() -> None:

@@ -1,0 +1,36 @@
+"""Digits drawn from control points."""
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Generator
+
+import lenet5
+from canvas import centre_of_mass, measure_box
+from drawings import FORMS, draw_digits
+
+
+@settings(max_examples=10)
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=20), st.integers(0, 2**31))
+def test_drawings_depend_on_the_seed_alone_and_fit_the_box(targets: list[int], seed: int) -> None:
+    drawn = draw_digits(torch.tensor(targets), Generator().manual_seed(seed))
+    assert (drawn.shape, drawn.dtype) == ((len(targets), 1, 28, 28), torch.uint8)
+    assert torch.equal(drawn, draw_digits(torch.tensor(targets), Generator().manual_seed(seed)))
+    ink = drawn.float() / 255
+    _, size = measure_box(ink)
+    assert size.amax(1).min() > 15 / 14
+    assert size.max() <= 24 / 14
+    assert centre_of_mass(ink).abs().max() < 0.35
+
+
+def test_drawings_are_read_as_their_class() -> None:
+    targets = torch.arange(10).repeat_interleave(60)
+    drawn = draw_digits(targets, Generator().manual_seed(0))
+    predictions = lenet5.load("mnist_photo_v1").predict(drawn)
+    assert (predictions.labels == targets).float().mean() >= 0.98
+
+
+def test_every_form_is_drawn() -> None:
+    for digit, forms in FORMS.items():
+        drawn = draw_digits(torch.full((40 * len(forms),), digit), Generator().manual_seed(1))
+        assert len({image.numpy().tobytes() for image in drawn}) == len(drawn)
