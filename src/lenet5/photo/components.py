@@ -11,7 +11,7 @@ from .pixels import Box, Grey, Mask, longer_side
 CONNECTIVITY = np.ones((3, 3), bool)  # eight neighbours: pixels that touch at a corner are connected
 _MIN_PEAK = 0.6  # the highest probability in a component of a digit
 _MIN_MEAN = 0.75  # the mean probability in a digit: lines and shadows that pass for ink do so in parts
-_MIN_SIDE = 0.05  # of a digit, as a fraction of the image's longer side
+_MIN_SIDE = 0.06  # of a digit, as a fraction of the image's shorter side
 _MIN_HEIGHT = 0.55  # of a digit, as a fraction of the tallest one's; what is lower is a part of one
 _MAX_BREAK = 0.15  # in a stroke, as a fraction of the digit's longer side
 _MAX_STEM_BREAK = 0.4  # in a stem, of which one part is much higher than broad
@@ -53,7 +53,7 @@ def group_ink(probability: Grey, level: float) -> list[Mask]:
     components = [component for component in components if not _is_frame(component, components)]
     sure = [component for component in components if component.peak >= _MIN_PEAK]
     tallest = max((component.side for component in sure), default=0)
-    if tallest < _MIN_SIDE * max(probability.shape):
+    if tallest < _MIN_SIDE * min(probability.shape):
         return []
     tall = [component for component in sure if component.side >= _MIN_HEIGHT * tallest]
     digits = _join_broken(tall)
@@ -65,6 +65,31 @@ def group_ink(probability: Grey, level: float) -> list[Mask]:
             if gaps[nearest] <= _MAX_GAP * tallest:
                 digits[nearest] = digits[nearest] | component.mask
     return [digit for digit in digits if probability[digit].mean() >= _MIN_MEAN]
+
+
+def missed_ones(ink: Mask, similar: Mask) -> Mask:
+    """Find upright strokes in a row of digits, as tall as these: ones that were taken for lines.
+
+    Parameters
+    ----------
+    ink
+        (H, W) bool: the digits that were found.
+    similar
+        (H, W) bool: what is as dark as their ink.
+    """
+    found, _ = ndimage.label(ink, CONNECTIVITY)
+    rows = [box[0] for box in ndimage.find_objects(found)]
+    tallest = max(span.stop - span.start for span in rows)
+    rows = [span for span in rows if span.stop - span.start >= _MIN_HEIGHT * tallest]
+    labels, _ = ndimage.label(similar & ~ink, CONNECTIVITY)
+    ones = [
+        number
+        for number, (down, across) in enumerate(ndimage.find_objects(labels), start=1)
+        if 0.7 * tallest <= down.stop - down.start <= 1.2 * tallest
+        and across.stop - across.start <= 0.4 * (down.stop - down.start)
+        and sum(_overlap([down, span]) >= 0.7 * tallest for span in rows) >= 2
+    ]
+    return np.isin(labels, ones)
 
 
 def _is_frame(component: _Component, others: list[_Component]) -> bool:

@@ -7,12 +7,13 @@ import numpy as np
 import PIL.Image
 from scipy import ndimage
 
-from .components import CONNECTIVITY, group_ink
+from .components import CONNECTIVITY, group_ink, missed_ones
 from .ink import ink_probability
 from .pixels import Box, Grey, Mask, Region, bounding_box, longer_side, otsu, resize, resize_to
 from .rows import Corners
 
 _RESOLUTION, _CLOSE_UP = 128, 72  # longer side in pixels of the image, and of a digit in its close-up
+_ROW, _MOST = 64, 640  # least height of a wide image in pixels, and the most of its width
 _HIGH_RESOLUTION = 160  # longer side of the digit in its mask: 8 pixels per pixel of MNIST
 _MARGIN = 0.35  # around the digit, as a fraction of its longer side
 _LEVEL = 0.1  # of the probability of ink
@@ -24,7 +25,7 @@ _MIN_SPECK = 0.03  # as a fraction of the largest component's area; anything sma
 _FILLED = 0.85  # longer side of a digit that is cropped tightly, as a fraction of the image's
 _HALF_WIDTHS = (0.035, 0.25)  # of its strokes, relative to the image's longer side
 _MIN_CONTRAST = 12.0  # of 255
-_MIN_SEPARABILITY = 0.8  # an even gradient has 0.75
+_MIN_SEPARABILITY = 0.78  # an even gradient has 0.75
 
 
 class Segmented(NamedTuple):
@@ -50,7 +51,9 @@ def segment_all(image: PIL.Image.Image) -> list[Segmented]:
     list of Segmented
         The digits, in any order; empty if the image shows none.
     """
-    probability = _mark(resize(image, _RESOLUTION / max(image.size)))
+    longer, shorter = max(image.size), min(image.size)
+    resolution = min(max(_RESOLUTION, _ROW * longer / shorter), _MOST)
+    probability = _mark(resize(image, resolution / longer))
     digits = group_ink(probability, _LEVEL)
     ink = np.logical_or.reduce([np.zeros_like(probability, bool), *digits])
     confident = bool(digits) and probability[ink].mean() >= _CONFIDENT
@@ -92,7 +95,7 @@ def _mark(grey: Grey) -> Grey:
     grown = ndimage.binary_propagation(sure, CONNECTIVITY, similar)
     if grown.sum() > _MOST_GROWTH * sure.sum():  # the lines of the paper are as dark
         return probability
-    return np.asarray(np.maximum(probability, grown), np.float32)
+    return np.asarray(np.maximum(probability, grown | missed_ones(grown, similar)), np.float32)
 
 
 def _outline(image: PIL.Image.Image, digit: Mask, others: Mask) -> Segmented:

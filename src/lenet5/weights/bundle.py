@@ -208,7 +208,7 @@ def load(source: StrPath, **hub: Unpack[Download]) -> Pretrained:
     >>> weights = lenet5.load("mnist_v2")
     >>> predictions = weights.predict("pencil.jpg")
     >>> predictions.labels, f"{predictions.confidence.item():.1%}"
-    (tensor([7]), '100.0%')
+    (tensor([7]), '99.9%')
     """
     if isinstance(source, str) and source.lower() == "default":
         source = LeNet5_Weights.DEFAULT.value
