@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from lenet5.photo.components import group_ink
+from lenet5.photo.components import group_ink, missed_ones
 
 LEVEL = 0.3
 
@@ -69,3 +69,17 @@ def test_frame_around_a_digit_is_no_digit() -> None:
 
 def test_zero_is_no_frame() -> None:
     assert boxes_of(draw((40, 10, 80, 90), outline=True)) == [(40, 10, 80, 90)]
+
+
+def test_upright_stroke_in_a_row_is_a_one() -> None:
+    row = draw((20, 20, 40, 60), (80, 20, 100, 60)) > 0
+    one, short, outside = ((50, 20, 54, 60), (50, 20, 54, 30), (50, 62, 54, 99))
+    similar = row | (draw(one) > 0)
+    assert (missed_ones(row, similar) == (draw(one) > 0)).all()
+    for other in (short, outside):
+        assert not missed_ones(row, row | (draw(other) > 0)).any()
+
+
+def test_stroke_beside_a_single_digit_is_no_one() -> None:
+    digit = draw((20, 20, 40, 60)) > 0
+    assert not missed_ones(digit, digit | (draw((50, 20, 54, 60)) > 0)).any()

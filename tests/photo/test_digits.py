@@ -53,6 +53,16 @@ def test_digits_of_a_row_come_from_left_to_right_with_their_boxes(row: Row) -> N
     assert read(digits) == "".join(digit for digit, _, _ in row)
 
 
+@pytest.mark.parametrize("count", [8, 12, 16])
+def test_long_row_is_read(count: int) -> None:
+    row = "2713152731527135"[:count]
+    image = page(60 * count, 140)
+    boxes = write_row(image, row, [0.8] * count, [20] * count, start=0, middle=70)
+    digits = load_digits(image)
+    check_boxes(digits, boxes)
+    assert read(digits) == row
+
+
 def test_rows_come_from_top_to_bottom() -> None:
     image = page(420, 420)
     boxes = write_row(image, "275", (1, 1, 1), (60, 40, 40), start=20, middle=110)

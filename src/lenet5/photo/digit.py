@@ -112,7 +112,8 @@ class Digits:
 def load_digits(image: Photograph) -> Digits:
     """Convert a photograph, scan or drawing of several digits, such as a postal code, to MNIST's format.
 
-    The digits are of similar size, and do not touch.
+    The digits are of similar size, and do not touch. What is less than 0.55 times as tall as the tallest digit is taken
+    for a part of one or left out.
 
     Parameters
     ----------
