@@ -40,13 +40,15 @@ class InkNetwork(nn.Module):
 
     def __init__(self, convolution: Convolution = _convolution) -> None:
         super().__init__()
-        self.down = nn.ModuleList(
+        self.down: nn.ModuleList = nn.ModuleList(
             nn.Sequential(convolution(before, after, 3), nn.ReLU(), convolution(after, after, 3), nn.ReLU())
             for before, after in zip((1, *WIDTHS), WIDTHS, strict=False)
         )
-        self.narrow = nn.ModuleList(convolution(below, here, 1) for here, below in pairwise(WIDTHS))
-        self.up = nn.ModuleList(nn.Sequential(convolution(here, here, 3), nn.ReLU()) for here in WIDTHS[:-1])
-        self.output = nn.Conv2d(WIDTHS[0], 1, 1)
+        self.narrow: nn.ModuleList = nn.ModuleList(convolution(below, here, 1) for here, below in pairwise(WIDTHS))
+        self.up: nn.ModuleList = nn.ModuleList(
+            nn.Sequential(convolution(here, here, 3), nn.ReLU()) for here in WIDTHS[:-1]
+        )
+        self.output: nn.Conv2d = nn.Conv2d(WIDTHS[0], 1, 1)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, 1, H, W) for standardised images (N, 1, H, W), whose sides are multiples of 16."""
