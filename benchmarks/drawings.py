@@ -137,7 +137,8 @@ def draw_digits(targets: Tensor, generator: Generator) -> Tensor:
     for digit, variants in FORMS.items():
         for number, strokes in enumerate(variants):
             chosen = (targets == digit) & ((forms * len(variants)).long() == number)
-            for rows in torch.split(chosen.nonzero().flatten(), CHUNK):
+            chunks = torch.split(chosen.nonzero().flatten(), CHUNK) if chosen.any() else ()
+            for rows in chunks:
                 drawn[rows, 0] = to_uint8(_draw(strokes, len(rows), LONGEST.get(digit, 1.3), generator))
     return drawn
 

@@ -19,6 +19,8 @@ _STEM = 0.3  # width of a stem, as a fraction of its height
 _MIN_SPACE = 0.05  # between digits, as a fraction of the longer side
 _MAX_GAP = 0.2  # between a digit and its smaller parts, as a fraction of the digit's longer side
 _MIN_FRAMED = 0.3  # size of a digit in a frame, as a fraction of the frame's
+_ONE_HEIGHTS = (0.7, 1.2)  # of a one in a row that was taken for a line, relative to the tallest digit
+_ONE_WIDTH = 0.4  # relative to its height
 
 
 class _Component(NamedTuple):
@@ -85,9 +87,9 @@ def missed_ones(ink: Mask, similar: Mask) -> Mask:
     ones = [
         number
         for number, (down, across) in enumerate(ndimage.find_objects(labels), start=1)
-        if 0.7 * tallest <= down.stop - down.start <= 1.2 * tallest
-        and across.stop - across.start <= 0.4 * (down.stop - down.start)
-        and sum(_overlap([down, span]) >= 0.7 * tallest for span in rows) >= 2
+        if _ONE_HEIGHTS[0] * tallest <= down.stop - down.start <= _ONE_HEIGHTS[1] * tallest
+        and across.stop - across.start <= _ONE_WIDTH * (down.stop - down.start)
+        and sum(_overlap([down, span]) >= _ONE_HEIGHTS[0] * tallest for span in rows) >= 2
     ]
     return np.isin(labels, ones)
 
@@ -108,8 +110,13 @@ def _is_frame(component: _Component, others: list[_Component]) -> bool:
 
 def _join_broken(components: list[_Component]) -> list[Mask]:
     """Join components that are parts of one digit, whose stroke is broken."""
-    links = [[_is_break(first, second) for second in components] for first in components]
-    count, numbers = connected_components(np.array(links), directed=False)
+    links = np.zeros((len(components), len(components)), bool)
+    for first, component in enumerate(components):
+        distance = ndimage.distance_transform_edt(~component.mask)
+        for second in range(first + 1, len(components)):
+            other = components[second]
+            links[first, second] = distance[other.mask].min() <= _largest_break(component, other)
+    count, numbers = connected_components(links, directed=False)
     parts = [
         [component.mask for component, other in zip(components, numbers, strict=True) if other == number]
         for number in range(count)
@@ -117,15 +124,14 @@ def _join_broken(components: list[_Component]) -> list[Mask]:
     return [np.logical_or.reduce(masks) for masks in parts]
 
 
-def _is_break(first: _Component, second: _Component) -> bool:
-    """Return True if two components are parts of one digit: one is above the other and nearly touches it, or closer."""
+def _largest_break(first: _Component, second: _Component) -> float:
+    """Return the largest distance of two parts of one digit, which is larger if one is above the other."""
     rows, columns = ([component.box[axis] for component in (first, second)] for axis in (0, 1))
     widths, heights = ([span.stop - span.start for span in spans] for spans in (columns, rows))
     stacked = _overlap(columns) > 0.5 * min(widths)
     stem = _overlap(rows) <= 0 and any(width <= _STEM * height for width, height in zip(widths, heights, strict=True))
     limit = (_MAX_STEM_BREAK if stem else _MAX_BREAK) if stacked else _MIN_SPACE
-    gap = ndimage.distance_transform_edt(~first.mask)[second.mask].min()
-    return bool(gap <= limit * max(first.side, second.side))
+    return limit * max(first.side, second.side)
 
 
 def _overlap(spans: list[slice]) -> int:
