@@ -7,12 +7,14 @@
     python benchmarks/distillation.py tabulate --root DIR --runs RUNS --results RESULTS.csv
 
 The bank holds distorted copies of the 55,000 training images: `gentle` as MNIST's own writers differ, `wild` as other
-writers, pens and cameras do, `retraced` as data sets and `load_digit` draw them, and `none`, which are no digits. The
-student learns the probabilities that the teacher gives for these very images. With
---classes KIND,KIND it learns the classes of some kinds instead, where the teacher is not good enough, or to show what
-the teacher is worth. Of what is no digit it learns that every class is equally likely (Hendrycks, Mazeika and
-Dietterich, arXiv:1812.04606), unless the teacher is sure that it is a digit by chance. Files and runs that exist are
-kept, so an interrupted command goes on. Only `tabulate` looks at the test set.
+writers, pens and cameras do, `retraced` as data sets and `load_digit` draw them, `drawn` as different countries teach
+them, and `none`, which are no digits. With `--data fashion_mnist`, there is `gentle` alone.
+
+The student learns the probabilities that the teacher gives for these very images. With --classes KIND,KIND it learns
+the classes of some kinds instead, where the teacher is not good enough, or to show what the teacher is worth. Of what
+is no digit it learns that every class is equally likely (Hendrycks, Mazeika and Dietterich, arXiv:1812.04606), unless
+the teacher is sure that it is a digit by chance. Files and runs that exist are kept, so an interrupted command goes on.
+Only `tabulate` looks at the test set.
 """
 
 import argparse
@@ -32,17 +34,25 @@ from torch.optim.lr_scheduler import LambdaLR
 
 import lenet5
 from drawings import draw_digits
+from garments import distort_garments, erase_parts
 from no_digits import draw_no_digits
 from writers import Distort, distort_gently, distort_strokes, distort_wildly, redraw, retrace
 
 Labelled: TypeAlias = tuple[Tensor, Tensor]
-DISTORTIONS: dict[str, Distort] = {
-    "gentle": distort_gently,
-    "wild": distort_wildly,
-    "retraced": retrace,
-    "drawn": lambda _images, targets, generator: draw_digits(targets, generator),
+DISTORTIONS: dict[str, dict[str, Distort]] = {
+    "mnist": {
+        "gentle": distort_gently,
+        "wild": distort_wildly,
+        "retraced": retrace,
+        "drawn": lambda _images, targets, generator: draw_digits(targets, generator),
+    },
+    "fashion_mnist": {"gentle": distort_garments},
 }
-KINDS = (*DISTORTIONS, "none")
+LESSONS: dict[str, dict[Distort, float]] = {  # shares of what the teacher sees
+    "mnist": {distort_gently: 0.5, distort_strokes: 0.15, distort_wildly: 0.35},
+    "fashion_mnist": {erase_parts: 1.0},
+}
+KINDS = (*DISTORTIONS["mnist"], "none")
 COPIES = {"gentle": 12.0, "wild": 8.0, "retraced": 4.0, "drawn": 2.0, "none": 4.0}
 BATCH_SIZE = 128
 CHUNK = 5000  # images that are distorted at once
@@ -69,10 +79,10 @@ class Teacher(nn.Sequential):
 
 
 class Lesson:
-    """Batches for the teacher: half distorted gently, 15 % as other writers do, and 35 % wildly, anew in each epoch."""
+    """Batches for the teacher, of which shares are distorted in different ways, anew in each epoch."""
 
-    def __init__(self, train: lenet5.ImageDataset, seed: int) -> None:
-        self.train, self.generator = train, Generator().manual_seed(seed)
+    def __init__(self, train: lenet5.ImageDataset, shares: Mapping[Distort, float], seed: int) -> None:
+        self.train, self.shares, self.generator = train, shares, Generator().manual_seed(seed)
         self.preprocess = lenet5.Preprocess()
 
     def __len__(self) -> int:
@@ -81,11 +91,11 @@ class Lesson:
 
     def __iter__(self) -> Iterator[Labelled]:
         """Yield batches of images, normalised, and classes (N,)."""
-        sizes = [round(BATCH_SIZE * share) for share in (0.5, 0.15, 0.35)]
+        sizes = [round(BATCH_SIZE * share) for share in self.shares.values()]
         for rows in torch.randperm(len(self.train), generator=self.generator)[: BATCH_SIZE * len(self)].view(
             -1, BATCH_SIZE
         ):
-            parts = zip((distort_gently, distort_strokes, distort_wildly), torch.split(rows, sizes), strict=True)
+            parts = zip(self.shares, torch.split(rows, sizes), strict=True)
             images, targets = self.train.images, self.train.targets
             distorted = [distort(images[part], targets[part], self.generator) for distort, part in parts]
             batch = self.preprocess(torch.cat(distorted))
@@ -143,21 +153,22 @@ class Bank:
 
 def render(arguments: argparse.Namespace) -> None:
     """Fill the bank."""
-    train = lenet5.load_data("mnist", arguments.root, download=False).train
+    train = lenet5.load_data(arguments.data, arguments.root, download=False).train
     arguments.bank.mkdir(parents=True, exist_ok=True)
     for kind, copies in arguments.copies.items():
         for number in range(int(copies)):
             file = arguments.bank / f"{kind}-{number:03}.safetensors"
             if not file.exists():
-                save(render_kind(kind, train, Generator().manual_seed(1000 * KINDS.index(kind) + number)), file)
+                generator = Generator().manual_seed(1000 * KINDS.index(kind) + number)
+                save(render_kind(arguments.data, kind, train, generator), file)
 
 
-def render_kind(kind: str, train: lenet5.ImageDataset, generator: Generator) -> dict[str, Tensor]:
+def render_kind(data: str, kind: str, train: lenet5.ImageDataset, generator: Generator) -> dict[str, Tensor]:
     """Distort all images, or draw a fifth as many that are no digits; their targets are -1."""
     if kind == "none":
         images, doubtful = draw_no_digits(train.images, train.targets, len(train) // 5, generator)
         return {"images": images, "targets": torch.full((len(images),), -1), "doubtful": doubtful}
-    return {"images": redraw(train, DISTORTIONS[kind], generator, chunk=CHUNK), "targets": train.targets}
+    return {"images": redraw(train, DISTORTIONS[data][kind], generator, chunk=CHUNK), "targets": train.targets}
 
 
 def save(content: dict[str, Tensor], file: Path) -> None:
@@ -177,9 +188,9 @@ def preprocessed(split: lenet5.ImageDataset, preprocess: lenet5.Preprocess) -> l
 
 def teach(arguments: argparse.Namespace) -> None:
     """Train the teacher."""
-    splits = lenet5.load_data("mnist", arguments.root, download=False)
+    splits = lenet5.load_data(arguments.data, arguments.root, download=False)
     torch.manual_seed(0)
-    teacher, lesson = Teacher(), Lesson(splits.train, seed=0)
+    teacher, lesson = Teacher(arguments.width), Lesson(splits.train, LESSONS[arguments.data], seed=0)
     val = preprocessed(splits.val, lesson.preprocess)
     config = lenet5.TrainerConfig(
         max_epochs=arguments.epochs or 24,
@@ -211,13 +222,20 @@ def teacher_schedule(optimizer: Optimizer, num_updates: int) -> LambdaLR:
 
 def label(arguments: argparse.Namespace) -> None:
     """Add the teacher's logits to the files of the bank that lack them."""
-    teacher = Teacher().eval()
-    teacher.load_state_dict(load_file(arguments.teacher))
+    teacher = load_teacher(arguments.teacher)
     for file in sorted(arguments.bank.glob("*.safetensors"), key=lambda file: file.stem[-3:]):
         content = load_file(file)
         if "logits" not in content and file.stem.partition("-")[0] not in arguments.classes:
             content["logits"] = compute_logits(teacher, content["images"]).half()
             save(content if "doubtful" not in content else without_digits(content), file)
+
+
+def load_teacher(file: Path) -> Teacher:
+    """Load the teacher for use."""
+    content = load_file(file)
+    teacher = Teacher(len(content["0.weight"]))
+    teacher.load_state_dict(content)
+    return teacher.eval()
 
 
 def compute_logits(teacher: nn.Module, images: Tensor) -> Tensor:
@@ -239,7 +257,7 @@ def without_digits(content: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def distil(arguments: argparse.Namespace) -> None:
     """Train a student for each seed, unless its run is complete, and print its accuracy on the validation split."""
-    val, epochs = lenet5.load_data("mnist", arguments.root, download=False).val, arguments.epochs or 140
+    val, epochs = lenet5.load_data(arguments.data, arguments.root, download=False).val, arguments.epochs or 140
     for seed in range(arguments.seeds):
         run = arguments.runs / f"seed-{seed}"
         if (run / "config.json").exists():
@@ -249,6 +267,8 @@ def distil(arguments: argparse.Namespace) -> None:
         accuracy = lenet5.evaluate(model, preprocessed(val, bank.preprocess)).accuracy
         shares = ",".join(f"{kind}={share:g}" for kind, share in arguments.shares.items())
         options = f"--shares {shares} --epochs {epochs}"
+        if arguments.data != "mnist":
+            options = f"--data {arguments.data} {options}"
         if arguments.classes:
             options += f" --classes {','.join(arguments.classes)}"
         meta = {
@@ -278,7 +298,7 @@ def train_student(bank: Bank, epochs: int, seed: int) -> lenet5.LeNet5:
 
 def tabulate(arguments: argparse.Namespace) -> None:
     """Write a table of the runs with their accuracy on the test set, and print mean and standard deviation."""
-    test = lenet5.load_data("mnist", arguments.root, download=False).test
+    test = lenet5.load_data(arguments.data, arguments.root, download=False).test
     rows = []
     for seed, run in enumerate(sorted(arguments.runs.glob("seed-*"))):
         weights = lenet5.load(run)
@@ -326,9 +346,11 @@ def main() -> None:
     for command in (render, teach, label, distil, tabulate):
         options = commands.add_parser(command.__name__, help=command.__doc__)
         options.set_defaults(run_command=command)
-        options.add_argument("--root", help="the folder of MNIST")
+        options.add_argument("--data", choices=[*DISTORTIONS], default="mnist")
+        options.add_argument("--root", help="the folder of MNIST or Fashion-MNIST")
         options.add_argument("--bank", type=Path, help="folder of the distorted images")
         options.add_argument("--teacher", type=Path, help="safetensors file")
+        options.add_argument("--width", type=int, default=32, help="of the teacher")
         options.add_argument("--copies", type=parse_kinds, default=COPIES)
         options.add_argument("--shares", type=parse_kinds, default={"gentle": 1.0})
         options.add_argument("--seeds", type=int, default=5)

@@ -16,14 +16,15 @@ import PIL.Image
 from scipy import ndimage
 
 import lenet5
-from strokes import FINE, STROKES, Random, skeletonise, spline
+from drawings import FORMS
+from strokes import FINE, Random, skeletonise, spline
 
 OVERSAMPLING = 2
 SIDES = (80, 96, 112, 128)  # of a page, in pixels
 LABELLED_WIDTH = 1.3  # least width of the strokes in a mask, in pixels
 PAPERS = ("plain", "lines", "squares", "dots", "dashed", "dotted", "wall", "board", "drawing")
 LONG_STEMS = (1, 4, 7, 9)
-LAYOUTS = {"close": 0.27, "single": 0.25, "tight": 0.12, "row": 0.18, "scattered": 0.05, "none": 0.13}
+LAYOUTS = {"close": 0.27, "single": 0.23, "tight": 0.12, "row": 0.18, "scattered": 0.05, "none": 0.15}
 FRACTIONS = {"close": (0.5, 0.75), "single": (0.12, 0.6), "tight": (0.8, 1.04), "scattered": (0.1, 0.25)}
 Points: TypeAlias = npt.NDArray[Any]
 Field: TypeAlias = npt.NDArray[Any]
@@ -71,7 +72,8 @@ class Skeletons:
         """Choose the skeleton of a digit, or draw it as with a mouse."""
         if random.random() < 0.5:
             return self.points[digit][random.integers(len(self.points[digit]))]
-        strokes = [spline(points, random, 0.03) for points in STROKES[digit]]
+        forms = FORMS[digit]
+        strokes = [spline(points, random, 0.03) for points in forms[random.integers(len(forms))]]
         return np.concatenate([densify(np.array(stroke) * 100) for stroke in strokes])
 
 
@@ -330,6 +332,23 @@ def distance_to_box(sheet: Sheet, corners: Box) -> Field:
     return np.asarray(outside + np.minimum(np.maximum(across, down), 0), np.float32)
 
 
+def empty_boxes(shape: Shape, size: float, random: Random) -> list[Box]:
+    """Return the boxes of nothing, for one empty frame or a row of them."""
+    x, y = (random.uniform(0.3, 0.7) * side for side in shape[::-1])
+    half, count = size * random.uniform(0.1, 0.6), 1 if random.random() < 0.5 else int(random.integers(2, 9))
+    pitch = 2 * half * random.uniform(1.1, 1.8)
+    middles = [x + pitch * (number - (count - 1) / 2) for number in range(count)]
+    return [(middle - half, y - half, middle + half, y + half) for middle in middles]
+
+
+def dry(ink: Field, distance: Field, width: float, random: Random) -> Field:
+    """Draw the strokes of a dry or bleeding pen, which are hollow or blurred."""
+    if random.random() < 0.5:
+        core = np.clip(1 - distance / (OVERSAMPLING * width / 2), 0, 1)
+        return np.asarray(ink * (1 - random.uniform(0.2, 0.7) * core), np.float32)
+    return np.asarray(ndimage.gaussian_filter(ink, OVERSAMPLING * width * random.uniform(0.1, 0.35)), np.float32)
+
+
 def blot(sheet: Sheet, random: Random) -> Field:
     """Draw a filled rectangle or ellipse: a thing on the page that is no digit."""
     height, width = sheet.shape
@@ -361,13 +380,15 @@ def stray_lines(sheet: Sheet, boxes: Sequence[Box], size: float, random: Random)
 # Light
 
 
-def edge(sheet: Sheet, random: Random, *, soft: tuple[float, float], inset: tuple[float, float]) -> Field:
+def edge(
+    sheet: Sheet, random: Random, *, soft: tuple[float, float], inset: tuple[float, float], wobbly: float = 0.02
+) -> Field:
     """Return a half-plane with a wobbly edge, from 0 to 1; it begins so far from a side, relative to the page."""
     height, width = sheet.shape
-    angle = random.choice(4) * np.pi / 2 + random.normal(0, 0.25)
+    angle = random.choice(4) * np.pi / 2 + random.normal(0, 0.25 if random.random() < 0.7 else 1)
     reach = abs(width / 2 * np.cos(angle)) + abs(height / 2 * np.sin(angle))
     across = (sheet.x - width / 2) * np.cos(angle) + (sheet.y - height / 2) * np.sin(angle)
-    wobble = cloud(sheet.x.shape, 3, random) * random.choice([0, 0.02]) * max(sheet.shape)
+    wobble = cloud(sheet.x.shape, 3, random) * random.choice([0, wobbly]) * max(sheet.shape)
     beyond = across + wobble - reach * (1 - random.uniform(*inset))
     softness = random.uniform(*soft) * max(sheet.shape)
     return np.asarray(1 / (1 + np.exp(-np.clip(beyond / softness, -30, 30))), np.float32)
@@ -380,8 +401,9 @@ def light(sheet: Sheet, random: Random) -> Field:
     depth = random.choice([0.1, 0.3, 0.8])
     level = 1 + random.uniform(-depth, depth) * x + random.uniform(-depth, depth) * y
     level = level + 0.25 * depth * cloud(sheet.x.shape, 3, random)
-    if random.random() < 0.3:
-        level = level * (1 - random.uniform(0.1, 0.6) * edge(sheet, random, soft=(0.004, 0.08), inset=(0.1, 1.3)))
+    if random.random() < 0.35:  # the shadow of a phone, or of a hand, whose edge is wobbly
+        shadow = edge(sheet, random, soft=(0.004, 0.08), inset=(0.1, 1.5), wobbly=0.06)
+        level = level * (1 - random.uniform(0.1, 0.6) * shadow)
     if random.random() < 0.08:  # a fold: light on one side of a line
         level = level * (1 + random.uniform(-0.15, 0.15) * edge(sheet, random, soft=(0.002, 0.004), inset=(0.3, 1.5)))
     return np.asarray(np.clip(level, 0.3, 1.4), np.float32)
@@ -412,20 +434,11 @@ def draw_page(
     points, boxes, size = arrange(skeletons, shape, random)
     paper = str(random.choice(papers, p=shares(papers)))
     sheet = lay_sheet(shape, random)
-    width = max(0.35, size * np.exp(random.uniform(np.log(0.012), np.log(0.2))))
-    distance = distance_to(points, shape)
-    ink, mask = trace(distance, width), trace(distance, max(width, LABELLED_WIDTH))
-    darkness = float(np.exp(random.uniform(np.log(0.15), 0)))
-    if width < 1:
-        darkness = max(darkness, min(1.0, 0.3 / width))
-    if paper != "drawing" and random.random() < 0.5:  # pencil and chalk leave gaps
-        grain = np.clip(1 - random.uniform(0, 0.5) * np.abs(cloud(ink.shape, max(shape) // 2, random)), 0, 1)
-        ink = ink * grain
-    lines = rule(sheet, paper, size, random) * darkness * np.exp(random.uniform(np.log(0.12), np.log(0.9)))
-    if not boxes and random.random() < 0.25:  # an empty frame
-        middle = [random.uniform(0.3, 0.7) * side for side in shape[::-1]]
-        x, y, half = middle[0], middle[1], size * random.uniform(0.1, 0.6)
-        boxes = [(x - half, y - half, x + half, y + half)]
+    ink, mask, darkness = write(points, shape, paper, size, random)
+    faintest, darkest = (0.3, 1.5) if random.random() < 0.3 else (0.12, 0.9)  # faint ink on dark lines
+    lines = rule(sheet, paper, size, random) * darkness * np.exp(random.uniform(np.log(faintest), np.log(darkest)))
+    if not boxes and random.random() < 0.35:
+        boxes = empty_boxes(shape, size, random)
         lines = np.maximum(lines, frame(sheet, boxes, size, random) * darkness * random.uniform(0.5, 1.1))
     elif boxes and random.random() < (0.14 if len(boxes) == 1 else 0.18):
         lines = np.maximum(lines, frame(sheet, boxes, size, random) * darkness * random.uniform(0.3, 1.1))
@@ -445,6 +458,24 @@ def draw_page(
     if random.random() < (0.6 if paper == "board" else 0.2):
         page = (255 if paper == "drawing" else random.uniform(160, 255)) - page
     return photograph(page, paper, size, random), average(mask) >= 0.5
+
+
+def write(
+    points: Sequence[Points], shape: Shape, paper: str, size: float, random: Random
+) -> tuple[Field, Field, float]:
+    """Draw digits with one pen; return the coverage of its ink, that of their mask, and how dark the ink is."""
+    width = max(0.35, size * np.exp(random.uniform(np.log(0.012), np.log(0.2))))
+    distance = distance_to(points, shape)
+    ink, mask = trace(distance, width), trace(distance, max(width, LABELLED_WIDTH))
+    darkness = float(np.exp(random.uniform(np.log(0.15), 0)))
+    if width < 1:
+        darkness = max(darkness, min(1.0, 0.3 / width))
+    if paper != "drawing" and random.random() < 0.5:  # pencil and chalk leave gaps
+        grain = np.clip(1 - random.uniform(0, 0.5) * np.abs(cloud(ink.shape, max(shape) // 2, random)), 0, 1)
+        ink = ink * grain
+        if width > 2 and random.random() < 0.3:
+            ink = dry(ink, distance, width, random)
+    return ink, mask, darkness
 
 
 def enlarge(image: npt.NDArray[np.uint8], shape: Shape, random: Random) -> tuple[Field, npt.NDArray[np.bool_]]:
@@ -474,7 +505,7 @@ def shares(papers: Sequence[str]) -> Points:
     """Return how often each paper is chosen."""
     weights = {
         "plain": 0.2,
-        "squares": 0.22,
+        "squares": 0.28,
         "lines": 0.12,
         "drawing": 0.15,
         "dots": 0.06,

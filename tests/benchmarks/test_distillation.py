@@ -11,14 +11,25 @@ from torch import Generator, nn
 
 import distillation
 import lenet5
-from distillation import Bank, Lesson, Teacher, compute_logits, parse_kinds, render_kind, save, without_digits
+from distillation import (
+    LESSONS,
+    Bank,
+    Lesson,
+    Teacher,
+    compute_logits,
+    load_teacher,
+    parse_kinds,
+    render_kind,
+    save,
+    without_digits,
+)
 from lenet5 import DataSplits
 
 
 @pytest.fixture
 def bank(tmp_path: Path, digits: DataSplits) -> Path:
     for kind in ("gentle", "none"):
-        save(render_kind(kind, digits.train, Generator().manual_seed(0)), tmp_path / f"{kind}-000.safetensors")
+        save(render_kind("mnist", kind, digits.train, Generator().manual_seed(0)), tmp_path / f"{kind}-000.safetensors")
     return tmp_path
 
 
@@ -71,8 +82,9 @@ def test_drawings_that_the_teacher_takes_for_digits_are_left_out() -> None:
     assert kept["logits"].eq(0).all()
 
 
-def test_lesson_covers_the_training_images_anew_in_each_epoch(digits: DataSplits) -> None:
-    lesson = Lesson(digits.train, seed=0)
+@pytest.mark.parametrize("data", LESSONS)
+def test_lesson_covers_the_training_images_anew_in_each_epoch(data: str, digits: DataSplits) -> None:
+    lesson = Lesson(digits.train, LESSONS[data], seed=0)
     first, second = list(lesson), list(lesson)
     assert len(first) == len(lesson) == len(digits.train) // 128
     assert not torch.equal(first[0][0], second[0][0])
@@ -83,11 +95,11 @@ def test_teacher_is_trained_and_saved_for_labelling(
 ) -> None:
     few = lenet5.ImageDataset(digits.train.images[:256], digits.train.targets[:256], classes=digits.train.classes)
     monkeypatch.setattr(lenet5, "load_data", lambda *_, **__: DataSplits(few, few, few))
-    distillation.teach(argparse.Namespace(root=None, teacher=tmp_path / "teacher", epochs=1))
-    teacher = Teacher()
-    before = compute_logits(teacher.eval(), few.images[:8])
-    teacher.load_state_dict(load_file(tmp_path / "teacher"))
-    assert not torch.equal(compute_logits(teacher, few.images[:8]), before)
+    distillation.teach(
+        argparse.Namespace(data="fashion_mnist", width=4, root=None, teacher=tmp_path / "teacher", epochs=1)
+    )
+    before = compute_logits(Teacher(4).eval(), few.images[:8])
+    assert not torch.equal(compute_logits(load_teacher(tmp_path / "teacher"), few.images[:8]), before)
 
 
 def test_learning_rate_of_the_teacher_has_no_jump_and_ends_at_zero() -> None:
@@ -105,6 +117,7 @@ def test_student_is_saved_with_what_a_card_needs(
     monkeypatch.setattr(lenet5, "load_data", lambda *_, **__: digits)
     monkeypatch.setattr(Bank, "__len__", lambda _: 2)
     arguments = argparse.Namespace(
+        data="mnist",
         root=None,
         bank=bank,
         runs=bank / "runs",

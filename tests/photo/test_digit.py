@@ -257,6 +257,9 @@ def test_unreadable_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         load_digit(str(tmp_path / "note.txt"))
     with pytest.raises(ValueError, match="nothing.png does not exist"):
         load_digit(tmp_path / "nothing.png")
+    for name, described in (("", "an empty path"), ("a\0b", r"a\\x00b")):
+        with pytest.raises(ValueError, match=f"^{described} does not exist"):
+            load_digit(name)
     draw_digit().save(tmp_path / "large.png")
     monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(ValueError, match=r"large.png is too large: Image size"):

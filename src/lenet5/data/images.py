@@ -108,9 +108,10 @@ def open_image(path: StrPath) -> "PIL.Image.Image":
         ) from error
     except PIL.Image.DecompressionBombError as error:
         raise ValueError(f"{shown(path)} is too large: {error}") from error
+    except FileNotFoundError as error:
+        raise ValueError(str(error)) from error
     except (OSError, SyntaxError) as error:  # Pillow's plug-ins raise SyntaxError for broken files
-        reason = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
-        raise ValueError(f"{shown(path)} {reason}") from error
+        raise ValueError(f"{shown(path)} cannot be read: {error}") from error
 
 
 def _limit_pixels(image: "PIL.Image.Image", path: StrPath) -> None:

@@ -28,8 +28,8 @@ def open_file(path: StrPath) -> BufferedReader:
     """
     try:
         file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | _FLAGS))  # noqa: SIM115
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise FileNotFoundError(f"{shown(path)} does not exist") from error
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # no name of a file contains a null character
+        raise FileNotFoundError(f"{shown(path) or 'an empty path'} does not exist") from error
     except IsADirectoryError as error:
         raise ValueError(f"{shown(path)} is a folder; expected a file") from error
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
