@@ -10,9 +10,9 @@ The bank holds distorted copies of the 55,000 training images: `gentle` as MNIST
 writers, pens and cameras do, `retraced` as data sets and `load_digit` draw them, `drawn` as different countries teach
 them, and `none`, which are no digits. With `--data fashion_mnist`, there is `gentle` alone.
 
-The student learns the probabilities that the teacher gives for these very images. With --classes KIND,KIND it learns
-the classes of some kinds instead, where the teacher is not good enough, or to show what the teacher is worth. Of what
-is no digit it learns that every class is equally likely (Hendrycks, Mazeika and Dietterich, arXiv:1812.04606), unless
+The student learns the probabilities that the teacher gives for these very images, softened by --temperature. With
+--classes KIND,KIND it learns the classes of some kinds instead, where the teacher is not good enough, or to show what
+the teacher is worth. Of what is no digit it learns that every class is equally likely (Hendrycks, Mazeika and Dietterich, arXiv:1812.04606), unless
 the teacher is sure that it is a digit by chance. Files and runs that exist are kept, so an interrupted command goes on.
 Only `tabulate` looks at the test set.
 """
@@ -113,14 +113,18 @@ class Bank:
         Share of each kind in a batch.
     classes
         Kinds whose labels are the classes instead of the teacher's probabilities.
+    temperature
+        Divisor of the teacher's logits.
     seed
         Of the order.
     """
 
-    def __init__(self, folder: Path, shares: Mapping[str, float], *, classes: Collection[str], seed: int) -> None:
+    def __init__(
+        self, folder: Path, shares: Mapping[str, float], *, classes: Collection[str], temperature: float, seed: int
+    ) -> None:
         self.files = {kind: sorted(folder.glob(f"{kind}-*.safetensors")) for kind in shares}
         self.sizes = {kind: round(BATCH_SIZE * share / sum(shares.values())) for kind, share in shares.items()}
-        self.classes, self.random = classes, np.random.default_rng(seed)
+        self.classes, self.temperature, self.random = classes, temperature, np.random.default_rng(seed)
         self.preprocess = lenet5.Preprocess()
         self.streams = [self._stream(kind) for kind in shares]
 
@@ -146,7 +150,7 @@ class Bank:
 
     def _probabilities(self, content: Mapping[str, Tensor], kind: str) -> Tensor:
         if kind not in self.classes:
-            return content["logits"].float().softmax(1)
+            return (content["logits"].float() / self.temperature).softmax(1)
         targets = content["targets"]
         return torch.where((targets >= 0)[:, None], nn.functional.one_hot(targets.clamp_min(0), 10).float(), 0.1)
 
@@ -262,13 +266,17 @@ def distil(arguments: argparse.Namespace) -> None:
         run = arguments.runs / f"seed-{seed}"
         if (run / "config.json").exists():
             continue
-        bank = Bank(arguments.bank, arguments.shares, classes=arguments.classes, seed=seed)
+        bank = Bank(
+            arguments.bank, arguments.shares, classes=arguments.classes, temperature=arguments.temperature, seed=seed
+        )
         model = train_student(bank, epochs, seed)
         accuracy = lenet5.evaluate(model, preprocessed(val, bank.preprocess)).accuracy
         shares = ",".join(f"{kind}={share:g}" for kind, share in arguments.shares.items())
         options = f"--shares {shares} --epochs {epochs}"
         if arguments.data != "mnist":
             options = f"--data {arguments.data} {options}"
+        if arguments.temperature != 1:
+            options += f" --temperature {arguments.temperature:g}"
         if arguments.classes:
             options += f" --classes {','.join(arguments.classes)}"
         meta = {
@@ -284,7 +292,10 @@ def distil(arguments: argparse.Namespace) -> None:
 
 
 def train_student(bank: Bank, epochs: int, seed: int) -> lenet5.LeNet5:
-    """Train LeNet-5 with AdamW, with a learning rate that rises for a fifth of the steps, and then falls to zero."""
+    """Train LeNet-5 with AdamW, with a learning rate that rises for a fifth of the steps, and then falls to zero.
+
+    Its logits are scaled to those of the teacher.
+    """
     torch.manual_seed(seed)
     model = lenet5.LeNet5()
     config = lenet5.TrainerConfig(max_epochs=epochs, lr=0.004, weight_decay=0.1, seed=seed)
@@ -293,6 +304,9 @@ def train_student(bank: Bank, epochs: int, seed: int) -> lenet5.LeNet5:
         return LambdaLR(optimizer, lambda update: min(5 * update, 1.25 * (num_updates - update)) / num_updates)
 
     lenet5.Trainer(model, config, lr_scheduler=schedule).fit(bank)
+    with torch.no_grad():
+        for parameter in model.output.parameters():
+            parameter.mul_(bank.temperature)
     return model
 
 
@@ -355,6 +369,7 @@ def main() -> None:
         options.add_argument("--shares", type=parse_kinds, default={"gentle": 1.0})
         options.add_argument("--seeds", type=int, default=5)
         options.add_argument("--epochs", type=int, help="default: 24 for the teacher, 140 for a student")
+        options.add_argument("--temperature", type=float, default=1.0, help="of the teacher's probabilities")
         options.add_argument("--classes", type=parse_names, default=[], help="kinds of which it learns the classes")
         options.add_argument("--runs", type=Path, help="folder of the students")
         options.add_argument("--results", type=Path, help="CSV file")

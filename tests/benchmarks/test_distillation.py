@@ -34,7 +34,7 @@ def bank(tmp_path: Path, digits: DataSplits) -> Path:
 
 
 def test_bank_mixes_the_kinds_and_labels_them_with_classes(bank: Path) -> None:
-    batches = Bank(bank, {"gentle": 3, "none": 1}, classes=["gentle", "none"], seed=0)
+    batches = Bank(bank, {"gentle": 3, "none": 1}, classes=["gentle", "none"], temperature=1, seed=0)
     images, labels = next(iter(batches))
     assert images.shape == (128, 1, 28, 28)
     assert labels.sum(1).allclose(torch.ones(128))
@@ -43,7 +43,7 @@ def test_bank_mixes_the_kinds_and_labels_them_with_classes(bank: Path) -> None:
 
 def test_order_of_the_bank_depends_on_the_seed_alone(bank: Path) -> None:
     first, again, other = (
-        next(iter(Bank(bank, {"gentle": 1}, classes=["gentle"], seed=seed)))[0] for seed in (0, 0, 1)
+        next(iter(Bank(bank, {"gentle": 1}, classes=["gentle"], temperature=1, seed=seed)))[0] for seed in (0, 0, 1)
     )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
@@ -61,8 +61,11 @@ def test_files_are_labelled_once_with_the_answers_of_the_teacher(bank: Path) -> 
     gentle, none = map(load_file, files)
     assert gentle["logits"].std() > 0
     assert none["logits"].eq(0).all()
-    _, labels = next(iter(Bank(bank, {"gentle": 1}, classes=[], seed=0)))
-    assert labels.sum(1).allclose(torch.ones(128))
+    (_, sharp), (_, soft) = (
+        next(iter(Bank(bank, {"gentle": 1}, classes=[], temperature=temperature, seed=0))) for temperature in (1, 2)
+    )
+    assert sharp.sum(1).allclose(torch.ones(128))
+    assert (soft**2 / (soft**2).sum(1, keepdim=True)).allclose(sharp, atol=1e-5)
 
 
 def test_kinds_of_which_the_classes_are_learned_need_no_teacher(bank: Path) -> None:
@@ -123,6 +126,7 @@ def test_student_is_saved_with_what_a_card_needs(
         runs=bank / "runs",
         shares={"gentle": 0.9, "none": 0.1},
         classes=["gentle", "none"],
+        temperature=2,
         epochs=1,
         seeds=2,
         results=bank / "table.csv",
@@ -133,7 +137,9 @@ def test_student_is_saved_with_what_a_card_needs(
     assert [split.transform for split in digits] == before
     weights = lenet5.load(bank / "runs" / "seed-1")
     assert weights.classes == digits.val.classes
-    assert weights.meta["recipe"].endswith("--shares gentle=0.9,none=0.1 --epochs 1 --classes gentle,none")
+    assert weights.meta["recipe"].endswith(
+        "--shares gentle=0.9,none=0.1 --epochs 1 --temperature 2 --classes gentle,none"
+    )
     assert (bank / "table.csv").read_text(encoding="utf-8").count("\n") == 3
 
 

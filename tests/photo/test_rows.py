@@ -18,6 +18,12 @@ def grid(heights: list[list[int]], tilt: float) -> list[Corners]:
     return boxes
 
 
+@given(st.lists(st.integers(30, 60), min_size=1, max_size=10), st.floats(-28, 28))
+def test_one_row_may_be_steep(heights: list[int], tilt: float) -> None:
+    boxes = grid([heights], tilt)
+    assert reading_order(boxes) == list(range(len(boxes)))
+
+
 @given(
     st.lists(st.lists(st.integers(30, 60), min_size=1, max_size=8), min_size=1, max_size=4),
     st.floats(-8, 8),
@@ -36,6 +42,10 @@ def test_piece_of_a_digit_draws_no_others_into_a_row_of_its_own() -> None:
     order = [(*row, piece)[index] for index in reading_order((*row, piece))]
     assert [box for box in order if box != piece] == row
     assert order.index(piece) in (0, len(row))
+
+
+def test_digits_that_are_far_apart_are_in_rows_of_their_own() -> None:
+    assert reading_order([(0, 100, 30, 150), (300, 0, 330, 50)]) == [1, 0]
 
 
 def test_no_boxes_have_no_order() -> None:
