@@ -24,6 +24,8 @@ _MOST_GROWTH = 2.5  # of the area, by such ink
 _MIN_SPECK = 0.03  # as a fraction of the largest component's area; anything smaller is dirt
 _FILLED = 0.85  # longer side of a digit that is cropped tightly, as a fraction of the image's
 _HALF_WIDTHS = (0.035, 0.25)  # of its strokes, relative to the image's longer side
+_MIN_SUPPORT = 0.03  # mean probability of its ink: that of shadows and tables is at most 0.02
+_MIN_SEED = 0.3  # of ink to which what is as dark is added, as a fraction of the largest component's longer side
 _MIN_CONTRAST = 12.0  # of 255
 _MIN_SEPARABILITY = 0.78  # an even gradient has 0.75
 
@@ -57,13 +59,16 @@ def segment_all(image: PIL.Image.Image) -> list[Segmented]:
     digits = group_ink(probability, _LEVEL)
     ink = np.logical_or.reduce([np.zeros_like(probability, bool), *digits])
     confident = bool(digits) and probability[ink].mean() >= _CONFIDENT
-    if not confident and (cropped := _threshold(image)):
+    if not confident and (cropped := _threshold(image, probability)):
         return [cropped]
     return [_outline(image, digit, ink & ~digit) for digit in digits]
 
 
-def _threshold(image: PIL.Image.Image) -> Segmented | None:
-    """Segment one digit with thick strokes that fills the image, by one threshold; None if there is none."""
+def _threshold(image: PIL.Image.Image, probability: Grey) -> Segmented | None:
+    """Segment one digit with thick strokes that fills the image, by one threshold; None if there is none.
+
+    The network, trained with a margin around most digits, is unsure of it. It is sure of shadows that they are no ink.
+    """
     grey = resize(image, _HIGH_RESOLUTION / max(image.size))
     ink = grey > otsu(grey)
     if np.concatenate([ink[0], ink[-1], ink[:, 0], ink[:, -1]]).mean() > 0.5:
@@ -77,13 +82,15 @@ def _threshold(image: PIL.Image.Image) -> Segmented | None:
     half_width = ndimage.distance_transform_edt(np.pad(mask, 1)).max() / max(mask.shape)
     if longer_side(box) < _FILLED * max(mask.shape) or not _HALF_WIDTHS[0] <= half_width <= _HALF_WIDTHS[1]:
         return None
+    if resize_to(probability, mask.shape)[mask].mean() < _MIN_SUPPORT:
+        return None
     return Segmented(mask, _box_in_image(box, mask.shape, (0, 0, *image.size), image.size))
 
 
 def _mark(grey: Grey) -> Grey:
     """Return the probability of ink (H, W): that of the network, and 1 for what is as dark as its ink and connected."""
     probability = ink_probability(grey)
-    sure = probability > 0.5
+    sure = _largest(probability > 0.5)
     if not sure.any():
         return probability
     paper = (~ndimage.binary_dilation(probability > _LEVEL, iterations=2)).astype(np.float32)
@@ -96,6 +103,14 @@ def _mark(grey: Grey) -> Grey:
     if grown.sum() > _MOST_GROWTH * sure.sum():  # the lines of the paper are as dark
         return probability
     return np.asarray(np.maximum(probability, grown | missed_ones(grown, similar)), np.float32)
+
+
+def _largest(ink: Mask) -> Mask:
+    """Leave out components that are much smaller than the largest one."""
+    labels, _ = ndimage.label(ink, CONNECTIVITY)
+    sides = [longer_side(box) for box in ndimage.find_objects(labels)]
+    kept = [number for number, side in enumerate(sides, start=1) if side >= _MIN_SEED * max(sides)]
+    return np.isin(labels, kept)
 
 
 def _outline(image: PIL.Image.Image, digit: Mask, others: Mask) -> Segmented:
