@@ -12,9 +12,9 @@ them, and `none`, which are no digits. With `--data fashion_mnist`, there is `ge
 
 The student learns the probabilities that the teacher gives for these very images, softened by --temperature. With
 --classes KIND,KIND it learns the classes of some kinds instead, where the teacher is not good enough, or to show what
-the teacher is worth. Of what is no digit it learns that every class is equally likely (Hendrycks, Mazeika and Dietterich, arXiv:1812.04606), unless
-the teacher is sure that it is a digit by chance. Files and runs that exist are kept, so an interrupted command goes on.
-Only `tabulate` looks at the test set.
+the teacher is worth. Of what is no digit it learns that every class is equally likely (Hendrycks, Mazeika and
+Dietterich, arXiv:1812.04606), unless the teacher is sure that it is a digit by chance. Files and runs that exist are
+kept, so an interrupted command goes on. Only `tabulate` looks at the test set.
 """
 
 import argparse

@@ -40,7 +40,7 @@ def test_any_image_mode_is_accepted(mode: str) -> None:
         converted = PIL.Image.fromarray((pixels * 3).astype(np.int32 if mode == "I" else np.float32))
     else:
         converted = image.convert("RGB" if mode == "LAB" else "L").convert(mode, dither=PIL.Image.Dither.NONE)
-    assert distance(load_digit(converted), load_digit(image)) < 0.06
+    assert distance(load_digit(converted), load_digit(image)) < (0.12 if mode == "1" else 0.06)  # strokes have steps
 
 
 @pytest.mark.parametrize("ink", [0, 255])
