@@ -25,5 +25,6 @@ def test_separation_is_a_half_without_difference_and_one_with_the_greatest() -> 
 
 def test_letters_are_in_the_format_of_mnist() -> None:
     letters = draw_font_letters(fonts=1)
-    assert letters.shape == (3 * len(LETTERS), 1, 28, 28)
+    assert letters.shape[1:] == (1, 28, 28)
+    assert 0.9 <= len(letters) / (3 * len(LETTERS)) <= 1  # `load_digit` may refuse some
     assert letters.flatten(1).amax(1).eq(255).all()

@@ -57,7 +57,7 @@ REFUSED = [
     ("evaluate --data digits --weights=", "the path of the weights is empty"),
     ("predict note.txt --show=", "the path is empty"),
     ("trian", "Did you mean 'train'?"),
-    ("evaluate --weights mnist_v3 --data mnist", "no weights at 'mnist_v3' (did you mean 'mnist_v2'?)"),
+    ("evaluate --weights mnist_v4 --data mnist", "no weights at 'mnist_v4' (did you mean 'mnist_v3'?)"),
     ("evaluate --weights runs/digit-001 --data mnist", "(did you mean 'runs/digits-001'?)"),
     ("evaluate --weights mnist_v2 --data fashon_mnist", "(did you mean 'fashion_mnist'?)"),
     ("predict nothing.png", "nothing.png does not exist"),

@@ -74,7 +74,7 @@ def test_default_is_the_default_of_lenet5(mnist: Pretrained, name: str) -> None:
     assert lenet5.load(name).meta == mnist.meta
 
 
-@pytest.mark.parametrize(("name", "meant"), [("mnist", "mnist_v2"), ("robust_v1", "mnist_robust_v1")])
+@pytest.mark.parametrize(("name", "meant"), [("mnist", "mnist_v3"), ("robust_v1", "mnist_robust_v1")])
 def test_misspelt_name_is_corrected(name: str, meant: str) -> None:
     for load in (lenet5.load, LeNet5.from_pretrained):
         with pytest.raises(FileNotFoundError, match=rf"'{name}' \(did you mean '{meant}'\?\); expected a folder"):
