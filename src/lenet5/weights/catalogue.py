@@ -127,8 +127,7 @@ class LeNet5_Weights(PretrainedWeights):  # noqa: N801 (torchvision's convention
     """Trained on all 60,000 training images of MNIST with the recipe `record`."""
 
     MNIST_V3 = "mnist_v3"
-    """Distilled from a larger network on 55,000 images of MNIST; the most accurate on its test set, as a mean over seeds.
-    """
+    """Distilled from a larger network on 55,000 images of MNIST; the most accurate on its test set."""
 
     MNIST_PHOTO_V1 = "mnist_photo_v1"
     """Distilled on MNIST as other writers, pens, cameras and data sets would have made it, and on what is no digit; for
