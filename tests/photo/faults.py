@@ -163,6 +163,17 @@ def blank(kind: str) -> Draw:
     return lambda random: (photograph(None, random, paper=sheet(random, kind)), None)
 
 
+def shadowed(random: Random) -> tuple[PIL.Image.Image, None]:
+    """Leave a sheet empty, with the shadow of a hand on it or the table beside it."""
+    page = np.asarray(photograph(None, random, paper=sheet(random, "squares")), np.float32)
+    angle, offset = random.uniform(0, 2 * np.pi), random.uniform(-0.3, 0.4) * SIDE
+    rows, columns = np.mgrid[: page.shape[0], : page.shape[1]] - SIDE / 2
+    bend = random.uniform(0, 0.08) * SIDE * np.sin((rows - columns) / random.uniform(30, 90))
+    distance = rows * np.sin(angle) + columns * np.cos(angle) + bend - offset
+    dark = 1 / (1 + np.exp(-np.clip(distance / random.uniform(0.3, 20), -30, 30)))
+    return PIL.Image.fromarray((page * (1 - random.uniform(0.4, 0.85) * dark)).astype(np.uint8)), None
+
+
 KINDS: dict[str, Draw] = {
     "long stem": long_stem("plain"),
     "long stem, squares": long_stem("squares"),
@@ -179,6 +190,7 @@ KINDS: dict[str, Draw] = {
     "blank, lines": blank("lines"),
     "blank, dots": blank("dots"),
     "blank, dashes": blank("dashes"),
+    "blank, shadow or table": shadowed,
 }
 
 
