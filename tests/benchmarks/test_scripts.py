@@ -13,7 +13,7 @@ from photographs import BLANK, KINDS, measure_folder, render
 SCRIPTS = sorted(path.stem for path in (Path(__file__).parents[2] / "benchmarks").glob("*.py"))
 
 
-MODULES = {"canvas", "drawings", "no_digits", "pages", "scenes", "strokes", "writers"}
+MODULES = {"canvas", "drawings", "garments", "no_digits", "pages", "scenes", "strokes", "writers"}
 
 
 @pytest.mark.parametrize("name", [name for name in SCRIPTS if name not in MODULES])
