@@ -4,13 +4,14 @@ import torch
 from torch import Generator, Tensor
 
 import lenet5
-
-GARMENTS = lenet5.Augment(degrees=3, scale=0.05, shear=0.03, translate=1, flip=0.5, interpolation="bicubic")
+from lenet5.recipes import RECIPES
 
 
 def distort_garments(images: Tensor, _targets: Tensor, generator: Generator) -> Tensor:
     """Distort images (N, 1, 28, 28) uint8 as the recipe `fashion` does."""
-    return GARMENTS(images, generator)
+    augment = RECIPES["fashion"].augment
+    assert isinstance(augment, lenet5.Augment)
+    return augment(images, generator)
 
 
 def erase_parts(images: Tensor, targets: Tensor, generator: Generator) -> Tensor:

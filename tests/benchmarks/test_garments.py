@@ -3,14 +3,13 @@
 import torch
 from torch import Generator
 
-from garments import GARMENTS, distort_garments, erase_parts
+from garments import distort_garments, erase_parts
 
 
 def test_rectangles_of_half_of_the_images_are_blackened() -> None:
     white = torch.full((400, 1, 28, 28), 255, dtype=torch.uint8)
     targets = torch.zeros(400, dtype=torch.int64)
     distorted = distort_garments(white, targets, Generator().manual_seed(0))
-    assert torch.equal(distorted, GARMENTS(white, Generator().manual_seed(0)))
     erased = (distorted > 0) & (erase_parts(white, targets, Generator().manual_seed(0)) == 0)
     share = erased.flatten(1).any(1).float().mean()
     assert 0.4 < share < 0.55  # a few rectangles lie outside
