@@ -18,7 +18,7 @@ from lenet5.cli import main
         ("train --set", "schedule=c", ["schedule=cosine", "schedule=constant"]),
         ("train --set", "calibrate=", ["calibrate=true", "calibrate=false"]),
         ("train --set", "lr=", []),
-        ("evaluate --weights", "mnist_v", ["mnist_v1", "mnist_v2"]),
+        ("evaluate --weights", "mnist_v", ["mnist_v1", "mnist_v2", "mnist_v3"]),
         ("predict --weights", "ori", ["original_mnist_v1"]),
     ],
 )
