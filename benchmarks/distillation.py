@@ -8,7 +8,7 @@
 
 The bank holds distorted copies of the 55,000 training images: `gentle` as MNIST's own writers differ, `wild` as other
 writers, pens and cameras do, `retraced` as data sets and `load_digit` draw them, `drawn` as different countries teach
-them, and `none`, which are no digits. With `--data fashion_mnist`, there is `gentle` alone.
+them, and `none`, which are no digits. With `--data fashion_mnist`, the kinds are `gentle` and `shifted`.
 
 The student learns the probabilities that the teacher gives for these very images, softened by --temperature. With
 --classes KIND,KIND it learns the classes of some kinds instead, where the teacher is not good enough, or to show what
@@ -34,7 +34,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 import lenet5
 from drawings import draw_digits
-from garments import distort_garments, erase_parts
+from garments import distort_garments, erase_parts, shift_garments
 from no_digits import draw_no_digits
 from writers import Distort, distort_gently, distort_strokes, distort_wildly, redraw, retrace
 
@@ -46,13 +46,13 @@ DISTORTIONS: dict[str, dict[str, Distort]] = {
         "retraced": retrace,
         "drawn": lambda _images, targets, generator: draw_digits(targets, generator),
     },
-    "fashion_mnist": {"gentle": distort_garments},
+    "fashion_mnist": {"gentle": distort_garments, "shifted": shift_garments},
 }
 LESSONS: dict[str, dict[Distort, float]] = {  # shares of what the teacher sees
     "mnist": {distort_gently: 0.5, distort_strokes: 0.15, distort_wildly: 0.35},
     "fashion_mnist": {erase_parts: 1.0},
 }
-KINDS = (*DISTORTIONS["mnist"], "none")
+KINDS = (*DISTORTIONS["mnist"], "none", "shifted")
 COPIES = {"gentle": 12.0, "wild": 8.0, "retraced": 4.0, "drawn": 2.0, "none": 4.0}
 BATCH_SIZE = 128
 CHUNK = 5000  # images that are distorted at once

@@ -14,6 +14,11 @@ def distort_garments(images: Tensor, _targets: Tensor, generator: Generator) -> 
     return augment(images, generator)
 
 
+def shift_garments(images: Tensor, _targets: Tensor, generator: Generator) -> Tensor:
+    """Shift images (N, 1, 28, 28) uint8 by up to a pixel, and mirror half of them."""
+    return lenet5.Augment(degrees=0, scale=0, shear=0, translate=1, flip=0.5)(images, generator)
+
+
 def erase_parts(images: Tensor, targets: Tensor, generator: Generator) -> Tensor:
     """Distort images (N, 1, 28, 28) uint8, and blacken a rectangle of half of them.
 

@@ -70,8 +70,8 @@ def test_bundled_name_loads_model_preprocessing_and_metadata(mnist: Pretrained) 
 
 
 @pytest.mark.parametrize("name", ["default", "DEFAULT"])
-def test_default_is_the_default_of_lenet5(mnist: Pretrained, name: str) -> None:
-    assert lenet5.load(name).meta == mnist.meta
+def test_default_is_the_default_of_lenet5(name: str) -> None:
+    assert lenet5.load(name).meta == LeNet5_Weights.DEFAULT.meta
 
 
 @pytest.mark.parametrize(("name", "meant"), [("mnist", "mnist_v3"), ("robust_v1", "mnist_robust_v1")])

@@ -59,13 +59,13 @@ def test_damaged_file_gives_no_state_dict(tmp_path: Path, monkeypatch: pytest.Mo
     shutil.copytree(LeNet5_Weights.DEFAULT.path.parents[1], tmp_path / "weights")
     monkeypatch.setattr(importlib.resources, "files", lambda _package: tmp_path)
     LeNet5_Weights.DEFAULT.path.write_bytes(b"damaged")
-    with pytest.raises(ValueError, match="mnist_v2.model.safetensors is damaged or was edited"):
+    with pytest.raises(ValueError, match="mnist_photo_v1.model.safetensors is damaged or was edited"):
         LeNet5_Weights.DEFAULT.get_state_dict()
 
 
-@pytest.mark.parametrize("name", ["DEFAULT", "LeNet5_Weights.DEFAULT", "mnist_v2", LeNet5_Weights.DEFAULT])
+@pytest.mark.parametrize("name", ["DEFAULT", "LeNet5_Weights.DEFAULT", "mnist_photo_v1", LeNet5_Weights.DEFAULT])
 def test_verify_returns_the_member_that_a_builder_names(name: object) -> None:
-    assert LeNet5_Weights.verify(name) is LeNet5_Weights["MNIST_V2"] is LeNet5_Weights.DEFAULT
+    assert LeNet5_Weights.verify(name) is LeNet5_Weights["MNIST_PHOTO_V1"] is LeNet5_Weights.DEFAULT
     assert LeNet5_Weights.verify(None) is None
 
 
@@ -81,7 +81,7 @@ def test_old_argument_of_torchvision_is_refused_with_the_new_one(build: Callable
 
 
 def test_default_weights_are_the_documented_ones() -> None:
-    assert LeNet5_Weights("default").name == "MNIST_V2"
+    assert LeNet5_Weights("default").name == "MNIST_PHOTO_V1"
     assert LeNet5Original_Weights("default").name == "MNIST_V1"
 
 
@@ -128,7 +128,7 @@ def test_builder_lists_the_known_weights() -> None:
 def test_arguments_must_equal_those_of_the_weights() -> None:
     state = torch.get_rng_state()
     assert lenet5.lenet5(weights="DEFAULT", num_classes=10).num_classes == 10
-    with pytest.raises(ValueError, match=r"MNIST_V2 has the arguments .*found \{'num_classes': 5\}"):
+    with pytest.raises(ValueError, match=r"MNIST_PHOTO_V1 has the arguments .*found \{'num_classes': 5\}"):
         lenet5.lenet5(weights="DEFAULT", num_classes=5)
     assert torch.equal(torch.get_rng_state(), state)
 
