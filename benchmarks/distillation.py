@@ -270,7 +270,9 @@ def distil(arguments: argparse.Namespace) -> None:
             arguments.bank, arguments.shares, classes=arguments.classes, temperature=arguments.temperature, seed=seed
         )
         model = train_student(bank, epochs, seed)
-        accuracy = lenet5.evaluate(model, preprocessed(val, bank.preprocess)).accuracy
+        report = lenet5.evaluate(model, preprocessed(val, bank.preprocess))
+        if arguments.calibrate:
+            scale_logits(model, 1 / lenet5.temperature(report.targets, report.probabilities))
         shares = ",".join(f"{kind}={share:g}" for kind, share in arguments.shares.items())
         options = f"--shares {shares} --epochs {epochs}"
         if arguments.data != "mnist":
@@ -279,16 +281,18 @@ def distil(arguments: argparse.Namespace) -> None:
             options += f" --temperature {arguments.temperature:g}"
         if arguments.classes:
             options += f" --classes {','.join(arguments.classes)}"
+        if arguments.calibrate:
+            options += " --calibrate"
         meta = {
             "recipe": f"python benchmarks/distillation.py distil --root DIR --bank BANK --runs RUNS {options}",
             "categories": list(val.classes),
             "seed": seed,
             "epoch": epochs,
-            "val_accuracy": accuracy,
+            "val_accuracy": report.accuracy,
             "versions": {"lenet5": lenet5.__version__, "torch": torch.__version__.partition("+")[0]},
         }
         model.save_pretrained(run, preprocess=bank.preprocess, meta=meta)
-        print(run, f"{accuracy:.2%}", flush=True)
+        print(run, f"{report.accuracy:.2%}", flush=True)
 
 
 def train_student(bank: Bank, epochs: int, seed: int) -> lenet5.LeNet5:
@@ -304,10 +308,15 @@ def train_student(bank: Bank, epochs: int, seed: int) -> lenet5.LeNet5:
         return LambdaLR(optimizer, lambda update: min(5 * update, 1.25 * (num_updates - update)) / num_updates)
 
     lenet5.Trainer(model, config, lr_scheduler=schedule).fit(bank)
+    scale_logits(model, bank.temperature)
+    return model
+
+
+def scale_logits(model: lenet5.LeNet5, factor: float) -> None:
+    """Multiply the output layer, and thus the logits, by a factor."""
     with torch.no_grad():
         for parameter in model.output.parameters():
-            parameter.mul_(bank.temperature)
-    return model
+            parameter.mul_(factor)
 
 
 def tabulate(arguments: argparse.Namespace) -> None:
@@ -371,6 +380,7 @@ def main() -> None:
         options.add_argument("--epochs", type=int, help="default: 24 for the teacher, 140 for a student")
         options.add_argument("--temperature", type=float, default=1.0, help="of the teacher's probabilities")
         options.add_argument("--classes", type=parse_names, default=[], help="kinds of which it learns the classes")
+        options.add_argument("--calibrate", action="store_true", help="scale the logits on the validation split")
         options.add_argument("--runs", type=Path, help="folder of the students")
         options.add_argument("--results", type=Path, help="CSV file")
     arguments = parser.parse_args()

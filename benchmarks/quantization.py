@@ -19,7 +19,16 @@ import lenet5
 from lenet5 import Augment, DataSplits, Pretrained, TensorLoader, Trainer, TrainerConfig
 from lenet5.quantization import QuantizationAware, convert, prepare
 
-WEIGHTS = ["mnist_v2", "mnist_v1", "mnist_robust_v1", "fashion_mnist_v1", "original_mnist_v1"]
+WEIGHTS = [
+    "mnist_v2",
+    "mnist_photo_v1",
+    "mnist_v3",
+    "mnist_v1",
+    "mnist_robust_v1",
+    "fashion_mnist_v2",
+    "fashion_mnist_v1",
+    "original_mnist_v1",
+]
 BITS = [(8, 8), (4, 8), (4, 4)]
 TRAINED_BITS = [(8, 8), (4, 4)]
 AUGMENT = Augment(degrees=10, scale=0.15, shear=0.15, translate=2, elastic=0.7, interpolation="bicubic")  # of mnist_v2

@@ -30,7 +30,7 @@ ABLATIONS = {"record": "ablation_record.csv", "1998": "ablation_1998.csv"}
 DISTILLED = {  # by the heading of the table
     "`mnist_v3`": "distilled_gentle.csv",
     "`mnist_photo_v1`": "distilled_photo.csv",
-    "Fashion-MNIST": "distilled_fashion.csv",
+    "`fashion_mnist_v2`": "distilled_fashion.csv",
 }
 REMARKS = {
     "record": "The losses are more sensitive than the accuracies; the training loss is measured on distorted images."
@@ -149,9 +149,9 @@ def distilled() -> str:
         " network gives for distorted images (`benchmarks/distillation.py`), and the classes of the kinds after"
         " `--classes`. The larger network has 204,778 parameters and a validation accuracy of 99.70 % for MNIST, and"
         " 319,330 parameters and 94.60 % for Fashion-MNIST (`teach --data fashion_mnist --width 40`). The banks were"
-        " rendered with `--copies gentle=34,wild=11,retraced=4,drawn=2,none=4`, and with `--copies gentle=20` for"
-        " Fashion-MNIST. An epoch has as many images as the training split. No network was trained on the validation"
-        " split. The weights of the larger networks and those for Fashion-MNIST are not in the repository."
+        " rendered with `--copies gentle=34,wild=11,retraced=4,drawn=2,none=4`, and with `--copies"
+        " gentle=20,shifted=10` for Fashion-MNIST. An epoch has as many images as the training split. No network was trained on the validation"
+        " split. The weights of the larger networks are not in the repository."
     )
     commands = "\n\n".join(not_run(command) for command in dict.fromkeys(t["command"].iloc[0] for t in tables.values()))
     by_seed = [

@@ -4,7 +4,8 @@
 
 Each method marks the ink at the two resolutions at which the network does; digits are formed, outlined and normalised
 alike. With --folder, real photographs are read, as in benchmarks/photographs.py: those of each kind that may guide a
-choice. With --root, photographs are rendered from MNIST's validation split as well.
+choice. With --root, photographs are rendered from MNIST's validation split as well. With --networks, networks that
+benchmarks/ink_network.py trained are measured instead.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import PIL.Image
 import skimage.filters
 
 import lenet5
+from ink_network import load
 from lenet5.photo.ink import ink_probability
 from lenet5.photo.pixels import Grey
 from photographs import KINDS, count, measure_folder, render
@@ -70,6 +72,17 @@ METHODS: dict[str, Method] = {
 }
 
 
+def trained(run: Path) -> Method:
+    """Mark ink by a network that was trained anew."""
+    network = load(run)
+
+    def marked(grey: Grey) -> Grey:
+        with mock.patch("lenet5.photo.ink._network", return_value=network):
+            return ink_probability(grey)
+
+    return marked
+
+
 def main() -> None:
     """Measure each method, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -77,10 +90,12 @@ def main() -> None:
     parser.add_argument("--root", help="folder of MNIST, whose digits are rendered")
     parser.add_argument("--weights", default="mnist_photo_v1", help="name or folder")
     parser.add_argument("--count", type=int, default=10, help="rendered images per kind")
+    parser.add_argument("--networks", type=Path, nargs="+", default=[], help="folders of trained networks")
     parser.add_argument("--results", type=Path)
     arguments = parser.parse_args()
     rows = []
-    for name, method in METHODS.items():
+    methods = {run.name: trained(run) for run in arguments.networks} or METHODS
+    for name, method in methods.items():
         with mock.patch("lenet5.photo.segmentation.ink_probability", method):
             table = measure_folder(arguments.folder, [arguments.weights])
             chosen_on = table[table.half == "chosen on"].sum(numeric_only=True)

@@ -127,6 +127,7 @@ def test_student_is_saved_with_what_a_card_needs(
         shares={"gentle": 0.9, "none": 0.1},
         classes=["gentle", "none"],
         temperature=2,
+        calibrate=True,
         epochs=1,
         seeds=2,
         results=bank / "table.csv",
@@ -137,8 +138,10 @@ def test_student_is_saved_with_what_a_card_needs(
     assert [split.transform for split in digits] == before
     weights = lenet5.load(bank / "runs" / "seed-1")
     assert weights.classes == digits.val.classes
+    val = lenet5.evaluate(weights.model, distillation.preprocessed(digits.val, weights.preprocess))
+    assert lenet5.temperature(val.targets, val.probabilities) == pytest.approx(1, abs=0.01)
     assert weights.meta["recipe"].endswith(
-        "--shares gentle=0.9,none=0.1 --epochs 1 --temperature 2 --classes gentle,none"
+        "--shares gentle=0.9,none=0.1 --epochs 1 --temperature 2 --classes gentle,none --calibrate"
     )
     assert (bank / "table.csv").read_text(encoding="utf-8").count("\n") == 3
 
