@@ -150,8 +150,8 @@ def distilled() -> str:
         " `--classes`. The larger network has 204,778 parameters and a validation accuracy of 99.70 % for MNIST, and"
         " 319,330 parameters and 94.60 % for Fashion-MNIST (`teach --data fashion_mnist --width 40`). The banks were"
         " rendered with `--copies gentle=34,wild=11,retraced=4,drawn=2,none=4`, and with `--copies"
-        " gentle=20,shifted=10` for Fashion-MNIST. An epoch has as many images as the training split. No network was trained on the validation"
-        " split. The weights of the larger networks are not in the repository."
+        " gentle=20,shifted=10` for Fashion-MNIST. An epoch has as many images as the training split. No network was"
+        " trained on the validation split. The weights of the larger networks are not in the repository."
     )
     commands = "\n\n".join(not_run(command) for command in dict.fromkeys(t["command"].iloc[0] for t in tables.values()))
     by_seed = [
