@@ -49,7 +49,7 @@ def test_evaluate_prints_a_readable_report(trained: tuple[Path, Result], run: In
 
 
 def test_evaluate_reproduces_the_published_accuracy(mnist_root: Path, run: Invoke) -> None:
-    for name in ("mnist_v2", "default"):
+    for name in ("mnist_v3", "default"):
         result = run("evaluate", "--weights", name, "--data", "mnist", "--root", mnist_root, "--json")
-        published = lenet5.LeNet5_Weights.MNIST_V2.meta["metrics"]["mnist"]["accuracy"]
+        published = lenet5.LeNet5_Weights(name).meta["metrics"]["mnist"]["accuracy"]
         assert json.loads(result.stdout)["accuracy"] == published

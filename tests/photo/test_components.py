@@ -80,6 +80,8 @@ def test_upright_stroke_in_a_row_is_a_one() -> None:
         assert not missed_ones(row, row | (draw(other) > 0)).any()
 
 
-def test_stroke_beside_a_single_digit_is_no_one() -> None:
-    digit = draw((20, 20, 40, 60)) > 0
-    assert not missed_ones(digit, digit | (draw((50, 20, 54, 60)) > 0)).any()
+def test_upright_stroke_beside_a_single_digit_is_a_one_if_it_is_as_tall() -> None:
+    digit, one = draw((20, 20, 40, 60)) > 0, draw((50, 20, 54, 60)) > 0
+    assert (missed_ones(digit, digit | one) == one).all()
+    for line in ((50, 0, 54, 100), (50, 40, 54, 60)):
+        assert not missed_ones(digit, digit | (draw(line) > 0)).any()

@@ -9,7 +9,7 @@ import PIL.Image
 import PIL.ImageOps
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.photo.writing import DIGITS, Box, write, write_row
 
@@ -46,6 +46,8 @@ def check_boxes(digits: Digits, expected: Sequence[Sequence[float]], tolerance: 
 
 @settings(max_examples=25)
 @given(ROWS)
+@example([("1", 1.0, 20.0), ("2", 1.0, 20.0)])  # a bare stem, like a line
+@example([("2", 0.9, 20.0), ("1", 1.0, 20.0)])
 def test_digits_of_a_row_come_from_left_to_right_with_their_boxes(row: Row) -> None:
     image, boxes = draw_row(row)
     digits = load_digits(image)

@@ -70,7 +70,7 @@ def group_ink(probability: Grey, level: float) -> list[Mask]:
 
 
 def missed_ones(ink: Mask, similar: Mask) -> Mask:
-    """Find upright strokes in a row of digits, as tall as these: ones that were taken for lines.
+    """Find ones that were taken for lines: upright strokes as tall as two of the digits beside them, or the only one.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def missed_ones(ink: Mask, similar: Mask) -> Mask:
         for number, (down, across) in enumerate(ndimage.find_objects(labels), start=1)
         if _ONE_HEIGHTS[0] * tallest <= down.stop - down.start <= _ONE_HEIGHTS[1] * tallest
         and across.stop - across.start <= _ONE_WIDTH * (down.stop - down.start)
-        and sum(_overlap([down, span]) >= _ONE_HEIGHTS[0] * tallest for span in rows) >= 2
+        and sum(_overlap([down, span]) >= _ONE_HEIGHTS[0] * tallest for span in rows) >= min(2, len(rows))
     ]
     return np.isin(labels, ones)
 

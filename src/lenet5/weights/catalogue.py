@@ -34,9 +34,8 @@ class PretrainedWeights(_Displayed, Enum):
     --------
     >>> lenet5.LeNet5_Weights("default")
     <LeNet5_Weights.MNIST_PHOTO_V1: 'mnist_photo_v1'>
-    >>> [weights.name for weights in lenet5.LeNet5_Weights]
-    ['MNIST_V1', 'MNIST_V2', 'MNIST_V3', 'MNIST_PHOTO_V1', 'MNIST_ROBUST_V1',
-     'FASHION_MNIST_V1', 'FASHION_MNIST_V2']
+    >>> [weights.value for weights in lenet5.LeNet5_Weights if weights.value.startswith("mnist")]
+    ['mnist_v1', 'mnist_v2', 'mnist_v3', 'mnist_photo_v1', 'mnist_robust_v1']
     """
 
     @classmethod
