@@ -38,6 +38,10 @@ def test_predict_prints_one_line_per_image(trained: tuple[Path, Result], photogr
     assert all(0.1 < float(line.rsplit("  ", 1)[1]) <= 1 for line in lines)
 
 
+def test_default_weights_are_the_default_of_the_package(run: Invoke) -> None:
+    assert f"[default: {lenet5.LeNet5_Weights.DEFAULT.value}]" in " ".join(run("predict", "--help").stdout.split())
+
+
 def test_predict_prints_json(trained: tuple[Path, Result], photographs: Photographs, run: Invoke) -> None:
     paths, digits = photographs
     rows = json.loads(run("predict", *paths, "--weights", trained[0], "--json").stdout)
